@@ -1,0 +1,2 @@
+//! The one list of tasks.
+fn main() {}
