@@ -1,0 +1,127 @@
+//! What a verdict may do: bounded in size, confined to the declared writes, and never to what no policy may change.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jsonptr::{Pointer, PointerBuf};
+
+use super::{Chain, Gate, Turn};
+use crate::decision::{Applied, Result as Reported};
+use crate::document::Document;
+use crate::manifest::FORBIDDEN;
+use crate::patch::{Operation, is_within};
+use crate::policy::{LabelSelector, Selector};
+use crate::verdict::{Change, Edit, Failure, FailureClass, Verdict};
+
+/// The most changes of one verdict. A DaemonSet has a few hundred fields in all.
+pub const MAX_CHANGES: usize = 256;
+/// The most denials, and the most warnings, of one verdict.
+pub const MAX_MESSAGES: usize = 64;
+
+const TEMPLATE: &str = "/spec/template";
+
+impl Chain<'_> {
+    /// Checks a verdict and applies its changes to a copy of the document.
+    pub(super) fn check(
+        &self, turn: &Turn<'_>, verdict: Verdict,
+    ) -> Result<(Reported, Option<Document>), Failure> {
+        let Verdict { denials, changes, warnings } = verdict;
+        for (what, found, most) in [
+            ("denials", denials.len(), MAX_MESSAGES),
+            ("warnings", warnings.len(), MAX_MESSAGES),
+            ("changes", changes.len(), MAX_CHANGES),
+        ] {
+            if found > most {
+                return Err(failure(FailureClass::Output, format!("expected at most {most} {what}, found {found}")));
+            }
+        }
+        if !denials.is_empty() {
+            return Ok((Reported::Denied { denials, warnings }, None));
+        }
+        let mut held_back = 0;
+        let mut applied = Vec::with_capacity(changes.len());
+        let mut document: Option<Document> = None;
+        for Change { edit, reason } in changes {
+            let operation = operation(edit)?;
+            if !turn.plan.manifest.may_write(operation.path()) {
+                let detail = format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
+                return Err(failure(FailureClass::Writes, detail));
+            }
+            if turn.gate == Gate::Closed && is_within(operation.path(), Pointer::from_static(TEMPLATE)) {
+                held_back += 1;
+                continue;
+            }
+            if is_already_so(document.as_ref().unwrap_or(&turn.document), &operation) {
+                continue;
+            }
+            let document = document.get_or_insert_with(|| Document::clone(&turn.document));
+            document.apply(&operation).map_err(|error| failure(FailureClass::Patch, error.to_string()))?;
+            applied.push(Applied { operation, reason });
+        }
+        if let Some(after) = &document {
+            self.stays_within_bounds(turn, after)?;
+        }
+        Ok((Reported::Allowed { applied, held_back, warnings }, document))
+    }
+
+    /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either.
+    fn stays_within_bounds(&self, turn: &Turn<'_>, after: &Document) -> Result<(), Failure> {
+        let before = &turn.document;
+        let gated = (turn.gate == Gate::Closed).then_some(TEMPLATE);
+        for forbidden in FORBIDDEN.into_iter().chain(gated) {
+            let pointer = Pointer::from_static(forbidden);
+            if before.get(pointer) != after.get(pointer) {
+                return Err(failure(FailureClass::Writes, format!("a change of `{forbidden}`, which no policy may make")));
+            }
+        }
+        let labels = Pointer::from_static("/spec/template/metadata/labels");
+        if before.get(labels) != after.get(labels)
+            && *self.selector_matched.get_or_init(|| selector_matches(&self.review.object))
+            && !selector_matches(after)
+        {
+            let detail = "a change of the template's labels after which the selector no longer matches them";
+            return Err(failure(FailureClass::Writes, detail.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn failure(class: FailureClass, detail: String) -> Failure {
+    Failure { class, detail }
+}
+
+fn operation(edit: Edit) -> Result<Operation, Failure> {
+    let pointer = |path: String| {
+        PointerBuf::parse(path.as_str())
+            .map_err(|_| failure(FailureClass::Output, format!("a change at `{path}`, which is no JSON Pointer")))
+    };
+    Ok(match edit {
+        Edit::Add { path, value } => Operation::Add { path: pointer(path)?, value },
+        Edit::Replace { path, value } => Operation::Replace { path: pointer(path)?, value },
+        Edit::Remove { path } => Operation::Remove { path: pointer(path)? },
+    })
+}
+
+/// A member that is added or replaced by what it already is. Not so for arrays, where `add` inserts.
+fn is_already_so(document: &Document, operation: &Operation) -> bool {
+    let Some(value) = operation.value() else { return false };
+    let path = operation.path();
+    let inserts = matches!(operation, Operation::Add { .. })
+        && path.parent().and_then(|parent| document.get(parent)).is_some_and(|parent| parent.starts_with('['));
+    if inserts {
+        return false;
+    }
+    document.get(path).is_some_and(|present| {
+        let tree = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+        present == value || tree(value).is_some_and(|value| Some(value) == tree(present))
+    })
+}
+
+fn selector_matches(document: &Document) -> bool {
+    let selector = document.get_set(Pointer::from_static("/spec/selector"));
+    let typed: Option<LabelSelector> = selector.and_then(|text| serde_json::from_str(text).ok());
+    let Some(selector) = typed.and_then(|typed| Selector::try_from(typed).ok()) else { return false };
+    let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> =
+        document.strings(Pointer::from_static("/spec/template/metadata/labels")).collect();
+    !selector.is_empty() && selector.matches(|key| labels.get(key).cloned())
+}

@@ -1,0 +1,140 @@
+//! Messages within what the API server carries: the limits of warnings, and text that can't break a header or a line.
+
+use std::collections::BTreeMap;
+
+use super::{PolicyReport, Result};
+use crate::policy::{Mode, OnError};
+use crate::verdict::Denial;
+
+/// The most bytes of one warning (webhook contract, point 6).
+pub(super) const WARNING: usize = 256;
+/// The most bytes of all warnings together, the API server's own limit.
+pub(super) const WARNINGS: usize = 4096;
+/// The most bytes of one line of a denial. Not a limit of the API server: longer ones are not read.
+const LINE: usize = 1024;
+/// The most bytes of a denial's whole message.
+const MESSAGE: usize = 8192;
+/// The most bytes of an audit annotation.
+const ANNOTATION: usize = 256;
+
+/// The warnings of all policies in order, each named, as far as the budget goes.
+pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
+    let mut all = Vec::new();
+    for report in reports {
+        let (name, mode) = (&report.plan.policy.name, report.plan.policy.mode);
+        if mode == Mode::Observe {
+            continue;
+        }
+        all.extend(report.warnings().iter().map(|warning| at(name, &warning.message, &warning.pointer)));
+        match &report.result {
+            Result::Denied { denials, .. } if mode == Mode::Warn => {
+                let line = |denial: &Denial| at(name, &format!("would deny: {}", denial.message), &denial.pointer);
+                all.extend(denials.iter().map(line));
+            }
+            Result::Allowed { applied, .. } if mode == Mode::Warn => all.extend(applied.iter().map(|change| {
+                at(name, &format!("would {}: {}", change.operation.name(), change.reason), change.operation.path().as_str())
+            })),
+            Result::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
+                all.push(format!("{name}: could not decide, and lets the object through"));
+            }
+            _ => {}
+        }
+    }
+    fit(all)
+}
+
+/// Who did what, one annotation for each kind of thing.
+pub(super) fn audit(reports: &[PolicyReport]) -> BTreeMap<&'static str, String> {
+    let mut audit: BTreeMap<&'static str, String> = BTreeMap::new();
+    for report in reports {
+        let enforced = report.plan.policy.mode == Mode::Enforce;
+        let key = match (&report.result, enforced) {
+            (Result::Allowed { applied, .. }, true) if !applied.is_empty() => "changed-by",
+            (Result::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
+            (Result::Denied { .. }, true) => "denied-by",
+            (Result::Denied { .. }, false) => "would-deny",
+            (Result::Failed(_), _) => "failed",
+            (Result::Allowed { .. }, _) => "",
+        };
+        let held_back = matches!(report.result, Result::Allowed { held_back: 1.., .. });
+        for key in [key, if held_back { "template-left-alone" } else { "" }] {
+            if !key.is_empty() {
+                let names = audit.entry(key).or_default();
+                if !names.is_empty() {
+                    names.push(',');
+                }
+                names.push_str(&report.plan.policy.name);
+            }
+        }
+    }
+    for names in audit.values_mut() {
+        *names = cut(std::mem::take(names), ANNOTATION);
+    }
+    audit
+}
+
+/// One denial, in one line.
+pub(super) fn denial(policy: &str, denial: &Denial) -> String {
+    let pointer = if denial.pointer.is_empty() { "" } else { &format!(" at {}", denial.pointer) };
+    let fix = if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
+    one_line(&format!("policy `{policy}`{pointer}: {}{fix}", denial.message))
+}
+
+/// Several lines as one message.
+pub(super) fn message(lines: &[String]) -> String {
+    match lines {
+        [only] => only.clone(),
+        lines => cut(lines.iter().map(|line| format!("\n- {line}")).collect(), MESSAGE),
+    }
+}
+
+/// `text` without control characters, which would break a log line or an HTTP header, and not too long.
+pub(super) fn one_line(text: &str) -> String {
+    cut(printable(text), LINE)
+}
+
+fn at(policy: &str, message: &str, pointer: &str) -> String {
+    if pointer.is_empty() { format!("{policy}: {message}") } else { format!("{policy}: {message} ({pointer})") }
+}
+
+fn fit(all: Vec<String>) -> Vec<String> {
+    const ROOM_FOR_COUNT: usize = 80;
+    let all: Vec<String> = all.into_iter().map(|text| cut(printable(&text), WARNING)).collect();
+    let mut room = WARNINGS;
+    let mut fitting: Vec<String> = Vec::with_capacity(all.len());
+    let total = all.len();
+    for (n, text) in all.into_iter().enumerate() {
+        let last = n + 1 == total;
+        if text.len() + if last { 0 } else { ROOM_FOR_COUNT } > room {
+            fitting.push(format!("wardset: {} further warnings are left out", total - n));
+            break;
+        }
+        room -= text.len();
+        fitting.push(text);
+    }
+    fitting
+}
+
+fn printable(text: &str) -> String {
+    // `Warning:` would be shown twice: clients put it there.
+    let text = text.trim();
+    let text = text.strip_prefix("Warning:").map_or(text, str::trim_start);
+    text.chars().map(|c| if c.is_control() || is_line_break(c) { ' ' } else { c }).collect()
+}
+
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.
+fn cut(mut text: String, most: usize) -> String {
+    const ELLIPSIS: char = '…';
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - ELLIPSIS.len_utf8()));
+        text.push(ELLIPSIS);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The object under review: raw JSON text with an index over it.
+//!
+//! A document is read by JSON Pointer and changed by RFC 6902 operations. Neither goes through a tree of values: the
+//! text stays as the author wrote it, so that a field which this program doesn't know survives byte for byte, and a
+//! review pays for one pass over the text instead of an allocation for each value (docs/adr/0002).
+//!
+//! ```text
+//! text   {"spec":{"tolerations":[{"operator":"Exists"}]}}
+//! nodes  object key object key array object key string        (preorder, each with its span)
+//! ```
+//!
+//! It never checks what a value means: that is for policies and for the API server.
+
+mod diff;
+mod edit;
+mod index;
+
+pub use diff::diff;
+pub use edit::EditError;
+pub use index::{MAX_DEPTH, SyntaxError, SyntaxProblem};
+
+use std::borrow::Cow;
+
+use index::{Kind, Node};
+use jsonptr::Pointer;
+
+/// JSON text that is known to be well formed, indexed for reads by pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    text: String,
+    nodes: Vec<Node>,
+}
+
+impl Document {
+    /// Indexes `text`.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not one JSON value, that nests deeper than 128, that is larger than 4 GiB, or in which an object
+    /// has the same key twice: readers disagree on which of the two counts, so none may decide on it.
+    pub fn parse(text: impl Into<String>) -> Result<Self, SyntaxError> {
+        let text = text.into();
+        let nodes = index::index(&text)?;
+        Ok(Self { text, nodes })
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text of the value at `pointer`, or `None` where nothing is there.
+    #[must_use]
+    pub fn get(&self, pointer: &Pointer) -> Option<&str> {
+        self.find(pointer).map(|at| self.span(at))
+    }
+
+    /// Like [`Document::get`], with a JSON `null` read as absent, as Kubernetes reads it.
+    #[must_use]
+    pub fn get_set(&self, pointer: &Pointer) -> Option<&str> {
+        self.get(pointer).filter(|text| *text != "null")
+    }
+
+    /// The string at `pointer`, or `None` where there is no string.
+    #[must_use]
+    pub fn string(&self, pointer: &Pointer) -> Option<Cow<'_, str>> {
+        let at = self.find(pointer)?;
+        (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
+    }
+
+    /// The string members of the object at `pointer`; nothing where there is no object. Labels, mostly.
+    pub fn strings(&self, pointer: &Pointer) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.find(pointer)
+            .into_iter()
+            .filter(|at| self.nodes[*at].kind == Kind::Object)
+            .flat_map(|at| self.members(at))
+            .filter(|(_, value)| self.nodes[*value].kind == Kind::String)
+            .map(|(key, value)| (self.unquoted(key), self.unquoted(value)))
+    }
+
+    /// The value as a tree, for the few readers that need one (conditions, the semantic comparison of templates).
+    #[must_use]
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    fn find(&self, pointer: &Pointer) -> Option<usize> {
+        pointer.tokens().try_fold(0, |at, token| self.child(at, &token.decoded()))
+    }
+
+    fn child(&self, parent: usize, token: &str) -> Option<usize> {
+        match self.nodes[parent].kind {
+            Kind::Object => {
+                self.members(parent).find(|(key, _)| self.key_is(*key, token)).map(|(_, value)| value)
+            }
+            Kind::Array => self.elements(parent).nth(array_index(token)?),
+            _ => None,
+        }
+    }
+
+    fn members(&self, object: usize) -> impl Iterator<Item = (usize, usize)> {
+        let end = self.nodes[object].next as usize;
+        let mut at = object + 1;
+        std::iter::from_fn(move || {
+            (at < end).then(|| {
+                let member = (at, at + 1);
+                at = self.nodes[at + 1].next as usize;
+                member
+            })
+        })
+    }
+
+    fn elements(&self, array: usize) -> impl Iterator<Item = usize> {
+        let end = self.nodes[array].next as usize;
+        let mut at = array + 1;
+        std::iter::from_fn(move || {
+            (at < end).then(|| {
+                let element = at;
+                at = self.nodes[at].next as usize;
+                element
+            })
+        })
+    }
+
+    fn span(&self, at: usize) -> &str {
+        let node = &self.nodes[at];
+        &self.text[node.start as usize..node.end as usize]
+    }
+
+    fn key_is(&self, key: usize, token: &str) -> bool {
+        if self.nodes[key].escaped { self.unquoted(key) == token } else { self.inside(key) == token }
+    }
+
+    /// The text between the quotes of the string or key at `at`, escapes as they stand.
+    fn inside(&self, at: usize) -> &str {
+        let node = &self.nodes[at];
+        &self.text[node.start as usize + 1..node.end as usize - 1]
+    }
+
+    fn unquoted(&self, at: usize) -> Cow<'_, str> {
+        if self.nodes[at].escaped {
+            // The index accepts only strings that serde_json accepts (property-tested), so the fallback is never taken.
+            serde_json::from_str::<String>(self.span(at))
+                .map_or_else(|_| Cow::Borrowed(self.inside(at)), Cow::Owned)
+        } else {
+            Cow::Borrowed(self.inside(at))
+        }
+    }
+}
+
+/// The position that an RFC 6901 token names in an array: digits without a leading zero.
+fn array_index(token: &str) -> Option<usize> {
+    let plain = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+    if plain { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

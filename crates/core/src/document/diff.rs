@@ -1,0 +1,90 @@
+//! The operations that turn one document into another.
+//!
+//! A chain of policies may add a map and then a member of it, or add and take away again. The patch that goes to the
+//! API server is made from the first and the last document, so it has one operation for each place that really changed.
+
+use jsonptr::{Pointer, PointerBuf};
+
+use super::Document;
+use super::index::Kind;
+use crate::patch::Operation;
+
+/// The operations that, applied to `old` in order, give `new`; none where they are the same.
+///
+/// An object is compared member by member. Of an array, the equal elements at both ends stay and what stands between
+/// is compared pair by pair; so the result is minimal for elements that were appended or changed in place, and correct
+/// for everything.
+#[must_use]
+pub fn diff(old: &Document, new: &Document) -> Vec<Operation> {
+    let mut differ = Differ { old, new, operations: Vec::new() };
+    differ.value(Pointer::root(), 0, 0);
+    differ.operations
+}
+
+struct Differ<'d> {
+    old: &'d Document,
+    new: &'d Document,
+    operations: Vec<Operation>,
+}
+
+impl Differ<'_> {
+    fn value(&mut self, path: &Pointer, old: usize, new: usize) {
+        if self.same(old, new) {
+            return;
+        }
+        match (self.old.nodes[old].kind, self.new.nodes[new].kind) {
+            (Kind::Object, Kind::Object) => self.object(path, old, new),
+            (Kind::Array, Kind::Array) => self.array(path, old, new),
+            _ => self.operations.push(Operation::Replace {
+                path: path.to_buf(),
+                value: self.new.span(new).to_owned(),
+            }),
+        }
+    }
+
+    fn object(&mut self, path: &Pointer, old: usize, new: usize) {
+        let (was, is) = (self.old, self.new);
+        for (key, _) in was.members(old) {
+            let name = was.unquoted(key);
+            if is.child(new, &name).is_none() {
+                self.operations.push(Operation::Remove { path: path.with_trailing_token(name.as_ref()) });
+            }
+        }
+        for (key, value) in is.members(new) {
+            let name = is.unquoted(key);
+            match was.child(old, &name) {
+                Some(former) if self.same(former, value) => {}
+                Some(former) => self.value(&path.with_trailing_token(name.as_ref()), former, value),
+                None => self.add(path.with_trailing_token(name.as_ref()), value),
+            }
+        }
+    }
+
+    fn array(&mut self, path: &Pointer, old: usize, new: usize) {
+        let was: Vec<usize> = self.old.elements(old).collect();
+        let is: Vec<usize> = self.new.elements(new).collect();
+        let head = was.iter().zip(&is).take_while(|(old, new)| self.same(**old, **new)).count();
+        let tail = was[head..].iter().rev().zip(is[head..].iter().rev());
+        let tail = tail.take_while(|(old, new)| self.same(**old, **new)).count();
+        let (was, is) = (&was[head..was.len() - tail], &is[head..is.len() - tail]);
+        let pairs = was.len().min(is.len());
+        for n in 0..pairs {
+            self.value(&path.with_trailing_token(head + n), was[n], is[n]);
+        }
+        for n in (pairs..was.len()).rev() {
+            self.operations.push(Operation::Remove { path: path.with_trailing_token(head + n) });
+        }
+        for (n, element) in is.iter().enumerate().skip(pairs) {
+            let path = if tail == 0 { path.with_trailing_token("-") } else { path.with_trailing_token(head + n) };
+            self.add(path, *element);
+        }
+    }
+
+    fn add(&mut self, path: PointerBuf, value: usize) {
+        self.operations.push(Operation::Add { path, value: self.new.span(value).to_owned() });
+    }
+
+    fn same(&self, old: usize, new: usize) -> bool {
+        self.old.span(old) == self.new.span(new)
+    }
+}

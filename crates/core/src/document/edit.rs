@@ -1,0 +1,250 @@
+//! RFC 6902 operations as splices of text and index.
+
+use jsonptr::{Pointer, PointerBuf};
+
+use super::index::{Kind, Node, index};
+use super::{Document, SyntaxError, array_index};
+use crate::patch::Operation;
+
+/// Why an operation could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The value is no JSON.
+    #[error("`{path}`: the value is not JSON")]
+    Value {
+        /// Where the value was to go.
+        path: PointerBuf,
+        /// What is wrong with it.
+        source: SyntaxError,
+    },
+    /// A path leads through something that isn't there or that has no members.
+    #[error("`{path}`: the parent is not an object or array")]
+    NoParent {
+        /// The path.
+        path: PointerBuf,
+    },
+    /// There is nothing to replace or to remove.
+    #[error("`{path}`: nothing is there")]
+    Missing {
+        /// The path.
+        path: PointerBuf,
+    },
+    /// The last token is no position of the array.
+    #[error("`{path}`: not a position in an array of {len}")]
+    Position {
+        /// The path.
+        path: PointerBuf,
+        /// How many elements the array has.
+        len: usize,
+    },
+    /// The whole document can't be taken away.
+    #[error("the whole document can't be removed")]
+    Root,
+    /// The result nests too deep or is too large to be a document.
+    #[error("`{path}`: the result would be no document")]
+    Result {
+        /// The path.
+        path: PointerBuf,
+        /// What would be wrong with it.
+        source: SyntaxError,
+    },
+}
+
+impl Document {
+    /// Applies one operation. Where it fails, the document is as it was.
+    ///
+    /// # Errors
+    ///
+    /// What RFC 6902 calls an error for `add`, `replace` and `remove`, and a value that is no JSON.
+    pub fn apply(&mut self, operation: &Operation) -> Result<(), EditError> {
+        match operation {
+            Operation::Add { path, value } => self.add(path, value),
+            Operation::Replace { path, value } => {
+                let (at, parents) = self.locate(path).ok_or_else(|| EditError::Missing { path: path.clone() })?;
+                self.put(path, at, &parents, value)
+            }
+            Operation::Remove { path } => self.remove(path),
+        }
+    }
+
+    fn add(&mut self, path: &Pointer, value: &str) -> Result<(), EditError> {
+        let Some((parent_path, last)) = path.split_back() else {
+            return self.put(path, 0, &[], value);
+        };
+        let no_parent = || EditError::NoParent { path: path.to_buf() };
+        let (parent, mut parents) = self.locate(parent_path).ok_or_else(no_parent)?;
+        let token = last.decoded();
+        parents.push(parent);
+        let end = self.nodes[parent].next as usize;
+        let close = self.nodes[parent].end as usize - 1;
+        match self.nodes[parent].kind {
+            Kind::Object => {
+                if let Some(at) = self.child(parent, &token) {
+                    return self.put(path, at, &parents, value);
+                }
+                let comma = if end == parent + 1 { "" } else { "," };
+                let key = serde_json::Value::from(token.as_ref()).to_string();
+                let escaped = key.contains('\\');
+                let member = Node { start: 0, end: key.len() as u32, next: 1, kind: Kind::Key, escaped };
+                self.insert(path, &parents, close, end, value, Text { before: &format!("{comma}{key}:"), after: "" }, {
+                    Some((comma.len(), member))
+                })
+            }
+            Kind::Array => {
+                let len = self.elements(parent).count();
+                let position = if token == "-" { Some(len) } else { array_index(&token) };
+                let position = position.filter(|position| *position <= len);
+                let position = position.ok_or_else(|| EditError::Position { path: path.to_buf(), len })?;
+                let next = self.elements(parent).nth(position);
+                match next {
+                    Some(next) => {
+                        let start = self.nodes[next].start as usize;
+                        self.insert(path, &parents, start, next, value, Text { before: "", after: "," }, None)
+                    }
+                    None => {
+                        let before = if len == 0 { "" } else { "," };
+                        self.insert(path, &parents, close, end, value, Text { before, after: "" }, None)
+                    }
+                }
+            }
+            _ => Err(no_parent()),
+        }
+    }
+
+    fn remove(&mut self, path: &Pointer) -> Result<(), EditError> {
+        let (at, parents) = self.locate(path).ok_or_else(|| EditError::Missing { path: path.to_buf() })?;
+        let Some(&parent) = parents.last() else { return Err(EditError::Root) };
+        // An object's member starts at its key; the comma that goes is the one before it, or else the one after it.
+        let first = if self.nodes[parent].kind == Kind::Object { at - 1 } else { at };
+        let past = self.nodes[at].next as usize;
+        let (mut start, mut end) = (self.nodes[first].start as usize, self.nodes[at].end as usize);
+        let bytes = self.text.as_bytes();
+        if first > parent + 1 {
+            while bytes[start - 1] != b',' {
+                start -= 1;
+            }
+            start -= 1;
+        } else if past < self.nodes[parent].next as usize {
+            end = self.nodes[past].start as usize;
+        }
+        self.splice(start..end, "", first..past, Vec::new(), &parents);
+        Ok(())
+    }
+
+    /// Puts `value` in the place of the value at `at`.
+    fn put(&mut self, path: &Pointer, at: usize, parents: &[usize], value: &str) -> Result<(), EditError> {
+        let value = value.trim_matches([' ', '\t', '\n', '\r']);
+        let mut nodes = self.value_nodes(path, parents.len(), value)?;
+        let node = &self.nodes[at];
+        let (span, past) = (node.start as usize..node.end as usize, node.next as usize);
+        if at == 0 {
+            // Space around the root goes with it.
+            value.clone_into(&mut self.text);
+            self.nodes = nodes;
+            return Ok(());
+        }
+        shift(&mut nodes, span.start, at);
+        self.splice(span, value, at..past, nodes, parents);
+        Ok(())
+    }
+
+    /// Puts `value` at a place in the text where no value stands yet.
+    #[expect(clippy::too_many_arguments, reason = "the two callers differ in nearly all of them")]
+    fn insert(
+        &mut self, path: &Pointer, parents: &[usize], offset: usize, at: usize, value: &str, around: Text<'_>,
+        key: Option<(usize, Node)>,
+    ) -> Result<(), EditError> {
+        let value = value.trim_matches([' ', '\t', '\n', '\r']);
+        let mut nodes = self.value_nodes(path, parents.len(), value)?;
+        let keys = usize::from(key.is_some());
+        shift(&mut nodes, offset + around.before.len(), at + keys);
+        if let Some((lead, member)) = key {
+            let mut member = vec![member];
+            shift(&mut member, offset + lead, at);
+            nodes.splice(0..0, member);
+        }
+        let text = format!("{}{value}{}", around.before, around.after);
+        self.splice(offset..offset, &text, at..at, nodes, parents);
+        Ok(())
+    }
+
+    fn value_nodes(&self, path: &Pointer, depth: usize, value: &str) -> Result<Vec<Node>, EditError> {
+        let nodes = index(value).map_err(|source| EditError::Value { path: path.to_buf(), source })?;
+        let deepest = depth + depth_of(&nodes);
+        let problem = if deepest >= super::index::MAX_DEPTH {
+            super::index::SyntaxProblem::TooDeep
+        } else if u32::try_from(self.text.len() + value.len() + path.len() * 2 + 64).is_err() {
+            super::index::SyntaxProblem::TooLarge
+        } else {
+            return Ok(nodes);
+        };
+        Err(EditError::Result { path: path.to_buf(), source: SyntaxError { offset: 0, problem } })
+    }
+
+    /// Like `find`, with the containers on the way there, outermost first.
+    fn locate(&self, pointer: &Pointer) -> Option<(usize, Vec<usize>)> {
+        let mut parents = Vec::with_capacity(8);
+        let at = pointer.tokens().try_fold(0, |at, token| {
+            parents.push(at);
+            self.child(at, &token.decoded())
+        })?;
+        Some((at, parents))
+    }
+
+    /// Replaces a stretch of text and the nodes that stand in it, and moves what comes after.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "`value_nodes` refuses results that don't fit in 32 bits, and wrapping arithmetic moves both ways"
+    )]
+    fn splice(
+        &mut self, text: std::ops::Range<usize>, with: &str, nodes: std::ops::Range<usize>, new: Vec<Node>,
+        parents: &[usize],
+    ) {
+        let bytes = (with.len() as i64 - text.len() as i64) as i32;
+        let count = (new.len() as i64 - nodes.len() as i64) as i32;
+        for after in &mut self.nodes[nodes.end..] {
+            after.start = after.start.wrapping_add_signed(bytes);
+            after.end = after.end.wrapping_add_signed(bytes);
+            after.next = after.next.wrapping_add_signed(count);
+        }
+        for parent in parents {
+            let parent = &mut self.nodes[*parent];
+            parent.end = parent.end.wrapping_add_signed(bytes);
+            parent.next = parent.next.wrapping_add_signed(count);
+        }
+        self.nodes.splice(nodes, new);
+        self.text.replace_range(text, with);
+    }
+}
+
+/// The text that stands before and after an inserted value.
+struct Text<'t> {
+    before: &'t str,
+    after: &'t str,
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`value_nodes` refuses results that don't fit in 32 bits")]
+fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
+    for node in nodes {
+        node.start += bytes as u32;
+        node.end += bytes as u32;
+        node.next += count as u32;
+    }
+}
+
+/// How many containers stand inside each other at the deepest place.
+fn depth_of(nodes: &[Node]) -> usize {
+    let mut open: Vec<u32> = Vec::new();
+    let mut deepest = 0;
+    for (at, node) in nodes.iter().enumerate() {
+        while open.last().is_some_and(|end| *end as usize <= at) {
+            open.pop();
+        }
+        if matches!(node.kind, Kind::Object | Kind::Array) {
+            open.push(node.next);
+            deepest = deepest.max(open.len());
+        }
+    }
+    deepest
+}

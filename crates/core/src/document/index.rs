@@ -1,0 +1,328 @@
+//! One pass over JSON text that finds where each value begins and ends.
+//!
+//! Accepts exactly what `serde_json` accepts as a value (property-tested), less objects with a repeated key.
+
+use std::collections::HashSet;
+
+/// What stands at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Object,
+    Array,
+    Key,
+    String,
+    /// Number, `true`, `false` or `null`.
+    Scalar,
+}
+
+/// One value or key: its span in the text, and where the next node outside it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The index of the first node after this one's subtree.
+    pub(super) next: u32,
+    pub(super) kind: Kind,
+    /// A string or key with a backslash in it.
+    pub(super) escaped: bool,
+}
+
+/// Why a text is no JSON document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} at byte {offset}")]
+pub struct SyntaxError {
+    /// Where, in bytes from the start of the text.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: SyntaxProblem,
+}
+
+/// What is wrong with a text that is no JSON document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxProblem {
+    /// Something else was expected.
+    #[error("expected {0}")]
+    Expected(&'static str),
+    /// Deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// An object names a key twice.
+    #[error("an object has the same key twice")]
+    RepeatedKey,
+    /// More than 4 GiB.
+    #[error("larger than 4 GiB")]
+    TooLarge,
+}
+
+/// The deepest nesting, the same as `serde_json`'s. Kubernetes objects rarely reach 20.
+pub const MAX_DEPTH: usize = 128;
+
+/// Up to this many members, comparing each pair of keys is quicker than hashing them.
+const PAIRWISE_KEYS: usize = 12;
+
+pub(super) fn index(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    if u32::try_from(text.len()).is_err() {
+        return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
+    }
+    // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them.
+    let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 8) };
+    indexer.skip_space();
+    indexer.value(0)?;
+    indexer.skip_space();
+    if indexer.at < indexer.bytes.len() {
+        return Err(indexer.expected("the end of the document"));
+    }
+    Ok(indexer.nodes)
+}
+
+struct Indexer<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    at: usize,
+    nodes: Vec<Node>,
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`index` refuses texts whose offsets don't fit in 32 bits")]
+impl Indexer<'_> {
+    fn value(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.array(depth + 1),
+            Some(b'"') => self.string(Kind::String),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(self.expected("a JSON value")),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        let object = self.open(Kind::Object, depth)?;
+        let mut members = 0usize;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+        } else {
+            loop {
+                if self.peek() != Some(b'"') {
+                    return Err(self.expected("a key in double quotes"));
+                }
+                self.string(Kind::Key)?;
+                members += 1;
+                self.skip_space();
+                self.byte(b':', "`:` after a key")?;
+                self.skip_space();
+                self.value(depth)?;
+                self.skip_space();
+                if self.more(b'}', "`,` or `}`")? {
+                    self.skip_space();
+                } else {
+                    break;
+                }
+            }
+        }
+        self.close(object);
+        if members > 1 { self.distinct_keys(object, members) } else { Ok(()) }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        let array = self.open(Kind::Array, depth)?;
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+        } else {
+            loop {
+                self.value(depth)?;
+                self.skip_space();
+                if self.more(b']', "`,` or `]`")? {
+                    self.skip_space();
+                } else {
+                    break;
+                }
+            }
+        }
+        self.close(array);
+        Ok(())
+    }
+
+    fn string(&mut self, kind: Kind) -> Result<(), SyntaxError> {
+        let start = self.at;
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            // Plain bytes first: nearly every byte of a string is one.
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count();
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.expected("an escape sequence instead of a control character")),
+                None => return Err(self.expected("`\"` at the end of a string")),
+            }
+        }
+        self.at += 1;
+        self.leaf(start, kind, escaped);
+        Ok(())
+    }
+
+    fn escape(&mut self) -> Result<(), SyntaxError> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                match self.code_unit()? {
+                    0xDC00..=0xDFFF => return Err(self.expected("a high surrogate before a low one")),
+                    0xD800..=0xDBFF => {
+                        if !self.bytes[self.at..].starts_with(b"\\u") {
+                            return Err(self.expected("a low surrogate after a high one"));
+                        }
+                        self.at += 2;
+                        if !(0xDC00..=0xDFFF).contains(&self.code_unit()?) {
+                            return Err(self.expected("a low surrogate after a high one"));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ => return Err(self.expected("an escape sequence")),
+        }
+        Ok(())
+    }
+
+    fn code_unit(&mut self) -> Result<u16, SyntaxError> {
+        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let unit = unit.ok_or_else(|| self.expected("four hexadecimal digits"))?;
+        self.at += 4;
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<(), SyntaxError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.leaf(start, Kind::Scalar, false);
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), SyntaxError> {
+        let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return Err(self.expected("a digit"));
+        }
+        self.at += digits;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), SyntaxError> {
+        let start = self.at;
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.expected("a JSON value"));
+        }
+        self.at += word.len();
+        self.leaf(start, Kind::Scalar, false);
+        Ok(())
+    }
+
+    fn open(&mut self, kind: Kind, depth: usize) -> Result<usize, SyntaxError> {
+        // serde_json counts down from 128 and refuses at zero: 127 containers may be open at once.
+        if depth >= MAX_DEPTH {
+            return Err(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep });
+        }
+        let at = self.nodes.len();
+        self.nodes.push(Node { start: self.at as u32, end: 0, next: 0, kind, escaped: false });
+        self.at += 1;
+        Ok(at)
+    }
+
+    fn close(&mut self, container: usize) {
+        let next = self.nodes.len() as u32;
+        let node = &mut self.nodes[container];
+        node.end = self.at as u32;
+        node.next = next;
+    }
+
+    fn leaf(&mut self, start: usize, kind: Kind, escaped: bool) {
+        let next = self.nodes.len() as u32 + 1;
+        self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind, escaped });
+    }
+
+    fn distinct_keys(&self, object: usize, members: usize) -> Result<(), SyntaxError> {
+        let keys = || {
+            let mut at = object + 1;
+            std::iter::from_fn(move || {
+                let key = self.nodes.get(at)?;
+                at = self.nodes[at + 1].next as usize;
+                Some(key)
+            })
+        };
+        let repeated = if members <= PAIRWISE_KEYS && keys().all(|key| !key.escaped) {
+            let inside = |key: &Node| &self.bytes[key.start as usize..key.end as usize];
+            keys().enumerate().find(|(n, key)| keys().take(*n).any(|former| inside(former) == inside(key))).map(|(_, key)| key)
+        } else {
+            let mut seen = HashSet::with_capacity(members);
+            keys().find(|key| {
+                let quoted = &self.text[key.start as usize..key.end as usize];
+                let decoded = if key.escaped { serde_json::from_str(quoted).ok() } else { None };
+                !seen.insert(decoded.unwrap_or_else(|| quoted[1..quoted.len() - 1].to_owned()))
+            })
+        };
+        repeated.map_or(Ok(()), |key| {
+            Err(SyntaxError { offset: key.start as usize, problem: SyntaxProblem::RepeatedKey })
+        })
+    }
+
+    fn more(&mut self, end: u8, what: &'static str) -> Result<bool, SyntaxError> {
+        let found = self.peek();
+        if found == Some(b',') || found == Some(end) {
+            self.at += 1;
+            return Ok(found == Some(b','));
+        }
+        Err(self.expected(what))
+    }
+
+    fn byte(&mut self, byte: u8, what: &'static str) -> Result<(), SyntaxError> {
+        if self.peek() != Some(byte) {
+            return Err(self.expected(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn expected(&self, what: &'static str) -> SyntaxError {
+        SyntaxError { offset: self.at, problem: SyntaxProblem::Expected(what) }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a module says of itself, once it is known to make sense.
+
+use jsonptr::{Pointer, PointerBuf};
+
+use crate::patch::is_within;
+use crate::policy::ClusterData;
+
+/// A module's manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The module's name.
+    pub name: String,
+    /// Its semantic version.
+    pub version: String,
+    /// One sentence.
+    pub description: String,
+    /// Prefixes of what it reads.
+    pub reads: Vec<PointerBuf>,
+    /// Prefixes of what it changes; none makes it a validating policy.
+    pub writes: Vec<PointerBuf>,
+    /// Cluster data that it asks for.
+    pub cluster: Vec<ClusterData>,
+    /// A JSON Schema of its settings.
+    pub settings_schema: String,
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// A pointer that is not RFC 6901.
+    #[error("manifest: `{field}` has `{pointer}`, which is no JSON Pointer")]
+    Pointer {
+        /// `reads` or `writes`.
+        field: &'static str,
+        /// The text.
+        pointer: String,
+    },
+    /// A place that no policy may change.
+    #[error("manifest: `writes` has `{pointer}`, which no policy may change")]
+    Forbidden {
+        /// The place.
+        pointer: PointerBuf,
+    },
+    /// Text that is empty or too long.
+    #[error("manifest: `{field}` must have 1 to {most} characters, found {found}")]
+    Length {
+        /// The field.
+        field: &'static str,
+        /// The most that is taken.
+        most: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// More prefixes than anyone needs.
+    #[error("manifest: `{field}` must have at most {MAX_PREFIXES} entries, found {found}")]
+    TooMany {
+        /// `reads` or `writes`.
+        field: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// The settings' schema is no JSON object.
+    #[error("manifest: `settings-schema` is not a JSON object")]
+    Schema,
+}
+
+/// The most entries of `reads` and of `writes`.
+pub const MAX_PREFIXES: usize = 64;
+
+/// What no policy may change, whatever its manifest says (daemonset-semantics, section 2).
+pub const FORBIDDEN: [&str; 16] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/generateName",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/resourceVersion",
+    "/metadata/generation",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+    "/metadata/ownerReferences",
+    "/metadata/finalizers",
+    "/metadata/managedFields",
+    "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+    "/spec/selector",
+    "/status",
+];
+
+/// A manifest's fields as they came out of the sandbox.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields are those of `Manifest`")]
+pub struct ManifestParts {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    pub cluster: Vec<ClusterData>,
+    pub settings_schema: String,
+}
+
+impl TryFrom<ManifestParts> for Manifest {
+    type Error = ManifestError;
+
+    fn try_from(parts: ManifestParts) -> Result<Self, ManifestError> {
+        let bounded = |field, text: String, most| {
+            let found = text.chars().count();
+            if (1..=most).contains(&found) { Ok(text) } else { Err(ManifestError::Length { field, most, found }) }
+        };
+        let schema: Result<serde_json::Map<_, serde_json::Value>, _> = serde_json::from_str(&parts.settings_schema);
+        schema.map_err(|_| ManifestError::Schema)?;
+        let writes = pointers("writes", parts.writes)?;
+        for pointer in &writes {
+            if FORBIDDEN.iter().any(|forbidden| is_within(pointer, Pointer::from_static(forbidden))) {
+                return Err(ManifestError::Forbidden { pointer: pointer.clone() });
+            }
+        }
+        Ok(Self {
+            name: bounded("name", parts.name, 63)?,
+            version: bounded("version", parts.version, 63)?,
+            description: bounded("description", parts.description, 500)?,
+            reads: pointers("reads", parts.reads)?,
+            writes,
+            cluster: parts.cluster,
+            settings_schema: parts.settings_schema,
+        })
+    }
+}
+
+impl Manifest {
+    /// Whether the module may change objects.
+    #[must_use]
+    pub fn mutates(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// Whether the module may read at `pointer`.
+    #[must_use]
+    pub fn may_read(&self, pointer: &Pointer) -> bool {
+        self.reads.iter().any(|prefix| is_within(pointer, prefix))
+    }
+
+    /// Whether the module may change what is at `pointer`.
+    #[must_use]
+    pub fn may_write(&self, pointer: &Pointer) -> bool {
+        self.writes.iter().any(|prefix| is_within(pointer, prefix))
+    }
+}
+
+fn pointers(field: &'static str, texts: Vec<String>) -> Result<Vec<PointerBuf>, ManifestError> {
+    if texts.len() > MAX_PREFIXES {
+        return Err(ManifestError::TooMany { field, found: texts.len() });
+    }
+    texts
+        .into_iter()
+        .map(|text| PointerBuf::parse(text.as_str()).map_err(|_| ManifestError::Pointer { field, pointer: text }))
+        .collect()
+}

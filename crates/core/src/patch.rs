@@ -1,0 +1,89 @@
+//! RFC 6902 operations whose values stay JSON text.
+
+use std::fmt::Write as _;
+
+use jsonptr::{Pointer, PointerBuf};
+
+/// One change to a document. The operations `move`, `copy` and `test` are not offered: policies add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Puts a value where the parent exists; on an object's member that exists it replaces the value.
+    Add {
+        /// Where; `-` appends to an array.
+        path: PointerBuf,
+        /// JSON text.
+        value: String,
+    },
+    /// Puts a value where one exists.
+    Replace {
+        /// Where.
+        path: PointerBuf,
+        /// JSON text.
+        value: String,
+    },
+    /// Takes a value away.
+    Remove {
+        /// Where.
+        path: PointerBuf,
+    },
+}
+
+impl Operation {
+    /// Where the operation acts.
+    #[must_use]
+    pub fn path(&self) -> &Pointer {
+        match self {
+            Self::Add { path, .. } | Self::Replace { path, .. } | Self::Remove { path } => path,
+        }
+    }
+
+    /// The word of RFC 6902.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "add",
+            Self::Replace { .. } => "replace",
+            Self::Remove { .. } => "remove",
+        }
+    }
+
+    /// The JSON text to put at the path, where the operation has one.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Add { value, .. } | Self::Replace { value, .. } => Some(value),
+            Self::Remove { .. } => None,
+        }
+    }
+}
+
+/// The operations as an RFC 6902 document.
+#[must_use]
+pub fn to_json(operations: &[Operation]) -> String {
+    let mut json = String::with_capacity(16 + operations.iter().map(room).sum::<usize>());
+    json.push('[');
+    for (n, operation) in operations.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        let path = serde_json::Value::from(operation.path().as_str());
+        // Writing to a String can't fail.
+        let _ = write!(json, r#"{comma}{{"op":"{}","path":{path}"#, operation.name());
+        if let Some(value) = operation.value() {
+            let _ = write!(json, r#","value":{value}"#);
+        }
+        json.push('}');
+    }
+    json.push(']');
+    json
+}
+
+fn room(operation: &Operation) -> usize {
+    operation.path().len() + operation.value().map_or(0, str::len) + 40
+}
+
+/// Whether `path` is `prefix` or lies below it, by whole tokens.
+#[must_use]
+pub fn is_within(path: &Pointer, prefix: &Pointer) -> bool {
+    path.as_str()
+        .strip_prefix(prefix.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,261 @@
+//! The `Policy` resource: as typed ([`Resource`]), and validated ([`Policy`]).
+//!
+//! ```text
+//! YAML, JSON or the API server ──► Resource ──► Policy        (deny_unknown_fields, then every rule, once)
+//! ```
+//!
+//! After [`Policy::try_from`] nothing about a policy's own fields is checked again. Whether its module exists and likes
+//! its settings is the runtime's to find out.
+
+mod condition;
+mod resource;
+mod scope;
+mod selector;
+
+pub use condition::{Condition, ConditionError};
+pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
+pub(crate) use scope::LazyVariables;
+pub use scope::{Match, Mismatch, NamespaceLabels, ScopeError};
+pub use selector::{LabelSelector, Requirement, Selector, SelectorError};
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The only `apiVersion` of a `Policy`.
+pub const API_VERSION: &str = "wardset.dev/v1alpha1";
+
+/// A policy whose every field is known to be good.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `metadata.name`: unique, a DNS label.
+    pub name: Arc<str>,
+    /// Where the module comes from.
+    pub module: ModuleRef,
+    /// Mutation order, low first; ties by name.
+    pub order: i32,
+    /// What becomes of the verdict.
+    pub mode: Mode,
+    /// What becomes of the review when the policy can't decide.
+    pub on_error: OnError,
+    /// Which reviews the policy decides on.
+    pub scope: Match,
+    /// The template gate.
+    pub template: TemplateRule,
+    /// What one evaluation may use.
+    pub limits: Limits,
+    /// The settings, a JSON object.
+    pub settings: Arc<str>,
+    /// The cluster data that the operator lets the module have.
+    pub cluster_data: Vec<ClusterData>,
+}
+
+/// Where a policy's module comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleRef {
+    /// `builtin:NAME`, a module inside the binary.
+    Builtin(String),
+    /// `file:PATH`; a relative path starts at the folder of the policy's file.
+    File(String),
+}
+
+impl fmt::Display for ModuleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+        }
+    }
+}
+
+/// What becomes of a policy's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Denials refuse the object, changes are made.
+    #[default]
+    Enforce,
+    /// Denials and changes become warnings.
+    Warn,
+    /// Denials and changes are logged and counted; the author sees nothing.
+    Observe,
+}
+
+/// What becomes of a review when a policy can't decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    /// HTTP 500, so that the webhook's `failurePolicy` decides.
+    #[default]
+    Fail,
+    /// The object is refused.
+    Deny,
+    /// The review goes on without this policy.
+    Allow,
+}
+
+/// When a policy may change `/spec/template`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TemplateRule {
+    /// On a create, and on an update whose author changes the template too.
+    #[default]
+    OnChange,
+    /// On every review. An update of an annotation may then roll every pod.
+    Always,
+}
+
+/// Kinds of cluster data that a module may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClusterData {
+    /// The labels of the object's namespace.
+    NamespaceLabels,
+}
+
+/// What one evaluation may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. Doesn't bound the time that
+    /// a review waits for its turn.
+    pub timeout: Duration,
+    /// Linear memory in bytes. Default 16 MiB; 1 to 32 MiB. Doesn't bound what the host keeps for the policy, which is
+    /// bounded for all alike.
+    pub memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_millis(100), memory: 16 * MIB }
+    }
+}
+
+/// The most memory that `limits.memory` may give; the runtime reserves address space for as much.
+pub const MAX_MEMORY: u64 = 32 * MIB;
+const MIB: u64 = 1024 * 1024;
+
+/// What is wrong with a `Policy`.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Another kind of object, or another version of it.
+    #[error("expected `apiVersion: {API_VERSION}` and `kind: Policy`, found `{api_version}` and `{kind}`")]
+    Kind {
+        /// What stands there.
+        api_version: String,
+        /// What stands there.
+        kind: String,
+    },
+    /// A field has a value that it can't have.
+    #[error("`{field}`: {problem}")]
+    Field {
+        /// The field's path, such as `spec.limits.timeout`.
+        field: &'static str,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// Something below `spec.match`.
+    #[error(transparent)]
+    Match(#[from] ScopeError),
+}
+
+impl TryFrom<Resource> for Policy {
+    type Error = PolicyError;
+
+    fn try_from(resource: Resource) -> Result<Self, PolicyError> {
+        let Resource { api_version, kind, metadata, spec, .. } = resource;
+        if api_version != API_VERSION || kind != "Policy" {
+            return Err(PolicyError::Kind { api_version, kind });
+        }
+        if !is_dns_label(&metadata.name) {
+            return Err(PolicyError::Field {
+                field: "metadata.name",
+                problem: format!(
+                    "expected 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends, found `{}`",
+                    metadata.name
+                ),
+            });
+        }
+        if !spec.settings.is_object() {
+            return Err(PolicyError::Field {
+                field: "spec.settings",
+                problem: format!("expected a mapping, found `{}`", spec.settings),
+            });
+        }
+        let limits = spec.limits;
+        Ok(Self {
+            name: metadata.name.into(),
+            module: spec.module.parse()?,
+            order: spec.order,
+            mode: spec.mode,
+            on_error: spec.on_error,
+            scope: spec.r#match.try_into()?,
+            template: spec.template,
+            limits: Limits {
+                timeout: limits.timeout.map_or(Ok(Limits::default().timeout), |text| timeout(&text))?,
+                memory: limits.memory.map_or(Ok(Limits::default().memory), |text| memory(&text))?,
+            },
+            settings: spec.settings.to_string().into(),
+            cluster_data: spec.cluster_data,
+        })
+    }
+}
+
+impl FromStr for ModuleRef {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let problem = match text.split_once(':') {
+            Some(("builtin", name)) if !name.is_empty() => return Ok(Self::Builtin(name.to_owned())),
+            Some(("file", path)) if !path.is_empty() => return Ok(Self::File(path.to_owned())),
+            Some(("oci", _)) => "modules from registries are not supported yet; fetch it and name it by `file:PATH`".into(),
+            _ => format!("expected `builtin:NAME` or `file:PATH`, found `{text}`"),
+        };
+        Err(PolicyError::Field { field: "spec.module", problem })
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, PolicyError> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(10);
+    parse_duration(text).filter(|timeout| range.contains(timeout)).ok_or_else(|| PolicyError::Field {
+        field: "spec.limits.timeout",
+        problem: format!("expected `1ms` to `10s`, found `{text}`"),
+    })
+}
+
+/// A whole number of milliseconds or seconds: `100ms`, `2s`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number.into())),
+        "s" => Some(Duration::from_secs(number.into())),
+        _ => None,
+    }
+}
+
+fn memory(text: &str) -> Result<u64, PolicyError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "Ki" => Some(1024),
+        "Mi" => Some(MIB),
+        _ => None,
+    };
+    let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
+    bytes.filter(|bytes| (MIB..=MAX_MEMORY).contains(bytes)).ok_or_else(|| PolicyError::Field {
+        field: "spec.limits.memory",
+        problem: format!("expected `1Mi` to `32Mi`, found `{text}`"),
+    })
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests;

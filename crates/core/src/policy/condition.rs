@@ -1,0 +1,126 @@
+//! CEL conditions, the `matchConditions` of a policy.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use cel::objects::{Key, Map};
+use cel::{Context, Program, Value};
+
+use super::NamedExpression;
+
+/// The variables that a condition may use.
+const VARIABLES: [&str; 4] = ["object", "oldObject", "request", "namespaceObject"];
+
+/// A condition that is known to parse.
+#[derive(Clone)]
+pub struct Condition {
+    name: Arc<str>,
+    program: Arc<Program>,
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why a condition gave neither true nor false.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ConditionError {
+    /// The expression is no CEL.
+    #[error("condition `{name}` is not a CEL expression: {problem}")]
+    Syntax {
+        /// The condition.
+        name: String,
+        /// What the parser said, in one line.
+        problem: String,
+    },
+    /// The expression names something that is not there.
+    #[error("condition `{name}`: no variable `{variable}`; expected one of object, oldObject, request, namespaceObject")]
+    Variable {
+        /// The condition.
+        name: String,
+        /// The variable.
+        variable: String,
+    },
+    /// The expression could not be evaluated on this review.
+    #[error("condition `{name}` could not be evaluated")]
+    Execution {
+        /// The condition.
+        name: String,
+        /// What went wrong.
+        source: cel::ExecutionError,
+    },
+    /// The expression gave something that is no truth value.
+    #[error("condition `{name}`: expected true or false, found `{found}`")]
+    NotBool {
+        /// The condition.
+        name: String,
+        /// The type that was found.
+        found: String,
+    },
+}
+
+impl TryFrom<NamedExpression> for Condition {
+    type Error = ConditionError;
+
+    fn try_from(typed: NamedExpression) -> Result<Self, ConditionError> {
+        let NamedExpression { name, expression } = typed;
+        let program = Program::compile(&expression).map_err(|errors| ConditionError::Syntax {
+            name: name.clone(),
+            problem: errors.errors.first().map_or_else(String::new, |error| error.msg.replace('\n', " ")),
+        })?;
+        let references = program.references();
+        let unknown: BTreeSet<&str> =
+            references.variables().into_iter().filter(|used| !VARIABLES.contains(used)).collect();
+        if let Some(variable) = unknown.first() {
+            return Err(ConditionError::Variable { name, variable: (*variable).to_owned() });
+        }
+        Ok(Self { name: name.into(), program: Arc::new(program) })
+    }
+}
+
+/// The variables of one review, made once for all conditions of all policies.
+pub(super) struct Variables {
+    values: [Value; 4],
+}
+
+impl Variables {
+    pub(super) fn new(values: [&serde_json::Value; 4]) -> Self {
+        Self { values: values.map(to_cel) }
+    }
+}
+
+impl Condition {
+    pub(super) fn holds(&self, variables: &Variables) -> Result<bool, ConditionError> {
+        let mut context = Context::default();
+        for (name, value) in VARIABLES.into_iter().zip(&variables.values) {
+            context.add_variable_from_value(name, value.clone());
+        }
+        let name = || self.name.to_string();
+        match self.program.execute(&context) {
+            Ok(Value::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(ConditionError::NotBool { name: name(), found: other.type_of().to_string() }),
+            Err(source) => Err(ConditionError::Execution { name: name(), source }),
+        }
+    }
+}
+
+/// Whole numbers become `int`, as they do in Kubernetes' own CEL, so that `object.spec.minReadySeconds > 5` works.
+fn to_cel(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(bool) => Value::Bool(*bool),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Value::Int(int),
+            (None, Some(uint)) => Value::UInt(uint),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
+        serde_json::Value::Array(values) => Value::List(Arc::new(values.iter().map(to_cel).collect())),
+        serde_json::Value::Object(members) => Value::Map(Map {
+            map: Arc::new(members.iter().map(|(key, value)| (Key::from(key.as_str()), to_cel(value))).collect()),
+        }),
+    }
+}

@@ -1,0 +1,181 @@
+//! Which reviews a policy decides on: `spec.match`.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use jsonptr::Pointer;
+use serde_json::json;
+
+use super::condition::Variables;
+use super::{Condition, ConditionError, MatchSpec, Selector, SelectorError};
+use crate::review::{Operation, Review};
+
+/// `spec.match`, known to be good.
+#[derive(Debug, Clone)]
+pub struct Match {
+    operations: Vec<Operation>,
+    namespace_selector: Selector,
+    object_selector: Selector,
+    exclude_namespaces: Vec<String>,
+    exclude_names: Vec<String>,
+    conditions: Vec<Condition>,
+}
+
+/// What is wrong with `spec.match`.
+#[derive(Debug, thiserror::Error)]
+pub enum ScopeError {
+    /// A selector.
+    #[error("`spec.match.{field}`: {source}")]
+    Selector {
+        /// `namespaceSelector` or `objectSelector`.
+        field: &'static str,
+        /// What is wrong with it.
+        source: SelectorError,
+    },
+    /// A condition.
+    #[error("`spec.match.conditions`: {0}")]
+    Condition(#[from] ConditionError),
+    /// No operation at all.
+    #[error("`spec.match.operations`: expected `CREATE`, `UPDATE` or both, found none")]
+    NoOperation,
+}
+
+/// What is known of the labels of the object's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamespaceLabels {
+    /// All of them.
+    Known(BTreeMap<String, String>),
+    /// Nothing but the label that every namespace has: `kubernetes.io/metadata.name`.
+    Unknown,
+}
+
+/// Why it is not known whether a policy applies.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Mismatch {
+    /// `namespaceSelector` looks at labels that are not known.
+    #[error("the labels of namespace `{namespace}` are not known, and `namespaceSelector` looks at them")]
+    NamespaceLabels {
+        /// The namespace.
+        namespace: String,
+    },
+    /// A condition gave neither true nor false.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+}
+
+/// The label that the API server sets on every namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+impl Match {
+    /// Whether the policy decides on `review`.
+    ///
+    /// # Errors
+    ///
+    /// Where that can't be known: the review is then handled as the policy's `onError` says.
+    pub(crate) fn applies(&self, review: &Review, variables: &LazyVariables<'_>) -> Result<bool, Mismatch> {
+        let named = |names: &[String], name: &str| names.iter().any(|excluded| excluded == name);
+        if !self.operations.contains(&review.operation)
+            || named(&self.exclude_namespaces, &review.namespace)
+            || named(&self.exclude_names, &review.name)
+        {
+            return Ok(false);
+        }
+        if !self.object_selector.is_empty() {
+            let labels: BTreeMap<_, _> = review.object.strings(Pointer::from_static("/metadata/labels")).collect();
+            if !self.object_selector.matches(|key| labels.get(key).cloned()) {
+                return Ok(false);
+            }
+        }
+        if !self.namespace_selector.is_empty() && !self.selects_namespace(review)? {
+            return Ok(false);
+        }
+        // Every condition is evaluated only as far as the first that is false: the same as `matchConditions`, where a
+        // false one wins over a failing one.
+        let mut failed = None;
+        for condition in &self.conditions {
+            match condition.holds(variables.get()) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(true), |error| Err(error.into()))
+    }
+
+    /// Whether `namespaceSelector` looks at labels that only a cluster knows.
+    #[must_use]
+    pub fn needs_namespace_labels(&self) -> bool {
+        self.namespace_selector.keys().any(|key| key != NAME_LABEL)
+    }
+
+    /// The namespaces that are passed over.
+    #[must_use]
+    pub fn excluded_namespaces(&self) -> &[String] {
+        &self.exclude_namespaces
+    }
+
+    fn selects_namespace(&self, review: &Review) -> Result<bool, Mismatch> {
+        let name = |key: &str| (key == NAME_LABEL).then(|| Cow::from(review.namespace.as_str()));
+        match &review.namespace_labels {
+            NamespaceLabels::Known(labels) => Ok(self
+                .namespace_selector
+                .matches(|key| labels.get(key).map(|value| Cow::from(value.as_str())).or_else(|| name(key)))),
+            NamespaceLabels::Unknown if self.needs_namespace_labels() => {
+                Err(Mismatch::NamespaceLabels { namespace: review.namespace.clone() })
+            }
+            NamespaceLabels::Unknown => Ok(self.namespace_selector.matches(name)),
+        }
+    }
+}
+
+impl TryFrom<MatchSpec> for Match {
+    type Error = ScopeError;
+
+    fn try_from(typed: MatchSpec) -> Result<Self, ScopeError> {
+        let operations = typed.operations.unwrap_or_else(|| vec![Operation::Create, Operation::Update]);
+        if operations.is_empty() {
+            return Err(ScopeError::NoOperation);
+        }
+        let selector = |field, typed| Selector::try_from(typed).map_err(|source| ScopeError::Selector { field, source });
+        Ok(Self {
+            operations,
+            namespace_selector: selector("namespaceSelector", typed.namespace_selector)?,
+            object_selector: selector("objectSelector", typed.object_selector)?,
+            exclude_namespaces: typed.exclude_namespaces,
+            exclude_names: typed.exclude_names,
+            conditions: typed.conditions.into_iter().map(Condition::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The variables of conditions: trees, so they are made only when a policy that has conditions comes by.
+pub(crate) struct LazyVariables<'r> {
+    review: &'r Review,
+    made: OnceCell<Variables>,
+}
+
+impl<'r> LazyVariables<'r> {
+    pub(crate) fn new(review: &'r Review) -> Self {
+        Self { review, made: OnceCell::new() }
+    }
+
+    fn get(&self) -> &Variables {
+        self.made.get_or_init(|| {
+            let review = self.review;
+            let old = review.old_object.as_ref().map_or(serde_json::Value::Null, |old| old.to_value());
+            let mut labels = match &review.namespace_labels {
+                NamespaceLabels::Known(labels) => labels.clone(),
+                NamespaceLabels::Unknown => BTreeMap::new(),
+            };
+            labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| review.namespace.clone());
+            let request = json!({
+                "uid": review.uid, "operation": review.operation, "name": review.name, "namespace": review.namespace,
+                "dryRun": review.dry_run, "kind": {"kind": review.kind},
+                "userInfo": {"username": review.user, "groups": review.groups},
+            });
+            let namespace = json!({"metadata": {"name": review.namespace, "labels": labels}});
+            Variables::new([&review.object.to_value(), &old, &request, &namespace])
+        })
+    }
+}

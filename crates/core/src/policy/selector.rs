@@ -1,0 +1,125 @@
+//! Label selectors as Kubernetes defines them (`metav1.LabelSelector`).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A selector as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LabelSelector {
+    /// Keys and the values that they must have.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    pub match_expressions: Vec<RequirementSpec>,
+}
+
+/// One requirement as typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequirementSpec {
+    /// The label's key.
+    pub key: String,
+    /// How the label is looked at.
+    pub operator: Operator,
+    /// For `In` and `NotIn`.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// How a requirement looks at a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    /// The label is there and has one of the values.
+    In,
+    /// The label is absent or has none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is absent.
+    DoesNotExist,
+}
+
+/// A selector that is known to be good. An empty one selects everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    requirements: Vec<Requirement>,
+}
+
+/// One requirement of a [`Selector`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirement {
+    /// The label is there and has one of the values.
+    In(String, Vec<String>),
+    /// The label is absent or has none of the values.
+    NotIn(String, Vec<String>),
+    /// The label is there.
+    Exists(String),
+    /// The label is absent.
+    DoesNotExist(String),
+}
+
+/// What is wrong with a selector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// `In` or `NotIn` without values.
+    #[error("`{key}`: `In` and `NotIn` need at least one value")]
+    NoValues {
+        /// The label's key.
+        key: String,
+    },
+    /// `Exists` or `DoesNotExist` with values.
+    #[error("`{key}`: `Exists` and `DoesNotExist` take no values")]
+    Values {
+        /// The label's key.
+        key: String,
+    },
+}
+
+impl Selector {
+    /// Whether the selector selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// Whether labels satisfy every requirement. `label` gives a label's value, or none where the label is absent.
+    pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
+        self.requirements.iter().all(|requirement| match requirement {
+            Requirement::In(key, values) => label(key).is_some_and(|value| values.iter().any(|v| *v == value)),
+            Requirement::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|v| *v != value)),
+            Requirement::Exists(key) => label(key).is_some(),
+            Requirement::DoesNotExist(key) => label(key).is_none(),
+        })
+    }
+
+    /// The keys that the selector looks at.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.requirements.iter().map(|requirement| match requirement {
+            Requirement::In(key, _)
+            | Requirement::NotIn(key, _)
+            | Requirement::Exists(key)
+            | Requirement::DoesNotExist(key) => key.as_str(),
+        })
+    }
+}
+
+impl TryFrom<LabelSelector> for Selector {
+    type Error = SelectorError;
+
+    fn try_from(typed: LabelSelector) -> Result<Self, SelectorError> {
+        let labels = typed.match_labels.into_iter().map(|(key, value)| Ok(Requirement::In(key, vec![value])));
+        let expressions = typed.match_expressions.into_iter().map(|RequirementSpec { key, operator, values }| {
+            match (operator, values.is_empty()) {
+                (Operator::In, false) => Ok(Requirement::In(key, values)),
+                (Operator::NotIn, false) => Ok(Requirement::NotIn(key, values)),
+                (Operator::Exists, true) => Ok(Requirement::Exists(key)),
+                (Operator::DoesNotExist, true) => Ok(Requirement::DoesNotExist(key)),
+                (Operator::In | Operator::NotIn, true) => Err(SelectorError::NoValues { key }),
+                (Operator::Exists | Operator::DoesNotExist, false) => Err(SelectorError::Values { key }),
+            }
+        });
+        Ok(Self { requirements: labels.chain(expressions).collect::<Result<_, _>>()? })
+    }
+}

@@ -1,0 +1,150 @@
+//! What one policy says of one review, as it came out of the sandbox: nothing in it is trusted yet.
+
+use crate::blame::Blame;
+
+/// The answer of one evaluation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Empty: allowed.
+    pub denials: Vec<Denial>,
+    /// In order; not looked at where there is a denial.
+    pub changes: Vec<Change>,
+    /// For the author.
+    pub warnings: Vec<Warning>,
+}
+
+/// One reason to refuse the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Which status the author sees.
+    pub code: DenialCode,
+    /// What is wrong, as a JSON Pointer.
+    pub pointer: String,
+    /// What is wrong, in words.
+    pub message: String,
+    /// How to mend it.
+    pub fix: String,
+}
+
+/// Who is wrong, the cluster's rules or the object itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenialCode {
+    /// 403: against a rule of the cluster.
+    Forbidden,
+    /// 422: against itself or its kind.
+    Invalid,
+}
+
+/// One edit and its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The edit.
+    pub edit: Edit,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// One RFC 6902 operation, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of RFC 6902")]
+pub enum Edit {
+    /// `add`
+    Add { path: String, value: String },
+    /// `replace`
+    Replace { path: String, value: String },
+    /// `remove`
+    Remove { path: String },
+}
+
+/// Something that the author should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What the warning is about, as a JSON Pointer.
+    pub pointer: String,
+    /// In words.
+    pub message: String,
+}
+
+/// A policy that could not decide.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {detail}")]
+pub struct Failure {
+    /// What kind of failure, for metrics and the operator's table.
+    pub class: FailureClass,
+    /// What happened, for the operator's log.
+    pub detail: String,
+}
+
+/// The ways in which a policy fails to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The guest trapped.
+    Trap,
+    /// The guest ran out of its time or the review's.
+    Deadline,
+    /// The guest asked for more memory than it may have.
+    Memory,
+    /// The guest's answer is too large or not of the contract.
+    Output,
+    /// The guest read where its manifest doesn't say, or asked for data that it may not have.
+    Access,
+    /// The guest changed what its manifest doesn't say, or what no policy may change.
+    Writes,
+    /// A change that can't be applied.
+    Patch,
+    /// The guest said itself that it can't decide.
+    Declined,
+    /// A condition of the policy, or its namespace selector, could not be evaluated.
+    Match,
+    /// The sandbox itself failed.
+    Host,
+}
+
+impl FailureClass {
+    /// All classes, for metrics that start at zero.
+    pub const ALL: [Self; 10] = [
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::Output,
+        Self::Access,
+        Self::Writes,
+        Self::Patch,
+        Self::Declined,
+        Self::Match,
+        Self::Host,
+    ];
+
+    /// The value of the label `class` in logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::Access => "access",
+            Self::Writes => "writes",
+            Self::Patch => "patch",
+            Self::Declined => "declined",
+            Self::Match => "match",
+            Self::Host => "host",
+        }
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn blame(self) -> Blame {
+        match self {
+            Self::Match => Blame::Operator,
+            Self::Host => Blame::Bug,
+            _ => Blame::Guest,
+        }
+    }
+}
+
+impl std::fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.label())
+    }
+}
