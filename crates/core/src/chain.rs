@@ -31,7 +31,7 @@ pub struct Plan {
     /// The policy.
     pub policy: Policy,
     /// The module's manifest.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// SHA-256 of the module, in hexadecimal.
     pub digest: String,
 }

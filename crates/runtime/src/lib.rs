@@ -1,1 +1,22 @@
-//! runtime
+//! The sandbox of Wardset: policy modules run here, and nothing else in the house knows wasmtime.
+//!
+//! ```text
+//! bytes ─► Module (compiled or from the cache, linked, its manifest read) ─┐
+//! Policy ──────────────────────────────────────────────────────────────────┴─► Snapshot ─► decide(review) ─► Decision
+//!                                                                                 each turn: one fresh sandbox
+//! ```
+//!
+//! It owns the engine and its epoch ticker, the limits of guests, and the cache of compiled code. It never decides what
+//! a verdict means: that is `wardset-core`'s.
+
+mod cache;
+mod engine;
+mod host;
+mod module;
+mod sandbox;
+mod snapshot;
+
+pub use cache::{Cache, CacheError};
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use module::{LoadError, MAX_MODULE, Module};
+pub use snapshot::{Snapshot, Unusable};

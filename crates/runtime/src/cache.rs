@@ -1,0 +1,114 @@
+//! Compiled modules on disk, so that the next start doesn't compile again.
+//!
+//! A cache file is machine code that will be run, so it is taken only from a folder that no other user can write to, and
+//! only whole: each file begins with the SHA-256 of the rest. Anything else is compiled again, and a folder that can't be
+//! written is no error of a load.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+const DIGEST_LEN: usize = 32;
+
+/// A folder of compiled modules.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+/// Why a folder can't be the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// It can't be made or looked at.
+    #[error("the cache folder `{}` can't be used", folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Somebody else could put code into it.
+    #[error("the cache folder `{}` must belong to the user who runs this and be writable by nobody else", folder.display())]
+    NotOurs {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+impl Cache {
+    /// The cache in `folder`, which is made (mode 0700) where it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// A folder that can't be made, that belongs to another user, or that others may write to.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, CacheError> {
+        let folder = folder.into();
+        let io = |source| CacheError::Io { folder: folder.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io)?;
+        let metadata = fs::metadata(&folder).map_err(io)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Err(CacheError::NotOurs { folder });
+        }
+        Ok(Self { folder })
+    }
+
+    /// The compiled module of `digest`, from the folder or by compiling `bytes`.
+    pub(crate) fn load_or_compile(
+        &self, engine: &wasmtime::Engine, digest: &str, bytes: &[u8],
+    ) -> wasmtime::Result<Component> {
+        let path = self.path(engine, digest);
+        if let Some(component) = load(engine, &path) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(engine, bytes)?;
+        match component.serialize().map_err(|error| error.to_string()).and_then(|code| store(&path, &code)) {
+            Ok(()) => tracing::debug!(module = digest, "compiled and cached"),
+            Err(error) => tracing::warn!(path = %path.display(), error, "a compiled module could not be cached"),
+        }
+        Ok(component)
+    }
+
+    /// One file for each module and each compiler with its settings.
+    fn path(&self, engine: &wasmtime::Engine, digest: &str) -> PathBuf {
+        use std::hash::{Hash as _, Hasher as _};
+        let mut hasher = std::hash::DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.folder.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+    }
+}
+
+fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
+    let file = fs::read(path).ok()?;
+    let whole = file.split_at_checked(DIGEST_LEN).filter(|(digest, code)| *digest == &Sha256::digest(code)[..]);
+    let Some((_, code)) = whole else {
+        tracing::warn!(path = %path.display(), "a cached module is damaged; compiling it again");
+        return None;
+    };
+    // SAFETY: `deserialize` must only be given what `serialize` gave. The file is in a folder that `Cache::open` found to
+    // belong to this process's user and to be writable by nobody else, and its digest says that it is whole; so it is what
+    // `store` wrote there, which is the output of `serialize`. (wasmtime itself refuses the code of another version of it,
+    // or of other settings.)
+    #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
+    let component = unsafe { Component::deserialize(engine, code) };
+    component.map_err(|error| tracing::warn!(path = %path.display(), %error, "a cached module can't be used")).ok()
+}
+
+/// Writes beside the place and renames, so that no reader ever sees half a file.
+fn store(path: &Path, code: &[u8]) -> Result<(), String> {
+    let unfinished = path.with_extension(format!("{}.part", std::process::id()));
+    let write = || {
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(&Sha256::digest(code))?;
+        file.write_all(code)?;
+        fs::rename(&unfinished, path)
+    };
+    write().map_err(|error: std::io::Error| {
+        // Nothing more can be done for a file that can't be removed either.
+        let _ = fs::remove_file(&unfinished);
+        error.to_string()
+    })
+}

@@ -1,0 +1,139 @@
+//! The engine: one for the process, with the thread that makes deadlines tick.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wardset_core::policy::MAX_MEMORY;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::host::{Host, linker};
+
+/// How often a running guest is looked at: it yields its thread, and stops where its deadline has passed. So a deadline
+/// is met to within this and the time that the thread takes to come back to the guest.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What the engine reserves.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineOptions {
+    /// The most sandboxes at once. Default 64. A review that finds none free waits, within its deadline.
+    ///
+    /// Each reserves address space, and holds up to 2 MiB of memory warm once it has been used.
+    pub sandboxes: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { sandboxes: 64 }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox could not be set up on this machine")]
+pub struct EngineError(#[source] wasmtime::Error);
+
+/// The compiler and the pool of sandboxes.
+pub struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: wasmtime::component::Linker<Host>,
+    slots: Semaphore,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// An engine and its ticker.
+    ///
+    /// # Errors
+    ///
+    /// Where the machine is none that wasmtime compiles for, or has not enough address space for the pool.
+    pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
+        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError)?;
+        let linker = linker(&wasmtime).map_err(EngineError)?;
+        let ticker = Ticker::start(wasmtime.clone());
+        let slots = Semaphore::new(options.sandboxes as usize);
+        Ok(Arc::new(Self { wasmtime, linker, slots, ticker }))
+    }
+
+    /// A place in the pool. The permit is given back when it is dropped, which must be after the sandbox.
+    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        match self.slots.try_acquire() {
+            Ok(slot) => Some(slot),
+            // The semaphore is never closed.
+            Err(_) => self.slots.acquire().await.ok(),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.ticker.stop();
+    }
+}
+
+fn config(options: EngineOptions) -> Config {
+    let n = options.sandboxes;
+    let mut pool = PoolingAllocationConfig::new();
+    // A module that was linked from several has a few core instances, memories and tables.
+    pool.total_component_instances(n)
+        .total_core_instances(n * 4)
+        .max_core_instances_per_component(8)
+        .total_memories(n * 2)
+        .max_memories_per_component(2)
+        .total_tables(n * 4)
+        .max_tables_per_component(4)
+        .table_elements(16 * 1024)
+        .total_stacks(n)
+        .max_memory_size(usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX))
+        // What a sandbox has written is set back to its first state by memset and memcpy instead of by system calls,
+        // which would make two threads slower than one.
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .wasm_component_model(true)
+        // A verdict is a function of what the guest is given: no threads, and one bit pattern for every NaN.
+        .wasm_relaxed_simd(false)
+        .cranelift_nan_canonicalization(true)
+        // Guests have no tasks of their own, and not paying for them makes each call cheaper.
+        .concurrency_support(false)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(1 << 20);
+    config
+}
+
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let run = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::park_timeout(TICK);
+                engine.increment_epoch();
+            }
+        };
+        // Without the thread no deadline would hold, so a machine that can't start one can't go on.
+        let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run);
+        Self { stop, thread: Some(thread.unwrap_or_else(|error| panic!("no thread for the epoch ticker: {error}"))) }
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A ticker that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}

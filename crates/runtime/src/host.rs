@@ -1,0 +1,177 @@
+//! What a guest can call: its document, the cluster data that it may have, and the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wardset_core::document::Document;
+use wardset_core::manifest::Manifest;
+use wardset_core::policy::ClusterData;
+use wardset_core::{Pointer, verdict};
+use wasmtime::ResourceLimiter;
+use wasmtime::component::{HasSelf, Linker};
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "policy",
+    imports: { default: trappable },
+    exports: { default: async },
+});
+
+pub(crate) use exported::*;
+
+/// The names of the contract, out of the way of the house's own.
+mod exported {
+    pub(crate) use super::Policy as Guest;
+    pub(crate) use super::PolicyPre as GuestPre;
+    pub(crate) use super::wardset::policy::types as wit;
+}
+
+/// The most log lines of one evaluation; what comes after is dropped.
+const MAX_LOG_LINES: u32 = 16;
+/// The most bytes of one log line; the rest is cut.
+const MAX_LOG_LINE: usize = 512;
+
+/// The state of one sandbox.
+pub(crate) struct Host {
+    /// None while the module is loaded: it must not call anything then.
+    pub(crate) evaluation: Option<Evaluation>,
+    pub(crate) limits: Limits,
+    log_lines: u32,
+}
+
+/// What one evaluation may look at.
+pub(crate) struct Evaluation {
+    pub(crate) policy: Arc<str>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) allowed_data: Arc<[ClusterData]>,
+    pub(crate) object: Arc<Document>,
+    pub(crate) old_object: Option<Arc<Document>>,
+    /// JSON text.
+    pub(crate) namespace_labels: Option<Arc<str>>,
+}
+
+/// What one sandbox may use.
+pub(crate) struct Limits {
+    /// Bytes of linear memory, all memories of the component together.
+    pub(crate) memory: usize,
+    pub(crate) deadline: Instant,
+}
+
+/// Why the host stopped a guest. Found again by type in what wasmtime returns.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error("ran past its deadline")]
+    Deadline,
+    #[error("asked for {desired} bytes of memory, and may have {limit}")]
+    Memory { desired: usize, limit: usize },
+    #[error("asked for a table of {desired} elements, and may have {limit}")]
+    Table { desired: usize, limit: usize },
+    #[error("read `{pointer}`, which its manifest's `reads` don't cover")]
+    Read { pointer: String },
+    #[error("read `{pointer}`, which is no JSON Pointer")]
+    NoPointer { pointer: String },
+    #[error("asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow")]
+    Data { what: &'static str },
+    #[error("called the host while it was being loaded")]
+    NotEvaluating,
+}
+
+impl Stopped {
+    pub(crate) fn class(&self) -> verdict::FailureClass {
+        match self {
+            Self::Deadline => verdict::FailureClass::Deadline,
+            Self::Memory { .. } | Self::Table { .. } => verdict::FailureClass::Memory,
+            Self::Read { .. } | Self::NoPointer { .. } | Self::Data { .. } | Self::NotEvaluating => {
+                verdict::FailureClass::Access
+            }
+        }
+    }
+}
+
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    Policy::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+impl Host {
+    pub(crate) fn new(evaluation: Option<Evaluation>, limits: Limits) -> Self {
+        Self { evaluation, limits, log_lines: 0 }
+    }
+
+    fn evaluation(&self) -> Result<&Evaluation, Stopped> {
+        self.evaluation.as_ref().ok_or(Stopped::NotEvaluating)
+    }
+}
+
+impl Evaluation {
+    fn pointer<'p>(&self, text: &'p str) -> Result<&'p Pointer, Stopped> {
+        let cut = || text.chars().take(200).collect();
+        let pointer = Pointer::parse(text).map_err(|_| Stopped::NoPointer { pointer: cut() })?;
+        if self.manifest.may_read(pointer) { Ok(pointer) } else { Err(Stopped::Read { pointer: cut() }) }
+    }
+}
+
+impl wardset::policy::document::Host for Host {
+    fn object(&mut self, pointer: String) -> wasmtime::Result<Option<String>> {
+        let evaluation = self.evaluation()?;
+        let pointer = evaluation.pointer(&pointer)?;
+        Ok(evaluation.object.get(pointer).map(str::to_owned))
+    }
+
+    fn old_object(&mut self, pointer: String) -> wasmtime::Result<Option<String>> {
+        let evaluation = self.evaluation()?;
+        let pointer = evaluation.pointer(&pointer)?;
+        Ok(evaluation.old_object.as_ref().and_then(|old| old.get(pointer)).map(str::to_owned))
+    }
+}
+
+impl wardset::policy::cluster::Host for Host {
+    fn data(&mut self, what: wit::ClusterData) -> wasmtime::Result<Option<String>> {
+        let evaluation = self.evaluation()?;
+        let (data, name) = match what {
+            wit::ClusterData::NamespaceLabels => (ClusterData::NamespaceLabels, "namespace-labels"),
+        };
+        if !evaluation.manifest.cluster.contains(&data) || !evaluation.allowed_data.contains(&data) {
+            return Err(Stopped::Data { what: name }.into());
+        }
+        Ok(evaluation.namespace_labels.as_deref().map(str::to_owned))
+    }
+}
+
+impl wardset::policy::log::Host for Host {
+    fn write(&mut self, level: wit::Level, message: String) -> wasmtime::Result<()> {
+        if self.log_lines == MAX_LOG_LINES {
+            return Ok(());
+        }
+        self.log_lines += 1;
+        let policy = &*self.evaluation()?.policy;
+        let cut = message.floor_char_boundary(MAX_LOG_LINE);
+        let message = &message[..cut];
+        match level {
+            wit::Level::Debug => tracing::debug!(target: "guest", policy, message),
+            wit::Level::Info => tracing::info!(target: "guest", policy, message),
+            wit::Level::Warn => tracing::warn!(target: "guest", policy, message),
+            wit::Level::Error => tracing::error!(target: "guest", policy, message),
+        }
+        Ok(())
+    }
+}
+
+impl wit::Host for Host {}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.memory {
+            return Err(Stopped::Memory { desired, limit: self.memory }.into());
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        match maximum {
+            Some(limit) if desired > limit => Err(Stopped::Table { desired, limit }.into()),
+            _ => Ok(true),
+        }
+    }
+}

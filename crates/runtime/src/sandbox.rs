@@ -1,0 +1,119 @@
+//! One guest instance for one call, thrown away after it.
+
+use std::time::{Duration, Instant};
+
+use wardset_core::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use crate::engine::Engine;
+use crate::host::{Evaluation, Guest, GuestPre, Host, Limits, Stopped, wit};
+
+/// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
+const MAX_HANDED_OVER: usize = 1 << 20;
+
+/// A running guest.
+pub(crate) struct Sandbox {
+    store: Store<Host>,
+    guest: Guest,
+}
+
+impl Sandbox {
+    /// Starts a guest. From here on the clock runs, start functions included.
+    pub(crate) async fn start(
+        engine: &Engine, guest: &GuestPre<Host>, evaluation: Option<Evaluation>, limits: Limits,
+    ) -> Result<Self, Failure> {
+        let deadline = limits.deadline;
+        let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
+        store.limiter(|host| &mut host.limits);
+        store.set_hostcall_fuel(MAX_HANDED_OVER);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() < deadline { Ok(UpdateDeadline::Yield(1)) } else { Err(Stopped::Deadline.into()) }
+        });
+        let guest = guest.instantiate_async(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
+        Ok(Self { store, guest })
+    }
+
+    pub(crate) async fn manifest(mut self) -> Result<wit::Manifest, Failure> {
+        self.guest.call_manifest(&mut self.store).await.map_err(|error| failure(&error, Stage::Call))
+    }
+
+    pub(crate) async fn validate_settings(mut self, settings: &str) -> Result<Result<(), String>, Failure> {
+        let answer = self.guest.call_validate_settings(&mut self.store, settings).await;
+        answer.map_err(|error| failure(&error, Stage::Call))
+    }
+
+    pub(crate) async fn evaluate(mut self, request: &wit::Request, settings: &str) -> Result<Verdict, Failure> {
+        let answer = self.guest.call_evaluate(&mut self.store, request, settings).await;
+        match answer.map_err(|error| failure(&error, Stage::Call))? {
+            Ok(verdict) => Ok(verdict.into()),
+            Err(declined) => Err(Failure { class: FailureClass::Declined, detail: declined }),
+        }
+    }
+}
+
+/// Limits that end `timeout` from now, or with the review.
+pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> Limits {
+    let deadline = (Instant::now() + timeout).min(review_deadline);
+    Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX), deadline }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Start,
+    Call,
+}
+
+/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left of a call is an answer
+/// that couldn't be read (out of bounds, no UTF-8, too large); of a start, the pool or the machine.
+fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
+    let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return Failure { class: stopped.class(), detail: stopped.to_string() };
+    } else if error.is::<Trap>() {
+        FailureClass::Trap
+    } else if stage == Stage::Call {
+        FailureClass::Output
+    } else {
+        FailureClass::Host
+    };
+    Failure { class, detail: error.root_cause().to_string() }
+}
+
+impl From<wit::Verdict> for Verdict {
+    fn from(verdict: wit::Verdict) -> Self {
+        Self {
+            denials: verdict.denials.into_iter().map(Into::into).collect(),
+            changes: verdict.changes.into_iter().map(Into::into).collect(),
+            warnings: verdict.warnings.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<wit::Denial> for Denial {
+    fn from(denial: wit::Denial) -> Self {
+        let wit::Denial { code, pointer, message, fix } = denial;
+        let code = match code {
+            wit::DenialCode::Forbidden => DenialCode::Forbidden,
+            wit::DenialCode::Invalid => DenialCode::Invalid,
+        };
+        Self { code, pointer, message, fix }
+    }
+}
+
+impl From<wit::Change> for Change {
+    fn from(change: wit::Change) -> Self {
+        let edit = match change.edit {
+            wit::Edit::Add(wit::Placed { path, value }) => Edit::Add { path, value },
+            wit::Edit::Replace(wit::Placed { path, value }) => Edit::Replace { path, value },
+            wit::Edit::Remove(path) => Edit::Remove { path },
+        };
+        Self { edit, reason: change.reason }
+    }
+}
+
+impl From<wit::Warning> for Warning {
+    fn from(warning: wit::Warning) -> Self {
+        let wit::Warning { pointer, message } = warning;
+        Self { pointer, message }
+    }
+}

@@ -1,0 +1,44 @@
+//! The composition root: from where policies are to a snapshot of them.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+
+use crate::policies;
+
+/// Where the policies and the compiled modules are.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Files and folders; none means the default set.
+    pub policies: Vec<PathBuf>,
+    /// None: compile at every start.
+    pub cache: Option<PathBuf>,
+}
+
+/// An engine, and the policies in force.
+///
+/// # Errors
+///
+/// A policy that can't come into force. A cache folder that can't be used is only said so in the log: it costs time.
+pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
+    let engine = Engine::new(EngineOptions::default())?;
+    let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(error = format!("{error:#}"), "no cache of compiled modules: each start compiles them");
+            None
+        }
+    });
+    let found = if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
+    policies::load(&engine, cache.as_ref(), found).await.context("the policies can't come into force")
+}
+
+/// The cache folder of the user who runs this, where one is known.
+#[must_use]
+pub fn default_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("wardset"))
+}

@@ -1,0 +1,56 @@
+//! The command line: arguments in, exit code out. One exit point.
+//!
+//! Exit 0: fine. 1: a DaemonSet was denied. 2: could not run. Data goes to standard output, words to standard error.
+
+mod args;
+mod policies;
+mod review;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::Args;
+
+/// Parses the arguments, runs the command, and says what went wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("the threads could not be started")),
+    };
+    let result = runtime.block_on(async {
+        match args.command {
+            args::Command::Review(review) => review::run(review).await,
+            args::Command::Serve(serve) => serve::run(serve).await,
+            args::Command::Policies(policies) => policies::run(policies).await,
+        }
+    });
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    use std::io::Write as _;
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    // Standard error may be closed; there is nobody left to tell.
+    let _ = writeln!(anstream::stderr(), "error: {}", causes.join(": "));
+    ExitCode::from(2)
+}
+
+/// Prints data. A closed pipe (`wardset … | head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line of words.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Standard error may be closed; there is nobody left to tell.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}

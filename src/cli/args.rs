@@ -1,0 +1,170 @@
+//! The arguments, as typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use wardset_core::review::Operation;
+
+/// The admission gate for Kubernetes DaemonSets.
+#[derive(Debug, Parser)]
+#[command(name = "wardset", version, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Decide on manifests without a cluster, by the same code as the server
+    Review(Review),
+    /// Answer AdmissionReviews over TLS
+    Serve(Serve),
+    /// List the policies in force
+    Policies(Policies),
+}
+
+/// Where policies come from, for every command.
+#[derive(Debug, ClapArgs)]
+pub(super) struct PolicySources {
+    /// Policies: a file or a folder. Repeatable. Without it, the built-in default set is in force
+    #[arg(long = "policies", value_name = "FILE|DIR")]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// Folder for compiled modules. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
+    #[arg(long, value_name = "DIR", env = "WARDSET_CACHE_DIR", hide_short_help = true)]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// Compile modules at every start
+    #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
+    pub(super) no_cache: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset review -f ds.yaml                            what would admission do, and why
+  wardset review -f ds.yaml -o yaml | kubectl apply -f -
+  kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the default set
+  wardset review -f new.yaml --old stored.yaml         an update: the template gate counts
+
+Exit codes: 0 every DaemonSet is allowed, 1 one is denied, 2 the review could not run.")]
+pub(super) struct Review {
+    /// Manifest: a file (YAML or JSON, one document or many, or an AdmissionReview), a folder, or `-`. Repeatable
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Look into folders below a folder too
+    #[arg(short = 'R', long)]
+    pub(super) recursive: bool,
+
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// The stored objects: makes the review an update where names agree
+    #[arg(long, value_name = "FILE")]
+    pub(super) old: Option<PathBuf>,
+
+    /// Default: update where --old has the object, else create
+    #[arg(long, value_name = "create|update", value_parser = parse_operation)]
+    pub(super) operation: Option<Operation>,
+
+    /// Labels of the namespace, for policies that select by them. Without it only kubernetes.io/metadata.name is known
+    #[arg(long, value_name = "K=V,…", value_delimiter = ',', value_parser = parse_label)]
+    pub(super) namespace_labels: Option<Vec<(String, String)>>,
+
+    /// Namespace of manifests that name none
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub(super) namespace: String,
+
+    /// Who asks
+    #[arg(long, value_name = "NAME", default_value = "kubernetes-admin")]
+    pub(super) user: String,
+
+    /// Ask as a dry run; the decision is the same
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Format: `text` for people; `json` with everything; `yaml` the objects as they would be stored; `patch` RFC 6902
+    #[arg(short, long, value_enum, default_value_t = Output::Text, hide_possible_values = true)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Text,
+    Json,
+    Yaml,
+    Patch,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset serve                                        a development certificate, made under certs/dev
+  wardset serve --tls-dir /etc/wardset/tls --policies /etc/wardset/policies
+
+Exit codes: 0 stopped by SIGTERM or SIGINT after the last answer, 2 could not run.")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// Address of the webhook (TLS)
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443")]
+    pub(super) listen: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics (plain HTTP)
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8081")]
+    pub(super) admin: SocketAddr,
+
+    /// Folder with tls.crt (full chain), tls.key and, to demand client certificates, ca.crt
+    #[arg(long, value_name = "DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+
+    /// The most reviews at once; further ones are answered 429 at once
+    #[arg(long, value_name = "N", default_value_t = 256, hide_short_help = true)]
+    pub(super) max_in_flight: usize,
+
+    /// How long open requests may go on after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, hide_short_help = true)]
+    pub(super) drain_seconds: u64,
+
+    /// Log lines as text or JSON
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT")]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Policies {
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]
+    pub(super) output: ListOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListOutput {
+    Text,
+    Json,
+}
+
+fn parse_operation(text: &str) -> Result<Operation, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "create" => Ok(Operation::Create),
+        "update" => Ok(Operation::Update),
+        _ => Err("expected `create` or `update`".to_owned()),
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected key=value")?;
+    if key.is_empty() { Err("expected key=value".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
+}

@@ -1,0 +1,73 @@
+//! `wardset policies`.
+
+use std::process::ExitCode;
+
+use comfy_table::{Table, presets};
+use serde_json::json;
+use wardset_core::chain::Plan;
+
+use super::args::{ListOutput, Policies, PolicySources};
+use crate::app::{self, Sources};
+use crate::telemetry;
+
+pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
+    telemetry::for_commands();
+    let snapshot = app::snapshot(&args.policies.into()).await?;
+    let plans = snapshot.plans();
+    super::print(&match args.output {
+        ListOutput::Text => text(plans.iter().map(AsRef::as_ref)),
+        ListOutput::Json => json(plans.iter().map(AsRef::as_ref))?,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl From<PolicySources> for Sources {
+    fn from(typed: PolicySources) -> Self {
+        let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(app::default_cache) };
+        Self { policies: typed.paths, cache }
+    }
+}
+
+fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["NAME", "MODULE", "MODE", "ORDER", "READS", "WRITES", "SETTINGS"]);
+    for plan in plans {
+        let policy = &plan.policy;
+        let order = if plan.manifest.mutates() { policy.order.to_string() } else { "last".to_owned() };
+        let list = |pointers: &[wardset_core::PointerBuf]| {
+            let lines: Vec<&str> = pointers.iter().map(|pointer| pointer.as_str()).collect();
+            if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
+        };
+        table.add_row([
+            policy.name.to_string(),
+            format!("{} {}", policy.module, plan.manifest.version),
+            format!("{:?}", policy.mode).to_lowercase(),
+            order,
+            list(&plan.manifest.reads),
+            list(&plan.manifest.writes),
+            policy.settings.to_string(),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn json<'p>(plans: impl Iterator<Item = &'p Plan>) -> anyhow::Result<String> {
+    let plans: Vec<_> = plans
+        .map(|plan| {
+            let (policy, manifest) = (&plan.policy, &plan.manifest);
+            let texts = |pointers: &[wardset_core::PointerBuf]| -> Vec<String> {
+                pointers.iter().map(|pointer| pointer.to_string()).collect()
+            };
+            Ok(json!({
+                "name": policy.name, "module": policy.module.to_string(), "version": manifest.version,
+                "description": manifest.description, "digest": format!("sha256:{}", plan.digest),
+                "mode": policy.mode, "onError": policy.on_error, "order": policy.order,
+                "reads": texts(&manifest.reads), "writes": texts(&manifest.writes),
+                "timeout_ms": policy.limits.timeout.as_millis(), "memory_bytes": policy.limits.memory,
+                "settings": serde_json::from_str::<serde_json::Value>(&policy.settings)?,
+            }))
+        })
+        .collect::<Result<_, serde_json::Error>>()?;
+    Ok(serde_json::to_string_pretty(&plans)? + "\n")
+}

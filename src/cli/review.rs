@@ -1,0 +1,100 @@
+//! `wardset review`.
+
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::{Output, Review};
+use crate::app;
+use crate::review::{Outcomes, Reviewed, input, machine, request, text};
+use crate::telemetry;
+
+/// Above this many DaemonSets the text is a table, and diffs are asked for one file at a time.
+const MOST_IN_FULL: usize = 5;
+
+pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
+    telemetry::for_commands();
+    let mut sources = Vec::new();
+    for path in &args.files {
+        for file in input::files(path, args.recursive)? {
+            sources.extend(input::documents(&file)?);
+        }
+    }
+    let settings = request::Settings {
+        old: args.old.as_deref().map(input::documents).transpose()?.unwrap_or_default(),
+        operation: args.operation,
+        namespace_labels: args.namespace_labels.map(|labels| labels.into_iter().collect()),
+        namespace: args.namespace,
+        user: args.user,
+        dry_run: args.dry_run,
+    };
+    let snapshot = app::snapshot(&args.policies.into()).await?;
+    let progress = progress(sources.len());
+    let mut outcomes = Vec::with_capacity(sources.len());
+    let mut broken = false;
+    for source in &sources {
+        progress.inc(1);
+        match crate::review::review(&snapshot, source, &settings).await {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                broken = true;
+                progress.suspend(|| super::say(&format!("error: {error}")));
+            }
+        }
+    }
+    progress.finish_and_clear();
+    let denied = outcomes.iter().any(|outcome| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed()));
+    print(outcomes, args.output)?;
+    Ok(ExitCode::from(if broken { 2 } else { u8::from(denied) }))
+}
+
+fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
+    let decided = outcomes.iter().filter(|outcome| matches!(outcome, Outcomes::Decided(_))).count();
+    if output == Output::Text {
+        let in_full = decided <= MOST_IN_FULL;
+        for outcome in &outcomes {
+            match outcome {
+                Outcomes::Decided(reviewed) if in_full => super::print(&(text::review(reviewed) + "\n"))?,
+                Outcomes::Decided(_) => {}
+                Outcomes::PassedOver { origin, reason } => super::say(&format!("{origin}: passed over: {reason}")),
+            }
+        }
+        if outcomes.len() > 1 {
+            super::print(&text::table(&outcomes))?;
+        }
+        if !in_full {
+            super::say("hint: review one file by itself for its diff and its messages");
+        }
+        if decided == 0 && outcomes.len() == 1 {
+            super::say("hint: only DaemonSets of `apps` are reviewed");
+        }
+        return Ok(());
+    }
+    let mut reviewed: Vec<Reviewed> = Vec::with_capacity(decided);
+    for outcome in outcomes {
+        match outcome {
+            Outcomes::Decided(one) => reviewed.push(*one),
+            Outcomes::PassedOver { origin, reason } => super::say(&format!("{origin}: passed over: {reason}")),
+        }
+    }
+    if output != Output::Json {
+        for one in reviewed.iter().filter(|one| !one.is_allowed()) {
+            super::say(&text::review(one));
+        }
+    }
+    super::print(&match output {
+        Output::Json | Output::Text => machine::json(&reviewed),
+        Output::Yaml => machine::yaml(&reviewed),
+        Output::Patch => machine::patches(&reviewed),
+    })
+}
+
+fn progress(documents: usize) -> ProgressBar {
+    // Hidden where standard error is no terminal, and where there is nothing to wait for.
+    let target = if documents > 20 { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(documents as u64), target);
+    match ProgressStyle::with_template("reviewing {wide_bar} {pos}/{len}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,19 @@
+//! The edges of Wardset, and the one binary.
+//!
+//! ```text
+//! cli ──► app (composition) ──► server ──► wardset-runtime ──► wardset-core
+//!   └───► review (files in, words out) ───┘
+//! ```
+//!
+//! It owns files, sockets, certificates, the terminal and the clock. It never decides: both `wardset review` and
+//! `wardset serve` hand an AdmissionReview to the same snapshot.
+
+pub mod app;
+pub mod builtin;
+pub mod cli;
+pub mod metrics;
+pub mod policies;
+pub mod review;
+pub mod server;
+pub mod telemetry;
+pub mod yaml;

@@ -1,0 +1,100 @@
+//! Decisions for programs: JSON, YAML, patches.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use wardset_core::decision::{Applied, Outcome};
+use wardset_core::document::Document;
+use wardset_core::patch;
+
+use super::Reviewed;
+use crate::yaml;
+
+/// One decision, in the shape that `-o json` prints.
+#[derive(Serialize)]
+pub struct Report {
+    allowed: bool,
+    message: String,
+    warnings: Vec<String>,
+    patch: Box<RawValue>,
+    object: Box<RawValue>,
+    policies: Vec<PolicyReport>,
+}
+
+#[derive(Serialize)]
+struct PolicyReport {
+    name: String,
+    verdict: &'static str,
+    warnings: Vec<String>,
+    patch: Box<RawValue>,
+    duration_us: u128,
+}
+
+impl From<&Reviewed> for Report {
+    fn from(reviewed: &Reviewed) -> Self {
+        let decision = &reviewed.decision;
+        let message = match &decision.outcome {
+            Outcome::Allowed => String::new(),
+            Outcome::Denied { message, .. } | Outcome::Failed { message } => message.clone(),
+        };
+        Self {
+            allowed: reviewed.is_allowed(),
+            message,
+            warnings: decision.warnings.clone(),
+            patch: raw(patch::to_json(&decision.patch)),
+            object: raw(object(reviewed).text().to_owned()),
+            policies: decision.reports.iter().map(PolicyReport::from).collect(),
+        }
+    }
+}
+
+impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
+    fn from(report: &wardset_core::decision::PolicyReport) -> Self {
+        let operations: Vec<_> = report.applied().iter().map(|Applied { operation, .. }| operation.clone()).collect();
+        Self {
+            name: report.plan.policy.name.to_string(),
+            verdict: report.verdict(),
+            warnings: report.warnings().iter().map(|warning| warning.message.clone()).collect(),
+            patch: raw(patch::to_json(&operations)),
+            duration_us: report.elapsed.as_micros(),
+        }
+    }
+}
+
+/// One decision: an object. Several: an array.
+#[must_use]
+pub fn json(reviewed: &[Reviewed]) -> String {
+    let reports: Vec<Report> = reviewed.iter().map(Report::from).collect();
+    let json = match reports.as_slice() {
+        [one] => serde_json::to_string_pretty(one),
+        several => serde_json::to_string_pretty(several),
+    };
+    // Strings, numbers and JSON text: serialisation can't fail.
+    json.unwrap_or_default() + "\n"
+}
+
+/// The objects as they would be stored, for `kubectl apply -f -`; a denied one is left out.
+#[must_use]
+pub fn yaml(reviewed: &[Reviewed]) -> String {
+    let documents: Vec<String> = reviewed
+        .iter()
+        .filter(|reviewed| reviewed.is_allowed())
+        .map(|reviewed| yaml::to_string(&object(reviewed).to_value()))
+        .collect();
+    documents.join("---\n")
+}
+
+/// The RFC 6902 patches, a line for each document; `[]` where nothing changes or the object is refused.
+#[must_use]
+pub fn patches(reviewed: &[Reviewed]) -> String {
+    reviewed.iter().map(|reviewed| patch::to_json(&reviewed.decision.patch) + "\n").collect()
+}
+
+/// What would be stored: the changed object, or the author's own where it is refused.
+fn object(reviewed: &Reviewed) -> &Document {
+    if reviewed.is_allowed() { &reviewed.decision.object } else { reviewed.object() }
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    // Patches and documents are JSON text by construction.
+    RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}

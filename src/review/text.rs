@@ -1,0 +1,180 @@
+//! Decisions for people: what each policy did and why, the diff, the warnings as kubectl shows them.
+
+use std::fmt::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Table, presets};
+use similar::{ChangeTag, TextDiff};
+use wardset_core::decision::{Outcome, PolicyReport, Result as Reported};
+use wardset_core::document::Document;
+use wardset_core::policy::Mode;
+use wardset_core::review::{Operation, Reach};
+
+use super::{Outcomes, Reviewed};
+use crate::yaml;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+
+/// One decision in full. Colour repeats what the words say, and never says more.
+#[must_use]
+pub fn review(reviewed: &Reviewed) -> String {
+    let mut out = String::new();
+    // Writing to a String can't fail.
+    let _ = write_review(&mut out, reviewed);
+    out
+}
+
+fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
+    let decision = &reviewed.decision;
+    let operation = match reviewed.review.operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+    };
+    writeln!(out, "{BOLD}DaemonSet {}{BOLD:#}  {operation}  {DIM}{}{DIM:#}", reviewed.title(), reviewed.origin)?;
+    for note in &reviewed.notes {
+        writeln!(out, "  note: {note}")?;
+    }
+    match decision.reach {
+        Reach::Everything => {}
+        Reach::NotTemplate => writeln!(out, "  note: the update leaves the template alone, so policies do too")?,
+        Reach::Nothing(why) => writeln!(out, "  note: left alone: {why}")?,
+    }
+    writeln!(out)?;
+    let width = decision.reports.iter().map(|report| report.plan.policy.name.len()).max().unwrap_or(0);
+    for report in &decision.reports {
+        write_verdict(out, report, width)?;
+    }
+    if decision.reports.is_empty() {
+        writeln!(out, "  no policy applies")?;
+    }
+    write_diffs(out, reviewed)?;
+    if !decision.warnings.is_empty() {
+        writeln!(out)?;
+    }
+    for warning in &decision.warnings {
+        writeln!(out, "{YELLOW}Warning:{YELLOW:#} {warning}")?;
+    }
+    writeln!(out)?;
+    match &decision.outcome {
+        Outcome::Allowed => {
+            let changes = match decision.patch.len() {
+                0 => "unchanged".to_owned(),
+                1 => "with 1 change".to_owned(),
+                n => format!("with {n} changes"),
+            };
+            writeln!(out, "{GREEN}allowed{GREEN:#}, {changes}")
+        }
+        Outcome::Denied { code, message } => writeln!(out, "{RED}denied{RED:#} ({code}): {message}"),
+        Outcome::Failed { message } => {
+            writeln!(out, "{RED}failed{RED:#} (HTTP 500, the webhook's failurePolicy decides): {message}")
+        }
+    }
+}
+
+fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::Result {
+    let policy = &report.plan.policy;
+    let style = match report.verdict() {
+        "allow" => DIM,
+        "patch" => GREEN,
+        _ => RED,
+    };
+    let mode = match policy.mode {
+        Mode::Enforce => "",
+        Mode::Warn => " (warns only)",
+        Mode::Observe => " (observes only)",
+    };
+    write!(out, "  {:width$}  {style}{:5}{style:#}{mode}", policy.name, report.verdict())?;
+    match &report.result {
+        Reported::Allowed { applied, held_back, .. } => {
+            if applied.is_empty() && *held_back == 0 {
+                writeln!(out, "  {DIM}nothing to change{DIM:#}")?;
+                return Ok(());
+            }
+            writeln!(out)?;
+            for change in applied {
+                writeln!(out, "      {} {}", change.operation.name(), change.operation.path())?;
+                if !change.reason.is_empty() {
+                    writeln!(out, "        {DIM}{}{DIM:#}", change.reason)?;
+                }
+            }
+            if *held_back > 0 {
+                writeln!(out, "      {held_back} changes of the template held back by the template gate")?;
+            }
+            Ok(())
+        }
+        Reported::Denied { denials, .. } => {
+            writeln!(out)?;
+            for denial in denials {
+                writeln!(out, "      {}: {}", denial.pointer, denial.message)?;
+                writeln!(out, "        {DIM}fix: {}{DIM:#}", denial.fix)?;
+            }
+            Ok(())
+        }
+        Reported::Failed(failure) => writeln!(out, "  could not decide: {failure}"),
+    }
+}
+
+/// The diff of each policy that changed something, its name at each hunk.
+fn write_diffs(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
+    let mut before = reviewed.object();
+    for report in &reviewed.decision.reports {
+        if report.document != *before {
+            writeln!(out)?;
+            write_diff(out, before, &report.document, &report.plan.policy.name)?;
+            before = &report.document;
+        }
+    }
+    Ok(())
+}
+
+fn write_diff(out: &mut String, before: &Document, after: &Document, policy: &str) -> fmt::Result {
+    let (before, after) = (yaml::to_string(&before.to_value()), yaml::to_string(&after.to_value()));
+    let diff = TextDiff::from_lines(&before, &after);
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        writeln!(out, "{CYAN}{} {policy}{CYAN:#}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            let (sign, style) = match change.tag() {
+                ChangeTag::Delete => ("-", RED),
+                ChangeTag::Insert => ("+", GREEN),
+                ChangeTag::Equal => (" ", Style::new()),
+            };
+            writeln!(out, "{style}{sign}{}{style:#}", change.value().trim_end_matches('\n'))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line for each document, and the sum.
+#[must_use]
+pub fn table(outcomes: &[Outcomes]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["DAEMONSET", "DECISION", "CHANGED BY", "WARNINGS", "FILE"]);
+    let (mut allowed, mut changed, mut denied, mut passed) = (0, 0, 0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Outcomes::PassedOver { .. } => passed += 1,
+            Outcomes::Decided(reviewed) => {
+                let decision = &reviewed.decision;
+                allowed += usize::from(reviewed.is_allowed());
+                changed += usize::from(!decision.patch.is_empty());
+                denied += usize::from(!reviewed.is_allowed());
+                let word = match &decision.outcome {
+                    Outcome::Allowed => "allowed",
+                    Outcome::Denied { .. } => "denied",
+                    Outcome::Failed { .. } => "failed",
+                };
+                let by = decision.audit.get("changed-by").filter(|_| !decision.patch.is_empty());
+                let by = by.map_or_else(|| "-".to_owned(), |names| names.replace(',', ", "));
+                let warnings = decision.warnings.len().to_string();
+                table.add_row([reviewed.title(), word.to_owned(), by, warnings, reviewed.origin.clone()]);
+            }
+        }
+    }
+    let total = allowed + denied;
+    format!("{table}\n\n{total} DaemonSets: {allowed} allowed ({changed} changed), {denied} denied; {passed} other objects passed over\n")
+}
