@@ -12,6 +12,7 @@ mod ci;
 mod cli;
 mod digests;
 mod guest;
+mod message;
 mod policies;
 mod process;
 mod repository;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message::of(&error));
             ExitCode::from(2)
         }
     }

@@ -41,7 +41,10 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
             return Ok(complain(&problems));
         }
         if options.no_build {
-            eprintln!("policies: {} modules match their sources", policies.len());
+            eprintln!(
+                "policies: sources and modules match: {}",
+                policies.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")
+            );
             return Ok(Outcome::Fine);
         }
         check_bytes(repository, &Compiler::find(repository, options.compiler)?, &policies)
@@ -131,7 +134,8 @@ fn check_bytes(repository: &Repository, compiler: &Compiler, policies: &[&Policy
         return Ok(complain(&problems));
     }
     eprintln!(
-        "policies: {} modules match their sources, {compared} of them byte for byte with a fresh build",
+        "policies: sources and modules match: {}; byte for byte in a fresh build: {compared} of {}",
+        modules.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         modules.len()
     );
     Ok(Outcome::Fine)

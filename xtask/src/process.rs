@@ -78,9 +78,10 @@ pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()>
 
 /// The command as one would type it, in backticks.
 pub(crate) fn line(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let mut line = String::from("`");
-    line.push_str(&program.file_name().unwrap_or(program.as_os_str()).to_string_lossy());
+    // cargo hands on its own path, which no one types.
+    let program = command.get_program();
+    let program = if Some(program) == env::var_os("CARGO").as_deref() { "cargo".as_ref() } else { program };
+    let mut line = format!("`{}", program.display());
     for arg in command.get_args() {
         // Writing to a String cannot fail.
         let _ = write!(line, " {}", arg.to_string_lossy());

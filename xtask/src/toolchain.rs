@@ -14,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
-use crate::process;
 use crate::repository::Repository;
+use crate::{message, process};
 
 /// The guest target: the WebAssembly core without any system.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -105,6 +105,12 @@ impl Compiler {
     }
 
     fn at(rustc: &Path) -> Result<Self> {
+        // cargo runs it in another directory. A bare name is looked up in `PATH`, wherever that is.
+        let rustc = if rustc.components().count() > 1 {
+            &std::path::absolute(rustc).with_context(|| format!("cannot resolve `{}`", rustc.display()))?
+        } else {
+            rustc
+        };
         let sysroot = sysroot(rustc)?;
         if !has_std(&sysroot) {
             bail!("`{}` has no standard library for {TARGET}", sysroot.display());
@@ -173,7 +179,7 @@ fn nothing_found(failures: &[(Source, anyhow::Error)]) -> anyhow::Error {
             Source::Rustup => "rustup",
             Source::Debian => "Debian's packages",
         };
-        words.push_str(&format!("\n- {what}: {}", format!("{error:#}").replace('\n', "\n  ")));
+        words.push_str(&format!("\n- {what}: {}", message::of(error).replace('\n', "\n  ")));
     }
     words.push_str(&format!(
         "\nhint: run `rustup target add {TARGET}`, or set `{VARIABLE}` to a `rustc` that has the target"

@@ -183,7 +183,8 @@ fn extract_library(deb: &Path, dir: &Path) -> Result<()> {
     let mut unpacking = unpack.spawn().with_context(|| format!("cannot start {}", process::line(&unpack)))?;
     let pipe = unpacking.stdout.take().context("a pipe that was asked for")?;
     let mut tar = Command::new("tar");
-    tar.args(["--extract", "--wildcards", "./usr/src/*/library/*"]).arg("--directory").arg(dir);
+    // In this order: tar extracts into the last directory named before a pattern.
+    tar.arg("--extract").arg("--directory").arg(dir).args(["--wildcards", "./usr/src/*/library/*"]);
     let tarred = tar.stdin(pipe).status().with_context(|| format!("cannot start {}", process::line(&tar)))?;
     let unpacked = unpacking.wait().with_context(|| format!("cannot wait for {}", process::line(&unpack)))?;
     if !tarred.success() || !unpacked.success() {
