@@ -100,7 +100,8 @@ fn make(dir: &Path, default_rustc: &Path) -> Result<()> {
 
     let bin = usr.join("lib/rustlib").join(&host).join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make `{}`", bin.display()))?;
-    fs::copy(&lld, bin.join("rust-lld")).with_context(|| format!("cannot copy `{}`", lld.display()))?;
+    // Linked, not copied: it looks for its libraries from where it really is.
+    link(&lld, &bin.join("rust-lld"))?;
 
     let library = entries(&usr.join("src"))?
         .into_iter()
