@@ -1,2 +1,41 @@
-//! The one list of tasks.
-fn main() {}
+//! `cargo xtask`: the one list of tasks of this repository. CI runs the same tasks as people do.
+//!
+//! Data goes to stdout, words go to stderr. The exit code is 0 when all is well, 1 when a check found something,
+//! and 2 when a task could not do its work.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool: data on stdout, words on stderr"
+)]
+
+mod ci;
+mod cli;
+mod digests;
+mod guest;
+mod message;
+mod policies;
+mod process;
+mod repository;
+mod toolchain;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", message::of(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// How a task ended that could do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// There is nothing to complain about.
+    Fine,
+    /// A check found something, and has said what.
+    Found,
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask ci`: everything that must hold before a change lands.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::Outcome;
+use crate::process;
+use crate::repository::Repository;
+
+/// How the README says to test.
+const TEST: &[&str] = &["test", "--workspace", "--locked"];
+
+/// The steps, in order: what breaks most often and what tells most come first.
+///
+/// Steps to come go at the end, the slowest last: the laws over the corpus (`WARDSET_CORPUS`), the real control plane,
+/// and the benchmarks.
+const STEPS: &[Step] = &[
+    step("tests", Place::Root, TEST),
+    step("format", Place::Root, &["fmt", "--all", "--check"]),
+    step("format of the policies", Place::Policies, &["fmt", "--all", "--check"]),
+    step(
+        "lints",
+        Place::Root,
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+    ),
+    step(
+        "lints of the policies",
+        Place::Policies,
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+    ),
+    Step {
+        env: &[("RUSTDOCFLAGS", "-D warnings")],
+        ..step("documentation", Place::Root, &["doc", "--workspace", "--no-deps", "--locked"])
+    },
+    step("tests of the policies", Place::Policies, TEST),
+    step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
+];
+
+/// One command of cargo.
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    place: Place,
+    args: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+}
+
+/// The workspace that a step is about.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Root,
+    Policies,
+}
+
+const fn step(name: &'static str, place: Place, args: &'static [&'static str]) -> Step {
+    Step { name, place, args, env: &[] }
+}
+
+/// Runs the steps until one fails.
+pub(crate) fn run(repository: &Repository) -> Result<Outcome> {
+    let policies_target = repository.policies_target()?;
+    let mut times = Vec::new();
+    for (number, step) in STEPS.iter().enumerate() {
+        let mut command = step.command(repository, &policies_target);
+        let place = match step.place {
+            Place::Root => "",
+            Place::Policies => " in `policies`",
+        };
+        eprintln!("\n==> {}/{} {}: {}{place}", number + 1, STEPS.len(), step.name, process::line(&command));
+        let start = Instant::now();
+        let status = command
+            .stdin(Stdio::null())
+            .status()
+            .with_context(|| format!("cannot start {}", process::line(&command)))?;
+        let time = start.elapsed();
+        times.push((step.name, time));
+        if !status.success() {
+            eprintln!("\nerror: {} failed ({status}) after {}", step.name, seconds(time));
+            return Ok(Outcome::Found);
+        }
+        eprintln!("<== {} took {}", step.name, seconds(time));
+    }
+
+    eprintln!("\nall {} steps passed:", times.len());
+    for (name, time) in &times {
+        eprintln!("{:>9}  {name}", seconds(*time));
+    }
+    eprintln!("{:>9}  in all", seconds(times.iter().map(|(_, time)| *time).sum()));
+    Ok(Outcome::Fine)
+}
+
+impl Step {
+    fn command(&self, repository: &Repository, policies_target: &PathBuf) -> Command {
+        let mut command = match self.place {
+            Place::Root => process::cargo(repository.root()),
+            Place::Policies => process::cargo(&repository.policies()),
+        };
+        command.args(self.args).envs(self.env.iter().copied());
+        if matches!(self.place, Place::Policies) {
+            command.env("CARGO_TARGET_DIR", policies_target);
+        }
+        command
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

@@ -1,0 +1,141 @@
+//! Running other programs, with errors that name the command and what it said.
+
+use std::env;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// cargo, the same one that runs xtask, in `dir`.
+pub(crate) fn cargo(dir: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(dir);
+    command
+}
+
+/// Runs `command` in front of the user: its output passes through, its stdout as words.
+///
+/// # Errors
+/// It cannot be started, or it fails.
+pub(crate) fn show(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("cannot start {}", line(command)))?;
+    if !status.success() {
+        bail!("{} failed ({status})", line(command));
+    }
+    Ok(())
+}
+
+/// Runs `command` and returns its stdout.
+///
+/// # Errors
+/// It cannot be started, it fails (the error ends in what it wrote to stderr), or prints what is not UTF-8.
+pub(crate) fn stdout(command: &mut Command) -> Result<String> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", line(command)))?;
+    if !output.status.success() {
+        return Err(failure(command, output.status, &String::from_utf8_lossy(&output.stderr)));
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", line(command)))
+}
+
+/// Runs `command` quietly, for `limit` at most.
+///
+/// # Errors
+/// It cannot be started, it fails (the error ends in what it wrote to stderr), or it does not end within `limit`:
+/// then it is killed. What it may have started lives on.
+pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", line(command)))?;
+    // Read beside the wait: a child that fills the pipe would otherwise never end. Never joined after a kill, since a
+    // grandchild may hold the pipe open.
+    let stderr = child.stderr.take();
+    let words = thread::spawn(move || {
+        let mut words = Vec::new();
+        if let Some(mut stderr) = stderr {
+            // What was read until an error is what can be shown.
+            let _ = stderr.read_to_end(&mut words);
+        }
+        String::from_utf8_lossy(&words).into_owned()
+    });
+    match wait_within(&mut child, limit).with_context(|| format!("cannot wait for {}", line(command)))? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(failure(command, status, &words.join().unwrap_or_default())),
+        None => bail!("{} was not done within {} s", line(command), limit.as_secs()),
+    }
+}
+
+/// The command as one would type it, in backticks.
+pub(crate) fn line(command: &Command) -> String {
+    // cargo hands on its own path, which no one types.
+    let program = command.get_program();
+    let program = if Some(program) == env::var_os("CARGO").as_deref() { "cargo".as_ref() } else { program };
+    let mut line = format!("`{}", program.display());
+    for arg in command.get_args() {
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {}", arg.to_string_lossy());
+    }
+    line.push('`');
+    line
+}
+
+fn wait_within(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() >= limit {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn failure(command: &Command, status: ExitStatus, stderr: &str) -> anyhow::Error {
+    // The last lines say what went wrong; what stands before them is progress.
+    let lines: Vec<&str> = stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(6)..].join("\n  ");
+    if last.is_empty() {
+        anyhow!("{} failed ({status})", line(command))
+    } else {
+        anyhow!("{} failed ({status}):\n  {last}", line(command))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_names_command_and_its_words() {
+        let error = stdout(Command::new("sh").args(["-c", "echo no luck >&2; exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "`sh -c echo no luck >&2; exit 3` failed (exit status: 3):\n  no luck");
+    }
+
+    #[test]
+    fn missing_program_is_named() {
+        let error = show(&mut Command::new("wardset-no-such-program")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `wardset-no-such-program`");
+    }
+
+    #[test]
+    fn ends_what_takes_too_long() {
+        let error =
+            quiet_within(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err().to_string();
+        assert_eq!(error, "`sleep 60` was not done within 0 s");
+    }
+}
