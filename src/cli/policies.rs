@@ -30,7 +30,7 @@ impl From<PolicySources> for Sources {
 
 fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["NAME", "MODULE", "MODE", "ORDER", "READS", "WRITES", "SETTINGS"]);
     for plan in plans {
         let policy = &plan.policy;

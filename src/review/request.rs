@@ -29,6 +29,19 @@ pub struct Settings {
     pub dry_run: bool,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            old: Vec::new(),
+            operation: None,
+            namespace_labels: None,
+            namespace: "default".to_owned(),
+            user: "kubernetes-admin".to_owned(),
+            dry_run: false,
+        }
+    }
+}
+
 /// A request, ready to be parsed as the server would.
 #[derive(Debug)]
 pub struct Built {

@@ -153,7 +153,7 @@ fn write_diff(out: &mut String, before: &Document, after: &Document, policy: &st
 #[must_use]
 pub fn table(outcomes: &[Outcomes]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["DAEMONSET", "DECISION", "CHANGED BY", "WARNINGS", "FILE"]);
+    table.load_style(presets::NOTHING).set_header(["DAEMONSET", "DECISION", "CHANGED BY", "WARNINGS", "FILE"]);
     let (mut allowed, mut changed, mut denied, mut passed) = (0, 0, 0, 0);
     for outcome in outcomes {
         match outcome {

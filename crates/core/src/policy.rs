@@ -226,7 +226,8 @@ fn timeout(text: &str) -> Result<Duration, PolicyError> {
 }
 
 /// A whole number of milliseconds or seconds: `100ms`, `2s`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u32 = number.parse().ok()?;

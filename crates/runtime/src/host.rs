@@ -10,21 +10,7 @@ use wardset_core::{Pointer, verdict};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker};
 
-wasmtime::component::bindgen!({
-    path: "../../wit",
-    world: "policy",
-    imports: { default: trappable },
-    exports: { default: async },
-});
-
-pub(crate) use exported::*;
-
-/// The names of the contract, out of the way of the house's own.
-mod exported {
-    pub(crate) use super::Policy as Guest;
-    pub(crate) use super::PolicyPre as GuestPre;
-    pub(crate) use super::wardset::policy::types as wit;
-}
+use crate::contract::{Guest, wardset, wit};
 
 /// The most log lines of one evaluation; what comes after is dropped.
 const MAX_LOG_LINES: u32 = 16;
@@ -90,7 +76,7 @@ impl Stopped {
 
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    Policy::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    Guest::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 

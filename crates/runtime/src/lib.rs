@@ -10,6 +10,7 @@
 //! a verdict means: that is `wardset-core`'s.
 
 mod cache;
+mod contract;
 mod engine;
 mod host;
 mod module;
@@ -18,5 +19,5 @@ mod snapshot;
 
 pub use cache::{Cache, CacheError};
 pub use engine::{Engine, EngineError, EngineOptions};
-pub use module::{LoadError, MAX_MODULE, Module};
+pub use module::{LoadError, MAX_MODULE, Module, SettingsError};
 pub use snapshot::{Snapshot, Unusable};

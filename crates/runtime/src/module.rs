@@ -10,8 +10,9 @@ use wardset_core::verdict::Failure;
 use wasmtime::component::Component;
 
 use crate::cache::Cache;
+use crate::contract::{GuestPre, wit};
 use crate::engine::Engine;
-use crate::host::{GuestPre, Host, wit};
+use crate::host::Host;
 use crate::sandbox::{self, Sandbox};
 
 /// The most bytes of a module. The largest real ones, language runtimes included, are a few MiB.

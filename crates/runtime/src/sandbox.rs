@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use wardset_core::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use crate::contract::{Guest, GuestPre, wit};
 use crate::engine::Engine;
-use crate::host::{Evaluation, Guest, GuestPre, Host, Limits, Stopped, wit};
+use crate::host::{Evaluation, Host, Limits, Stopped};
 
 /// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
 const MAX_HANDED_OVER: usize = 1 << 20;

@@ -10,8 +10,9 @@ use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Operation, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
+use crate::contract::{GuestPre, wit};
 use crate::engine::Engine;
-use crate::host::{Evaluation, GuestPre, Host, wit};
+use crate::host::{Evaluation, Host};
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
 
@@ -40,7 +41,7 @@ pub enum Unusable {
         /// The policy.
         policy: Arc<str>,
         /// What is wrong.
-        problem: SettingsProblem,
+        problem: SettingsError,
     },
     /// The policy's module asks for cluster data that the policy doesn't allow.
     #[error("policy `{policy}`: module `{module}` needs the cluster data `namespaceLabels`; allow it by `spec.clusterData`")]
@@ -51,11 +52,6 @@ pub enum Unusable {
         module: String,
     },
 }
-
-/// What is wrong with a policy's settings, in words.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct SettingsProblem(SettingsError);
 
 impl Snapshot {
     /// Puts policies with their modules into force.
@@ -78,7 +74,7 @@ impl Snapshot {
             module
                 .validate_settings(&engine, &policy)
                 .await
-                .map_err(|error| Unusable::Settings { policy: Arc::clone(&name), problem: SettingsProblem(error) })?;
+                .map_err(|error| Unusable::Settings { policy: Arc::clone(&name), problem: error })?;
             let allowed_data = policy.cluster_data.clone().into();
             let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
             if loaded.insert(Arc::clone(&name), Loaded { module, allowed_data }).is_some() {
@@ -152,10 +148,8 @@ struct Facts<'r> {
 impl<'r> Facts<'r> {
     fn new(review: &'r Review) -> Self {
         let namespace_labels = match &review.namespace_labels {
-            NamespaceLabels::Known(labels) => {
-                let members: Vec<String> = labels.iter().map(|(key, value)| format!("{key:?}:{value:?}")).collect();
-                Some(format!("{{{}}}", members.join(",")).into())
-            }
+            // A map of strings: serialisation can't fail.
+            NamespaceLabels::Known(labels) => serde_json::to_string(labels).ok().map(Into::into),
             NamespaceLabels::Unknown => None,
         };
         Self { review, namespace_labels }

@@ -1,0 +1,83 @@
+//! `wardset serve`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use wardset_runtime::Snapshot;
+
+use super::args::{LogFormat, Serve};
+use crate::review::{input::Source, request};
+use crate::server::{Addresses, Options, development, tls};
+use crate::{app, telemetry};
+
+/// Where development certificates go. Git ignores it.
+const DEVELOPMENT: &str = "certs/dev";
+
+pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
+    telemetry::for_server(args.log_format == LogFormat::Json);
+    // Before anything else, so that an early signal isn't lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let development = args.tls_dir.is_none();
+    let tls_dir = match args.tls_dir {
+        Some(folder) => folder,
+        None => {
+            development::make(Path::new(DEVELOPMENT)).context("no development certificate; give one by --tls-dir")?;
+            Path::new(DEVELOPMENT).join("tls")
+        }
+    };
+    let options = Options {
+        listen: args.listen,
+        admin: args.admin,
+        tls: tls::from_folder(&tls_dir)?,
+        max_in_flight: args.max_in_flight,
+        drain: Duration::from_secs(args.drain_seconds),
+    };
+    let bound = options.bind()?;
+    let snapshot = Arc::new(app::snapshot(&args.policies.into()).await?);
+    announce(&snapshot, bound.addresses);
+    if development {
+        explain_development(bound.addresses)?;
+    }
+    bound.run(snapshot, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(snapshot: &Snapshot, addresses: Addresses) {
+    for plan in snapshot.plans().iter().filter(|plan| plan.policy.scope.needs_namespace_labels()) {
+        tracing::warn!(
+            policy = &*plan.policy.name,
+            "this policy selects namespaces by labels, which are not known without a cluster: each review that it could \
+             apply to is handled as its `onError` says"
+        );
+    }
+    tracing::info!(webhook = %addresses.webhook, admin = %addresses.admin, policies = snapshot.plans().len(), "ready");
+}
+
+/// Says what was made, with a command that works as it stands.
+fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
+    let manifest: serde_json::Value = crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
+    let source = Source { origin: String::new(), json: manifest.to_string() };
+    let sample = request::build(&source, &request::Settings::default())?;
+    let file = Path::new(DEVELOPMENT).join("review.json");
+    development::write(&file, &String::from_utf8(sample.bytes)?)?;
+    super::say(&format!(
+        "A development CA and certificate were made under {DEVELOPMENT}; they are for trying out, not for a cluster.\n\
+         An AdmissionReview of examples/fluentd-ds.yaml is beside them. Try:\n\n  \
+         curl --cacert {DEVELOPMENT}/ca.pem -H 'Content-Type: application/json' --data @{DEVELOPMENT}/review.json \
+         https://localhost:{}/mutate\n",
+        addresses.webhook.port()
+    ));
+    Ok(())
+}

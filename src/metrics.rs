@@ -1,0 +1,163 @@
+//! What the server counts. Every label has a bounded set of values: policies in force, fixed words.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use wardset_core::decision::{Decision, Result as Reported};
+use wardset_core::review::Review;
+use wardset_core::verdict::FailureClass;
+
+/// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
+/// seconds.
+const BUCKETS: [f64; 18] = [
+    25e-6, 50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 51.2e-3, 102.4e-3, 204.8e-3,
+    409.6e-3, 819.2e-3, 1.6384, 3.2768,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    webhook: &'static str,
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EvaluationLabels {
+    policy: String,
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabels {
+    policy: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    class: &'static str,
+    blame: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    status: u16,
+}
+
+/// All counters, and their text.
+pub struct Metrics {
+    registry: Registry,
+    reviews: Family<ReviewLabels, Counter>,
+    passed_over: Counter,
+    refused: Family<RefusalLabels, Counter>,
+    evaluations: Family<EvaluationLabels, Counter>,
+    held_back: Family<PolicyLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+    review_seconds: Histogram,
+    evaluation_seconds: Family<PolicyLabels, Histogram, fn() -> Histogram>,
+    /// How many policies are in force.
+    pub policies: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Counters at zero; the classes of errors are there from the start, so that an alert on them can see a first one.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("wardset"),
+            reviews: Family::default(),
+            passed_over: Counter::default(),
+            refused: Family::default(),
+            evaluations: Family::default(),
+            held_back: Family::default(),
+            errors: Family::default(),
+            review_seconds: histogram(),
+            evaluation_seconds: Family::new_with_constructor(histogram),
+            policies: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("reviews", "Reviews decided, by webhook, operation and outcome", metrics.reviews.clone());
+        registry.register("passed_over", "Requests with nothing to decide on", metrics.passed_over.clone());
+        registry.register("refused", "Requests that were no review, or too many, by HTTP status", metrics.refused.clone());
+        registry.register("evaluations", "Evaluations of policies, by verdict", metrics.evaluations.clone());
+        registry.register(
+            "template_held_back",
+            "Changes of the template that the template gate held back",
+            metrics.held_back.clone(),
+        );
+        registry.register("errors", "Policies that could not decide, by class and who has to act", metrics.errors.clone());
+        registry.register_with_unit("review_duration", "Time of one review", Unit::Seconds, metrics.review_seconds.clone());
+        registry.register_with_unit(
+            "evaluation_duration",
+            "Time of one policy in one review",
+            Unit::Seconds,
+            metrics.evaluation_seconds.clone(),
+        );
+        registry.register("policies", "Policies in force", metrics.policies.clone());
+        for class in FailureClass::ALL {
+            // Made by being asked for.
+            drop(metrics.errors.get_or_create(&error_labels(class)));
+        }
+        metrics
+    }
+
+    /// Counts a decision and what its policies did.
+    pub fn decided(&self, webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
+        let operation = review.operation.label();
+        let outcome = decision.outcome.label();
+        self.reviews.get_or_create(&ReviewLabels { webhook, operation, outcome }).inc();
+        self.review_seconds.observe(elapsed.as_secs_f64());
+        for report in &decision.reports {
+            let policy = report.plan.policy.name.to_string();
+            let labels = PolicyLabels { policy: policy.clone() };
+            self.evaluations.get_or_create(&EvaluationLabels { policy, verdict: report.verdict() }).inc();
+            self.evaluation_seconds.get_or_create(&labels).observe(report.elapsed.as_secs_f64());
+            match &report.result {
+                Reported::Allowed { held_back, .. } if *held_back > 0 => {
+                    self.held_back.get_or_create(&labels).inc_by(*held_back as u64);
+                }
+                Reported::Failed(failure) => {
+                    self.errors.get_or_create(&error_labels(failure.class)).inc();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a request with nothing to decide on.
+    pub fn passed_over(&self) {
+        self.passed_over.inc();
+    }
+
+    /// Counts a request that was answered by a status of its own.
+    pub fn refused(&self, status: u16) {
+        self.refused.get_or_create(&RefusalLabels { status }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String can't fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+fn error_labels(class: FailureClass) -> ErrorLabels {
+    ErrorLabels { class: class.label(), blame: class.blame().label() }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}

@@ -1,0 +1,187 @@
+//! `POST /mutate` and `POST /validate`: the webhook contract (daemonset-semantics, section 3), and nothing of the decision.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use wardset_core::chain::Phase;
+use wardset_core::decision::{self, Decision, Outcome};
+use wardset_core::review::{Question, Review};
+
+use super::Shared;
+
+/// The most bytes of a request's body: an object and its old self, each at most 1.5 MiB in etcd, with room.
+const MAX_BODY: usize = 8 << 20;
+
+/// The API server's default, for clients that don't say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request that is answered by a status of its own.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("expected `Content-Type: application/json`, found `{0}`")]
+    MediaType(String),
+    #[error("the body is larger than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("the body could not be read: {0}")]
+    Body(String),
+    #[error("the body did not arrive within the deadline")]
+    Slow,
+    #[error("expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `{0}`")]
+    Timeout(String),
+    #[error("{0}")]
+    Request(#[from] wardset_core::review::RequestError),
+    #[error("too many reviews at once; try again")]
+    Overload,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Overload => StatusCode::TOO_MANY_REQUESTS,
+            Self::Body(_) | Self::Timeout(_) | Self::Request(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let mutate = async |State(shared): State<Arc<Shared>>, request: Request| answer(shared, Phase::Mutate, request).await;
+    let validate =
+        async |State(shared): State<Arc<Shared>>, request: Request| answer(shared, Phase::Validate, request).await;
+    Router::new()
+        .route("/mutate", post(mutate))
+        .route("/validate", post(validate))
+        .fallback(async || (StatusCode::NOT_FOUND, "expected POST /mutate or POST /validate\n"))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "expected POST\n"))
+        .with_state(shared)
+}
+
+async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
+    let started = Instant::now();
+    match question(&shared, request, started).await {
+        Ok((Question::PassOver { uid, reason }, ..)) => {
+            shared.metrics.passed_over();
+            tracing::debug!(uid, %reason, "passed over");
+            json(decision::passed_over(&uid))
+        }
+        Ok((Question::Decide(review), deadline, _place)) => decide(&shared, phase, &review, started, deadline).await,
+        Err(refusal) => {
+            let status = refusal.status();
+            shared.metrics.refused(status.as_u16());
+            tracing::warn!(status = status.as_u16(), reason = %refusal, "refused a request");
+            let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
+            let body = format!("{refusal}\n");
+            retry.map_or_else(|| (status, body.clone()).into_response(), |retry| (status, retry, body.clone()).into_response())
+        }
+    }
+}
+
+/// Everything up to a question that can be decided: media type, deadline, a place, the body, its shape.
+async fn question(
+    shared: &Shared, request: Request, started: Instant,
+) -> Result<(Question, Instant, tokio::sync::SemaphorePermit<'_>), Refusal> {
+    media_type(request.headers())?;
+    let deadline = started + inner_timeout(request.uri().query())?;
+    let place = shared.places.try_acquire().map_err(|_| Refusal::Overload)?;
+    let body = tokio::time::timeout_at(deadline.into(), body(request)).await.map_err(|_| Refusal::Slow)??;
+    Ok((Question::parse(&body)?, deadline, place))
+}
+
+fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let found = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let found = found.unwrap_or_default();
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Refusal::MediaType(found.chars().take(100).collect()))
+}
+
+/// The client's timeout less a tenth, so that the answer, even "not decided", is there before the client gives up.
+fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
+    let timeout = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("timeout="));
+    let timeout = match timeout {
+        None => DEFAULT_TIMEOUT,
+        Some(text) => wardset_core::policy::parse_duration(text)
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or_else(|| Refusal::Timeout(text.chars().take(100).collect()))?,
+    };
+    Ok((timeout - timeout / 10).min(Duration::from_secs(30)))
+}
+
+async fn body(request: Request) -> Result<Bytes, Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
+        return Err(Refusal::TooLarge);
+    }
+    match Limited::<Body>::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Err(error) => Err(Refusal::Body(error.to_string())),
+    }
+}
+
+async fn decide(shared: &Shared, phase: Phase, review: &Review, started: Instant, deadline: Instant) -> Response {
+    let decision = shared.snapshot.decide(review, phase, deadline).await;
+    let elapsed = started.elapsed();
+    let webhook = match phase {
+        Phase::Mutate => "mutate",
+        Phase::Validate => "validate",
+    };
+    shared.metrics.decided(webhook, review, &decision, elapsed);
+    log(webhook, review, &decision, elapsed);
+    match (decision.to_admission_review(), &decision.outcome) {
+        (Some(body), _) => json(body),
+        (None, Outcome::Failed { message }) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{message}\n")).into_response()
+        }
+        (None, _) => (StatusCode::INTERNAL_SERVER_ERROR, "the decision could not be written\n").into_response(),
+    }
+}
+
+/// One line a decision: who asked for what, what was decided and by whom. Paths, never bodies.
+fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
+    let policies: Vec<String> =
+        decision.reports.iter().map(|report| format!("{}={}", report.plan.policy.name, report.verdict())).collect();
+    let paths: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
+    tracing::info!(
+        target: "wardset::decision",
+        webhook,
+        uid = review.uid,
+        kind = review.kind,
+        namespace = review.namespace,
+        name = review.name,
+        user = review.user,
+        operation = review.operation.label(),
+        dry_run = review.dry_run,
+        decision = decision.outcome.label(),
+        policies = policies.join(","),
+        patch = paths.join(","),
+        duration_us = elapsed.as_micros(),
+    );
+    for report in &decision.reports {
+        if let decision::Result::Failed(failure) = &report.result {
+            tracing::error!(
+                uid = review.uid,
+                policy = &*report.plan.policy.name,
+                module = report.plan.digest,
+                class = failure.class.label(),
+                detail = failure.detail,
+                "a policy could not decide",
+            );
+        }
+    }
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
