@@ -185,6 +185,9 @@ mod tests {
     }
 
     proptest! {
+        // Two tolerations that have something in common are rare.
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
         #[test]
         fn covers_iff_no_taint_shows_otherwise(a in tolerations(), b in tolerations()) {
             // What all taints of the universe show. `Equal` over every value of the universe is not
@@ -229,6 +232,17 @@ mod tests {
                 prop_assert!(after.iter().any(|a| a.covers(b)));
             }
         }
+    }
+
+    #[test]
+    fn less_than_zero_seconds_are_zero() {
+        let stays = |seconds| Toleration {
+            toleration_seconds: Some(seconds),
+            ..Toleration::exists("a", "NoExecute")
+        };
+        assert!(stays(-5).covers(&stays(0)));
+        assert!(stays(0).covers(&stays(-5)));
+        assert!(!stays(-5).covers(&stays(1)));
     }
 
     #[test]
