@@ -66,7 +66,8 @@ impl Bump {
     fn take(&self, size: usize, align: usize) -> Option<usize> {
         if self.end.get() == 0 {
             self.next.set(heap_base());
-            self.end.set(memory_size(0) * PAGE);
+            // A memory of 4 GiB ends past the last address: its last byte is left unused.
+            self.end.set(memory_size(0).saturating_mul(PAGE));
         }
         let start = self.next.get().checked_add(align - 1)? & !(align - 1);
         let next = start.checked_add(size)?;
@@ -83,7 +84,7 @@ impl Bump {
         let grown = [needed.max(GROWTH_PAGES), needed]
             .into_iter()
             .find(|&pages| memory_grow(0, pages) != usize::MAX)?;
-        self.end.set(self.end.get() + grown * PAGE);
+        self.end.set(self.end.get().saturating_add(grown.saturating_mul(PAGE)));
         Some(())
     }
 }
