@@ -1,0 +1,99 @@
+//! The guest's memory: a bump allocator that never frees.
+//!
+//! An instance lives for one evaluation, so freeing would be work for nobody. The heap begins where the
+//! linker's data end, and takes the memory that the module starts with before it asks for more: a guest
+//! that never grows its memory is what makes a fresh instance cheap.
+#![expect(unsafe_code, reason = "an allocator is unsafe by its trait; each block has its proof")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout},
+    arch::wasm32::{memory_grow, memory_size},
+    cell::Cell,
+    ptr,
+};
+
+#[global_allocator]
+static HEAP: Bump = Bump { next: Cell::new(0), end: Cell::new(0) };
+
+/// Blocks one after the other. Everything at and above `next` is unused; `end` is the first address that
+/// the memory doesn't have. Both are 0 until the first block.
+struct Bump {
+    next: Cell<usize>,
+    end: Cell<usize>,
+}
+
+const PAGE: usize = 64 * 1024;
+
+/// The least that is asked for once the initial memory is used up: growing costs a host call.
+const GROWTH_PAGES: usize = 16;
+
+// SAFETY: wasm32-unknown-unknown without the atomics feature has one thread, so the cells are never shared.
+unsafe impl Sync for Bump {}
+
+// SAFETY: `take` hands out each address once (`next` only rises, by at least the block's size), aligned,
+// above the linker's data and below the end of the memory; nothing here unwinds.
+unsafe impl GlobalAlloc for Bump {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match self.take(layout.size(), layout.align()) {
+            Some(address) => ptr::with_exposed_provenance_mut(address),
+            None => ptr::null_mut(),
+        }
+    }
+
+    unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let is_last = block.addr() + layout.size() == self.next.get();
+        if size <= layout.size() {
+            return block;
+        }
+        // The last block grows where it stands: its start is aligned already, so no gap comes between.
+        if is_last && self.take(size - layout.size(), 1).is_some() {
+            return block;
+        }
+        let Some(address) = self.take(size, layout.align()) else { return ptr::null_mut() };
+        let moved = ptr::with_exposed_provenance_mut(address);
+        // SAFETY: the caller owns `block` of `layout.size()` bytes; `moved` has `size` bytes, which is more,
+        // and was handed out to nobody else, so the two don't overlap.
+        unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };
+        moved
+    }
+}
+
+impl Bump {
+    /// Takes `size` bytes at a multiple of `align`, a power of two, and says where; none where the memory
+    /// can't grow that far.
+    fn take(&self, size: usize, align: usize) -> Option<usize> {
+        if self.end.get() == 0 {
+            self.next.set(heap_base());
+            // A memory of 4 GiB ends past the last address: its last byte is left unused.
+            self.end.set(memory_size(0).saturating_mul(PAGE));
+        }
+        let start = self.next.get().checked_add(align - 1)? & !(align - 1);
+        let next = start.checked_add(size)?;
+        if next > self.end.get() {
+            self.grow(next - self.end.get())?;
+        }
+        self.next.set(next);
+        Some(start)
+    }
+
+    #[cold]
+    fn grow(&self, bytes: usize) -> Option<()> {
+        let needed = bytes.div_ceil(PAGE);
+        let grown = [needed.max(GROWTH_PAGES), needed]
+            .into_iter()
+            .find(|&pages| memory_grow(0, pages) != usize::MAX)?;
+        self.end.set(self.end.get().saturating_add(grown.saturating_mul(PAGE)));
+        Some(())
+    }
+}
+
+/// Where the linker's stack and data end.
+fn heap_base() -> usize {
+    unsafe extern "C" {
+        // SAFETY: wasm-ld defines it; only its address is taken, it is never read.
+        safe static __heap_base: u8;
+    }
+    (&raw const __heap_base).expose_provenance()
+}

@@ -1,0 +1,28 @@
+//! The host that a module runs in.
+
+use crate::{
+    ClusterData, Level,
+    wit::wardset::policy::{cluster, document, log},
+};
+
+/// The imports of the contract.
+#[derive(Debug)]
+pub(crate) struct Host;
+
+impl Host {
+    pub(crate) fn object(&self, pointer: &str) -> Option<String> {
+        document::object(pointer)
+    }
+
+    pub(crate) fn old_object(&self, pointer: &str) -> Option<String> {
+        document::old_object(pointer)
+    }
+
+    pub(crate) fn data(&self, what: ClusterData) -> Option<String> {
+        cluster::data(what)
+    }
+
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        log::write(level, message);
+    }
+}

@@ -1,0 +1,55 @@
+//! What a Wardset policy is written with.
+//!
+//! ```text
+//! host ──► export_policy! ──► Policy::evaluate(&Review, &Settings) ──► Verdict
+//!                                   │ reads by JSON pointer    ▲
+//!                                   ▼                          │ changes
+//!                             typed parts ──► merge rules ──► Patch
+//! ```
+//!
+//! It owns the plumbing between the contract in `wit/` and a policy: typed reads of parts of the document,
+//! a builder of minimal patches, clear settings errors, and the rules by which Kubernetes reads tolerations,
+//! node affinity and selectors. Natively it brings a [`testing`] harness, so that a policy is tested
+//! without a sandbox.
+//!
+//! It never parses the whole document, never writes a field that a policy didn't ask for, and has no
+//! clock, no random numbers and no I/O.
+
+// The generated bindings name this crate as its users do.
+extern crate self as wardset_policy_sdk;
+
+mod affinity;
+#[cfg(target_arch = "wasm32")]
+mod heap;
+#[cfg(target_arch = "wasm32")]
+mod host;
+mod label;
+mod patch;
+pub mod pointer;
+mod policy;
+mod requirement;
+mod review;
+mod selector;
+pub mod settings;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod text;
+mod toleration;
+mod verdict;
+#[doc(hidden)]
+pub mod wit;
+
+pub use affinity::{Outcome, Placement, Wanted};
+pub use label::{InvalidLabel, check_key, check_value};
+pub use patch::Patch;
+pub use policy::{Exported, Manifest, Policy, Stop};
+pub use requirement::{Domain, Operator, Requirement};
+pub use review::Review;
+pub use selector::LabelSelector;
+pub use settings::SettingsError;
+pub use text::{Labels, Text};
+pub use toleration::{Taint, Toleration, add_tolerations};
+pub use wit::wardset::policy::types::{
+    Change, ClusterData, Denial, DenialCode, Edit, Level, Operation, Placed, Request, TemplateGate, Verdict,
+    Warning,
+};

@@ -1,0 +1,178 @@
+//! The builder of patches: minimal `add` operations, each with its reason.
+
+use serde::Serialize;
+
+use crate::{Change, Review, Stop, pointer};
+
+/// The changes that a policy asks for, in order.
+///
+/// It looks at the document as it was before the first change, so add to one map or list in one call.
+#[derive(Debug)]
+pub struct Patch<'r> {
+    review: &'r Review,
+    changes: Vec<Change>,
+}
+
+impl<'r> Patch<'r> {
+    /// No changes yet.
+    #[must_use]
+    pub fn new(review: &'r Review) -> Self {
+        Self { review, changes: Vec::new() }
+    }
+
+    /// Puts `value` at `target`. Parents that are missing or null are created by the same operation.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where `value` is no JSON.
+    pub fn add(
+        &mut self,
+        target: &str,
+        value: &impl Serialize,
+        reason: impl Into<String>,
+    ) -> Result<(), Stop> {
+        let value = serde_json::to_string(value)?;
+        self.place(target, value, reason.into())
+    }
+
+    /// Adds members (key, value, reason) to the map at `map`: one operation each where the map is there,
+    /// else one operation that creates it whole. The caller leaves out the keys that are there.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where a value is no JSON.
+    pub fn add_members<K: AsRef<str>, V: Serialize>(
+        &mut self,
+        map: &str,
+        members: impl IntoIterator<Item = (K, V, String)>,
+    ) -> Result<(), Stop> {
+        let mut members = members.into_iter().peekable();
+        if members.peek().is_none() {
+            return Ok(());
+        }
+        if self.review.has(map) {
+            for (key, value, reason) in members {
+                let path = pointer::join(map, key.as_ref());
+                self.changes.push(Change::add(path, serde_json::to_string(&value)?, reason));
+            }
+            return Ok(());
+        }
+        let (mut whole, mut reasons) = (String::from("{"), Vec::new());
+        for (key, value, reason) in members {
+            if whole.len() > 1 {
+                whole.push(',');
+            }
+            whole.push_str(&serde_json::to_string(key.as_ref())?);
+            whole.push(':');
+            whole.push_str(&serde_json::to_string(&value)?);
+            reasons.push(reason);
+        }
+        whole.push('}');
+        self.place(map, whole, join_reasons(reasons))
+    }
+
+    /// Appends items (value, reason) to the list at `list`: one operation each where the list is there,
+    /// else one operation that creates it whole.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] where a value is no JSON.
+    pub fn append<V: Serialize>(
+        &mut self,
+        list: &str,
+        items: impl IntoIterator<Item = (V, String)>,
+    ) -> Result<(), Stop> {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
+            return Ok(());
+        }
+        if self.review.has(list) {
+            for (value, reason) in items {
+                let path = pointer::join(list, "-");
+                self.changes.push(Change::add(path, serde_json::to_string(&value)?, reason));
+            }
+            return Ok(());
+        }
+        let (values, reasons): (Vec<V>, Vec<String>) = items.unzip();
+        self.place(list, serde_json::to_string(&values)?, join_reasons(reasons))
+    }
+
+    /// The changes, in the order in which they were asked for.
+    #[must_use]
+    pub fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    fn place(&mut self, target: &str, mut value: String, reason: String) -> Result<(), Stop> {
+        let mut target = target;
+        while let Some((parent, token)) = pointer::split_last(target)
+            && !pointer::ALWAYS_THERE.contains(&parent)
+            && !self.review.has(parent)
+        {
+            value = format!("{{{}:{value}}}", serde_json::to_string(&token)?);
+            target = parent;
+        }
+        self.changes.push(Change::add(target.to_owned(), value, reason));
+        Ok(())
+    }
+}
+
+/// One operation has one reason: several are joined, the same one is said once.
+fn join_reasons(mut reasons: Vec<String>) -> String {
+    reasons.dedup();
+    reasons.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn creates_missing_and_null_parents_with_one_operation() {
+        for object in [json!({}), json!({"a": null}), json!({"a": {"b": null}})] {
+            let review = testing::review(&object);
+            let mut patch = Patch::new(&review);
+            patch.add("/a/b/x~1y", &1, "why").expect("a number is JSON");
+            let changes = patch.into_changes();
+            assert_eq!(changes.len(), 1);
+            let after = testing::apply(&object, &changes).expect("the parents are created");
+            assert_eq!(after, json!({"a": {"b": {"x/y": 1}}}));
+        }
+    }
+
+    #[test]
+    fn appends_to_a_list_and_creates_it_whole_where_it_is_null() {
+        for (object, operations) in [(json!({"l": [0]}), 2), (json!({"l": []}), 2), (json!({"l": null}), 1)] {
+            let review = testing::review(&object);
+            let mut patch = Patch::new(&review);
+            patch.append("/l", [(1, "one".to_owned()), (2, "two".to_owned())]).expect("numbers are JSON");
+            let changes = patch.into_changes();
+            assert_eq!(changes.len(), operations);
+            let after = testing::apply(&object, &changes).expect("the list is there or created");
+            let tail: Vec<_> = after["l"].as_array().expect("a list").iter().rev().take(2).rev().collect();
+            assert_eq!(tail, [&json!(1), &json!(2)]);
+        }
+    }
+
+    #[test]
+    fn adds_members_one_by_one_and_escapes_their_keys() {
+        let object = json!({"metadata": {"labels": {"a": "b"}}});
+        let review = testing::review(&object);
+        let mut patch = Patch::new(&review);
+        patch
+            .add_members("/metadata/labels", [("x.io/y~z", "1", "why".to_owned())])
+            .expect("a string is JSON");
+        let changes = patch.into_changes();
+        let after = testing::apply(&object, &changes).expect("the map is there");
+        assert_eq!(after, json!({"metadata": {"labels": {"a": "b", "x.io/y~z": "1"}}}));
+    }
+
+    #[test]
+    fn no_members_and_no_items_are_no_change() {
+        let review = testing::review(&json!({}));
+        let mut patch = Patch::new(&review);
+        patch.add_members::<&str, u8>("/m", []).expect("nothing to write");
+        patch.append::<u8>("/l", []).expect("nothing to write");
+        assert!(patch.into_changes().is_empty());
+    }
+}

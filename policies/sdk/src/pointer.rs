@@ -1,0 +1,64 @@
+//! JSON Pointers (RFC 6901): the places that policies read and write.
+
+/// The parts of a DaemonSet that its validation or its serialisation guarantees, so that nothing has to
+/// look for them: the API server refuses an object without them, or always sends them.
+pub(crate) const ALWAYS_THERE: [&str; 7] = [
+    "",
+    "/metadata",
+    "/spec",
+    "/spec/selector",
+    "/spec/template",
+    "/spec/template/metadata",
+    "/spec/template/spec",
+];
+
+/// The pointer to the member or element `token` of what `parent` points to.
+#[must_use]
+pub fn join(parent: &str, token: &str) -> String {
+    let mut pointer = String::with_capacity(parent.len() + 1 + token.len() + 4);
+    pointer.push_str(parent);
+    pointer.push('/');
+    for c in token.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+    pointer
+}
+
+/// Whether `pointer` is at or below `prefix`.
+#[must_use]
+pub fn is_within(pointer: &str, prefix: &str) -> bool {
+    pointer.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Splits a pointer into its parent and its last token, unescaped; none for the whole document.
+pub(crate) fn split_last(pointer: &str) -> Option<(&str, String)> {
+    let (parent, token) = pointer.rsplit_once('/')?;
+    Some((parent, token.replace("~1", "/").replace("~0", "~")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn join_escapes_tilde_and_slash_and_split_undoes_it() {
+        let pointer = join("/metadata/labels", "a~b/c");
+        assert_eq!(pointer, "/metadata/labels/a~0b~1c");
+        assert_eq!(split_last(&pointer), Some(("/metadata/labels", "a~b/c".to_owned())));
+        assert_eq!(split_last("/x/~01"), Some(("/x", "~1".to_owned())));
+        assert_eq!(split_last(""), None);
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_tokens_only() {
+        assert!(is_within("/metadata/labels/a", "/metadata/labels"));
+        assert!(is_within("/metadata/labels", "/metadata/labels"));
+        assert!(is_within("/anything", ""));
+        assert!(!is_within("/metadata/labels2", "/metadata/labels"));
+        assert!(!is_within("/metadata", "/metadata/labels"));
+    }
+}

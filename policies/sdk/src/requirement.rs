@@ -1,0 +1,340 @@
+//! Requirements on labels, and what a set of them leaves possible for one key.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::{Text, null_is_default};
+
+/// `key operator values`, as node selector terms and label selectors write it.
+///
+/// It keeps an operator that it doesn't know: such a requirement is carried, and nothing is concluded
+/// from it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Requirement<'a> {
+    /// The label's key.
+    #[serde(borrow)]
+    pub key: Text<'a>,
+    /// One of [`Operator`]'s names, or one of a newer API version.
+    pub operator: Text<'a>,
+    /// What the operator compares with.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Text<'a>>,
+}
+
+/// The operators of node selectors; label selectors have the first four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(not(target_arch = "wasm32"), schemars(inline))]
+pub enum Operator {
+    /// The label is there, with one of the values.
+    In,
+    /// The label is missing or has none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is missing.
+    DoesNotExist,
+    /// The label is an integer greater than the one value.
+    Gt,
+    /// The label is an integer less than the one value.
+    Lt,
+}
+
+impl Operator {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::In => "In",
+            Self::NotIn => "NotIn",
+            Self::Exists => "Exists",
+            Self::DoesNotExist => "DoesNotExist",
+            Self::Gt => "Gt",
+            Self::Lt => "Lt",
+        }
+    }
+}
+
+impl<'a> Requirement<'a> {
+    /// A requirement with a known operator.
+    #[must_use]
+    pub fn new(key: &'a str, operator: Operator, values: &[&'a str]) -> Self {
+        let values = values.iter().map(|&value| value.into()).collect();
+        Self { key: key.into(), operator: operator.name().into(), values }
+    }
+
+    /// The operator, where this version knows it.
+    #[must_use]
+    pub fn known_operator(&self) -> Option<Operator> {
+        use Operator::{DoesNotExist, Exists, Gt, In, Lt, NotIn};
+        [In, NotIn, Exists, DoesNotExist, Gt, Lt].into_iter().find(|known| known.name() == &*self.operator)
+    }
+
+    fn lists(&self, value: &str) -> bool {
+        self.values.iter().any(|listed| &**listed == value)
+    }
+
+    /// The number that `Gt` and `Lt` compare with; none where the API server would refuse the values.
+    fn bound(&self) -> Option<i64> {
+        match self.values.as_slice() {
+            [bound] => bound.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Requirement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.operator)?;
+        if !self.values.is_empty() {
+            let values: Vec<&str> = self.values.iter().map(|value| &**value).collect();
+            write!(f, " [{}]", values.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What requirements leave possible for ONE key: whether the label may be missing, and which values it
+/// may have.
+///
+/// It errs to one side only: [`Domain::is_empty`] and [`Domain::implies`] say yes only when it is certain.
+#[derive(Clone, Debug)]
+pub struct Domain<'a> {
+    may_be_missing: bool,
+    values: Values<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Values<'a> {
+    OneOf(Vec<&'a str>),
+    /// All but those listed, and, where there is a bound, integers inside the open interval only.
+    AllBut {
+        listed: Vec<&'a str>,
+        above: Option<i64>,
+        below: Option<i64>,
+    },
+}
+
+impl<'a> Domain<'a> {
+    /// Everything is possible.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { may_be_missing: true, values: Values::AllBut { listed: Vec::new(), above: None, below: None } }
+    }
+
+    /// Leaves what `value` allows, as `nodeSelector` and `matchLabels` mean it.
+    pub fn and_value(&mut self, value: &'a str) {
+        self.keep_listed(&[value]);
+    }
+
+    /// Leaves what `requirement` allows too. The caller sees to it that the key is the domain's.
+    pub fn and(&mut self, requirement: &'a Requirement<'_>) {
+        match requirement.known_operator() {
+            Some(Operator::In) => {
+                let listed: Vec<&str> = requirement.values.iter().map(|value| &**value).collect();
+                self.keep_listed(&listed);
+            }
+            Some(Operator::NotIn) => match &mut self.values {
+                Values::OneOf(values) => values.retain(|value| !requirement.lists(value)),
+                Values::AllBut { listed, .. } => listed.extend(requirement.values.iter().map(|v| &**v)),
+            },
+            Some(Operator::Exists) => self.may_be_missing = false,
+            Some(Operator::DoesNotExist) => self.values = Values::OneOf(Vec::new()),
+            Some(Operator::Gt) => self.keep_between(requirement.bound(), None),
+            Some(Operator::Lt) => self.keep_between(None, requirement.bound()),
+            None => {}
+        }
+    }
+
+    /// Whether no label can satisfy the requirements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.may_be_missing
+            && match &self.values {
+                Values::OneOf(values) => values.is_empty(),
+                Values::AllBut { above, below, .. } => {
+                    // "7" and "07" are both seven, so the listed values never exhaust an interval.
+                    let (above, below) = (above.unwrap_or(i64::MIN), below.unwrap_or(i64::MAX));
+                    self.has_bound() && above.checked_add(1).is_none_or(|least| least >= below)
+                }
+            }
+    }
+
+    /// Whether each label that the requirements allow satisfies `requirement` already.
+    #[must_use]
+    pub fn implies(&self, requirement: &Requirement<'_>) -> bool {
+        let all_values = |holds: &dyn Fn(&str) -> bool| match &self.values {
+            Values::OneOf(values) => values.iter().all(|value| holds(value)),
+            Values::AllBut { .. } => false,
+        };
+        match requirement.known_operator() {
+            Some(Operator::In) => !self.may_be_missing && all_values(&|value| requirement.lists(value)),
+            Some(Operator::NotIn) => requirement.values.iter().all(|value| !self.allows(value)),
+            Some(Operator::Exists) => !self.may_be_missing,
+            Some(Operator::DoesNotExist) => all_values(&|_| false),
+            Some(Operator::Gt) => {
+                let Some(bound) = requirement.bound() else { return false };
+                !self.may_be_missing
+                    && (all_values(&|value| value.parse().is_ok_and(|n: i64| n > bound))
+                        || matches!(self.values, Values::AllBut { above: Some(n), .. } if n >= bound))
+            }
+            Some(Operator::Lt) => {
+                let Some(bound) = requirement.bound() else { return false };
+                !self.may_be_missing
+                    && (all_values(&|value| value.parse().is_ok_and(|n: i64| n < bound))
+                        || matches!(self.values, Values::AllBut { below: Some(n), .. } if n <= bound))
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the label must be there.
+    #[must_use]
+    pub fn demands_key(&self) -> bool {
+        !self.may_be_missing
+    }
+
+    fn has_bound(&self) -> bool {
+        matches!(&self.values, Values::AllBut { above, below, .. } if above.is_some() || below.is_some())
+    }
+
+    fn allows(&self, value: &str) -> bool {
+        match &self.values {
+            Values::OneOf(values) => values.contains(&value),
+            Values::AllBut { listed, above, below } => {
+                !listed.contains(&value) && is_between(value, *above, *below)
+            }
+        }
+    }
+
+    fn keep_listed(&mut self, listed: &[&'a str]) {
+        let values = listed.iter().copied().filter(|value| self.allows(value)).collect();
+        *self = Self { may_be_missing: false, values: Values::OneOf(values) };
+    }
+
+    /// Both none: the API server would refuse the requirement, so nothing is concluded.
+    fn keep_between(&mut self, least: Option<i64>, most: Option<i64>) {
+        if least.is_none() && most.is_none() {
+            return;
+        }
+        self.may_be_missing = false;
+        match &mut self.values {
+            Values::OneOf(values) => values.retain(|value| is_between(value, least, most)),
+            Values::AllBut { above, below, .. } => {
+                *above = (*above).max(least);
+                *below = match (*below, most) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+        }
+    }
+}
+
+/// Whether `value` is inside the open interval; with a bound, it must be an integer.
+fn is_between(value: &str, above: Option<i64>, below: Option<i64>) -> bool {
+    if above.is_none() && below.is_none() {
+        return true;
+    }
+    value
+        .parse()
+        .is_ok_and(|n: i64| above.is_none_or(|above| n > above) && below.is_none_or(|below| n < below))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The slow, obvious meaning of one requirement for one node (apimachinery `labels.Requirement`).
+    fn holds(requirement: &Requirement<'_>, label: Option<&str>) -> bool {
+        let listed = |label: &str| requirement.values.iter().any(|value| &**value == label);
+        let number = |text: &str| text.parse::<i64>().ok();
+        match (&*requirement.operator, label) {
+            ("In", Some(label)) => listed(label),
+            ("NotIn", Some(label)) => !listed(label),
+            ("Exists", label) => label.is_some(),
+            ("DoesNotExist", label) => label.is_none(),
+            ("NotIn", None) => true,
+            ("Gt", Some(label)) => number(label) > number(&requirement.values[0]).max(Some(i64::MIN)),
+            ("Lt", Some(label)) => number(label).is_some_and(|n| Some(n) < number(&requirement.values[0])),
+            _ => false,
+        }
+    }
+
+    const LABELS: [Option<&str>; 9] =
+        [None, Some(""), Some("a"), Some("b"), Some("c"), Some("1"), Some("2"), Some("02"), Some("3")];
+
+    fn requirements() -> impl Strategy<Value = Vec<Requirement<'static>>> {
+        let values = prop::collection::vec(prop::sample::select(vec!["a", "b", "1", "2", "3"]), 0..3);
+        let one = (0..6usize, values, prop::sample::select(vec!["0", "1", "2", "3"])).prop_map(
+            |(operator, values, bound)| match operator {
+                0 => Requirement::new("k", Operator::In, &values),
+                1 => Requirement::new("k", Operator::NotIn, &values),
+                2 => Requirement::new("k", Operator::Exists, &[]),
+                3 => Requirement::new("k", Operator::DoesNotExist, &[]),
+                4 => Requirement::new("k", Operator::Gt, &[bound]),
+                _ => Requirement::new("k", Operator::Lt, &[bound]),
+            },
+        );
+        prop::collection::vec(one, 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn says_empty_and_implied_only_where_no_label_shows_otherwise(
+            present in requirements(), wanted in requirements(),
+        ) {
+            let mut domain = Domain::any();
+            present.iter().for_each(|requirement| domain.and(requirement));
+            let possible: Vec<_> =
+                LABELS.into_iter().filter(|label| present.iter().all(|r| holds(r, *label))).collect();
+            prop_assert!(!domain.is_empty() || possible.is_empty());
+            for requirement in &wanted {
+                prop_assert!(
+                    !domain.implies(requirement) || possible.iter().all(|label| holds(requirement, *label)),
+                    "{present:?} does not imply {requirement}"
+                );
+            }
+        }
+
+        #[test]
+        fn a_requirement_that_is_there_is_implied(present in requirements()) {
+            let mut domain = Domain::any();
+            present.iter().for_each(|requirement| domain.and(requirement));
+            for requirement in &present {
+                prop_assert!(domain.is_empty() || domain.implies(requirement), "{requirement}");
+            }
+        }
+    }
+
+    fn is_contradiction(requirements: &[Requirement<'_>]) -> bool {
+        let mut domain = Domain::any();
+        requirements.iter().for_each(|requirement| domain.and(requirement));
+        domain.is_empty()
+    }
+
+    #[test]
+    fn finds_the_plain_contradictions() {
+        use Operator::{DoesNotExist, Exists, Gt, In, Lt, NotIn};
+        let r = |operator, values: &[&'static str]| Requirement::new("k", operator, values);
+        assert!(is_contradiction(&[r(In, &["a"]), r(NotIn, &["a", "b"])]));
+        assert!(is_contradiction(&[r(Exists, &[]), r(DoesNotExist, &[])]));
+        assert!(is_contradiction(&[r(In, &["a"]), r(In, &["b"])]));
+        assert!(is_contradiction(&[r(In, &[])]));
+        assert!(is_contradiction(&[r(Gt, &["3"]), r(Lt, &["4"])]));
+        assert!(is_contradiction(&[r(Gt, &["3"]), r(In, &["3", "x"])]));
+        assert!(is_contradiction(&[r(Gt, &["9223372036854775807"])]));
+        assert!(!is_contradiction(&[r(Gt, &["3"]), r(Lt, &["5"]), r(NotIn, &["4"])]));
+        assert!(!is_contradiction(&[r(NotIn, &["a"]), r(DoesNotExist, &[])]));
+    }
+
+    #[test]
+    fn concludes_nothing_from_an_operator_that_it_does_not_know() {
+        let newer = Requirement { key: "k".into(), operator: "Near".into(), values: vec!["a".into()] };
+        assert!(!is_contradiction(&[newer.clone(), Requirement::new("k", Operator::Exists, &[])]));
+        assert!(!Domain::any().implies(&newer));
+    }
+}

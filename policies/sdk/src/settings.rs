@@ -1,0 +1,289 @@
+//! Settings: strict reading with clear errors, and the types that several policies share.
+//!
+//! The types here refuse unknown fields and own their strings; those that read the document
+//! ([`Toleration`], [`Requirement`]) skip unknown fields and borrow.
+
+use std::fmt;
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{Operator, Requirement, Toleration, check_key, check_value};
+
+/// What is wrong in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    field: String,
+    message: String,
+    fix: String,
+}
+
+impl SettingsError {
+    /// `field` as in `tolerations[0].key`; `message` says what was found and expected, `fix` how to mend.
+    pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}; {}", self.field, self.message, self.fix)
+    }
+}
+
+/// Reads settings and names the field that is wrong.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = match error.path().to_string() {
+            root if root == "." => "settings".to_owned(),
+            path => path,
+        };
+        let message = error.into_inner().to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+        SettingsError::new(field, message, "mend it as the policy's settings schema says")
+    })
+}
+
+/// Checks a map of labels in the settings.
+///
+/// # Errors
+/// The key or value that is wrong.
+pub fn check_labels<'a>(
+    field: &str,
+    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), SettingsError> {
+    for (key, value) in labels {
+        let at = format!("{field}.{key}");
+        check_key(key)
+            .map_err(|e| SettingsError::new(&at, format!("`{key}` is no label key: {e}"), "rename it"))?;
+        check_value(value)
+            .map_err(|e| SettingsError::new(&at, format!("`{value}` is no label value: {e}"), "change it"))?;
+    }
+    Ok(())
+}
+
+/// A toleration in the settings.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TolerationSetting {
+    /// The taint's key; empty, with `Exists`, is every key.
+    #[serde(default)]
+    key: String,
+    /// `Equal` where it is missing.
+    operator: Option<TolerationOperator>,
+    /// The taint's value; empty with `Exists`.
+    #[serde(default)]
+    value: String,
+    /// Every effect where it is missing.
+    effect: Option<Effect>,
+    /// How long a pod stays after a `NoExecute` taint appears; for ever where it is missing.
+    toleration_seconds: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(not(target_arch = "wasm32"), schemars(inline))]
+enum TolerationOperator {
+    Equal,
+    Exists,
+    Lt,
+    Gt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(not(target_arch = "wasm32"), schemars(inline))]
+enum Effect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+impl TolerationSetting {
+    /// The toleration that it means, with the fields that are written.
+    #[must_use]
+    pub fn toleration(&self) -> Toleration<'_> {
+        let operator = self.operator.map_or("", |operator| match operator {
+            TolerationOperator::Equal => "Equal",
+            TolerationOperator::Exists => "Exists",
+            TolerationOperator::Lt => "Lt",
+            TolerationOperator::Gt => "Gt",
+        });
+        let effect = self.effect.map_or("", |effect| match effect {
+            Effect::NoSchedule => "NoSchedule",
+            Effect::PreferNoSchedule => "PreferNoSchedule",
+            Effect::NoExecute => "NoExecute",
+        });
+        Toleration {
+            key: self.key.as_str().into(),
+            operator: operator.into(),
+            value: self.value.as_str().into(),
+            effect: effect.into(),
+            toleration_seconds: self.toleration_seconds,
+        }
+    }
+
+    /// Checks it as the API server does (`ValidateTolerations` in pkg/apis/core/validation).
+    ///
+    /// # Errors
+    /// The field below `field` that is wrong.
+    pub fn check(&self, field: &str) -> Result<(), SettingsError> {
+        use TolerationOperator::{Equal, Exists, Gt, Lt};
+        let at = |name: &str| format!("{field}.{name}");
+        let operator = self.operator.unwrap_or(Equal);
+        if self.key.is_empty() && operator != Exists {
+            let message = "an empty key tolerates every taint, which only `operator: Exists` may";
+            return Err(SettingsError::new(at("key"), message, "name the key, or write `operator: Exists`"));
+        }
+        if !self.key.is_empty() {
+            check_key(&self.key).map_err(|error| {
+                SettingsError::new(at("key"), format!("`{}` is no taint key: {error}", self.key), "rename it")
+            })?;
+        }
+        if self.toleration_seconds.is_some() && self.effect != Some(Effect::NoExecute) {
+            let message = "only a `NoExecute` taint removes pods after a time";
+            let fix = "write `effect: NoExecute`, or leave out `tolerationSeconds`";
+            return Err(SettingsError::new(at("tolerationSeconds"), message, fix));
+        }
+        match operator {
+            Exists if !self.value.is_empty() => {
+                let message = format!("`Exists` takes no value, found `{}`", self.value);
+                Err(SettingsError::new(at("value"), message, "leave out `value`, or write `operator: Equal`"))
+            }
+            Equal => check_value(&self.value).map_err(|error| {
+                let message = format!("`{}` is no taint value: {error}", self.value);
+                SettingsError::new(at("value"), message, "change it")
+            }),
+            Lt | Gt
+                if self.value.parse::<i64>().ok().map(|n| n.to_string()).as_ref() != Some(&self.value) =>
+            {
+                let message = format!("`Lt` and `Gt` compare with an integer, found `{}`", self.value);
+                Err(SettingsError::new(at("value"), message, "write an integer without leading zeros"))
+            }
+            Exists | Lt | Gt => Ok(()),
+        }
+    }
+}
+
+/// A requirement on the labels of nodes in the settings.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequirementSetting {
+    /// The label's key.
+    key: String,
+    /// How the label is compared.
+    operator: Operator,
+    /// At least one with `In` and `NotIn`, one integer with `Gt` and `Lt`, none with the others.
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+impl RequirementSetting {
+    /// The requirement that it means.
+    #[must_use]
+    pub fn requirement(&self) -> Requirement<'_> {
+        Requirement {
+            key: self.key.as_str().into(),
+            operator: self.operator.name().into(),
+            values: self.values.iter().map(|value| value.as_str().into()).collect(),
+        }
+    }
+
+    /// Checks it as the API server does (`ValidateNodeSelectorRequirement` in pkg/apis/core/validation).
+    ///
+    /// # Errors
+    /// The field below `field` that is wrong.
+    pub fn check(&self, field: &str) -> Result<(), SettingsError> {
+        let at = |name: &str| format!("{field}.{name}");
+        check_key(&self.key).map_err(|error| {
+            SettingsError::new(at("key"), format!("`{}` is no label key: {error}", self.key), "rename it")
+        })?;
+        let (is_right, expected) = match self.operator {
+            Operator::In | Operator::NotIn => (!self.values.is_empty(), "at least one value"),
+            Operator::Exists | Operator::DoesNotExist => (self.values.is_empty(), "no values"),
+            Operator::Gt | Operator::Lt => {
+                (matches!(self.values.as_slice(), [bound] if bound.parse::<i64>().is_ok()), "one integer")
+            }
+        };
+        if !is_right {
+            let message =
+                format!("`{}` takes {expected}, found [{}]", self.operator.name(), self.values.join(", "));
+            return Err(SettingsError::new(at("values"), message, format!("write {expected}")));
+        }
+        if matches!(self.operator, Operator::In | Operator::NotIn) {
+            for value in &self.values {
+                check_value(value).map_err(|error| {
+                    let message = format!("`{value}` is no label value: {error}");
+                    SettingsError::new(at("values"), message, "change it")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_field_what_was_expected_and_how_to_mend() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Settings {
+            #[serde(rename = "tolerations")]
+            _tolerations: Vec<TolerationSetting>,
+        }
+        let error = |text: &str| parse::<Settings>(text).expect_err("is wrong").to_string();
+        assert_eq!(
+            error(r#"{"tolerations":[{"key":"a"},{"efect":"NoExecute"}]}"#),
+            "`tolerations[1].efect`: unknown field `efect`, expected one of `key`, `operator`, `value`, \
+             `effect`, `tolerationSeconds`; mend it as the policy's settings schema says"
+        );
+        assert!(error("{}").starts_with("`settings`: missing field `tolerations`;"));
+        assert!(error(r#"{"tolerations":7}"#).starts_with("`tolerations`: invalid type: integer `7`"));
+    }
+
+    fn toleration(text: &str) -> Result<(), SettingsError> {
+        serde_json::from_str::<TolerationSetting>(text).expect("a toleration").check("t")
+    }
+
+    #[test]
+    fn checks_a_toleration_as_the_api_server_does() {
+        for good in [
+            r#"{"operator":"Exists"}"#,
+            r#"{"key":"a.io/b","value":"x","effect":"NoSchedule"}"#,
+            r#"{"key":"a","operator":"Exists","effect":"NoExecute","tolerationSeconds":30}"#,
+            r#"{"key":"a","operator":"Lt","value":"-5"}"#,
+        ] {
+            assert_eq!(toleration(good), Ok(()), "{good}");
+        }
+        for (bad, field) in [
+            (r#"{"value":"x"}"#, "t.key"),
+            (r#"{"key":"a b"}"#, "t.key"),
+            (r#"{"key":"a","operator":"Exists","value":"x"}"#, "t.value"),
+            (r#"{"key":"a","value":"not a value"}"#, "t.value"),
+            (r#"{"key":"a","operator":"Gt","value":"05"}"#, "t.value"),
+            (r#"{"key":"a","effect":"NoSchedule","tolerationSeconds":3}"#, "t.tolerationSeconds"),
+        ] {
+            assert_eq!(toleration(bad).expect_err("is wrong").field, field, "{bad}");
+        }
+    }
+
+    #[test]
+    fn checks_a_requirement_as_the_api_server_does() {
+        let check = |text: &str| {
+            serde_json::from_str::<RequirementSetting>(text).expect("a requirement").check("r").is_ok()
+        };
+        assert!(check(r#"{"key":"a","operator":"In","values":["x"]}"#));
+        assert!(check(r#"{"key":"a","operator":"Exists"}"#));
+        assert!(check(r#"{"key":"a","operator":"Gt","values":["7"]}"#));
+        assert!(!check(r#"{"key":"a","operator":"In"}"#));
+        assert!(!check(r#"{"key":"a","operator":"NotIn","values":["a b"]}"#));
+        assert!(!check(r#"{"key":"a","operator":"Exists","values":["x"]}"#));
+        assert!(!check(r#"{"key":"a","operator":"Lt","values":["x"]}"#));
+        assert!(!check(r#"{"key":"","operator":"Exists"}"#));
+    }
+}

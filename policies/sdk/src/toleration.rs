@@ -1,0 +1,261 @@
+//! Tolerations: what one tolerates, which other one it covers, and how some are added.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Patch, Stop,
+    text::{Text, null_is_default},
+};
+
+/// A toleration as the document holds it. An empty field means what a missing one means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Toleration<'a> {
+    /// Empty, with `Exists`: every key.
+    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    pub key: Text<'a>,
+    /// `Equal`, which empty means too, `Exists`, or one of a newer API version (`Lt`, `Gt`).
+    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    pub operator: Text<'a>,
+    /// What the taint's value is compared with.
+    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    pub value: Text<'a>,
+    /// Empty: every effect.
+    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    pub effect: Text<'a>,
+    /// How many seconds a pod stays after a `NoExecute` taint appears; none is for ever, less than zero is
+    /// zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toleration_seconds: Option<i64>,
+}
+
+/// A taint of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taint<'a> {
+    /// The taint's key.
+    pub key: &'a str,
+    /// The taint's value, often empty.
+    pub value: &'a str,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: &'a str,
+}
+
+impl<'a> Toleration<'a> {
+    /// `key Exists` for one effect.
+    #[must_use]
+    pub fn exists(key: &'a str, effect: &'a str) -> Self {
+        Self { key: key.into(), operator: "Exists".into(), effect: effect.into(), ..Self::default() }
+    }
+
+    /// Whether it tolerates `taint` for at least a moment. An operator that is not known here doesn't.
+    #[must_use]
+    pub fn tolerates(&self, taint: &Taint<'_>) -> bool {
+        let effect = self.effect.is_empty() || &*self.effect == taint.effect;
+        let key = (self.key.is_empty() && self.is_exists()) || &*self.key == taint.key;
+        effect && key && (self.is_exists() || (self.is_equal() && &*self.value == taint.value))
+    }
+
+    /// Whether each taint that `other` tolerates is tolerated by this one, and for as long.
+    #[must_use]
+    pub fn covers(&self, other: &Toleration<'_>) -> bool {
+        if self == other {
+            return true;
+        }
+        let effect = self.effect.is_empty() || self.effect == other.effect;
+        let both_equal = self.is_equal() && other.is_equal() && self.value == other.value;
+        let key = (self.key.is_empty() && self.is_exists())
+            || (self.key == other.key && (self.is_exists() || both_equal));
+        effect && key && (!other.reaches_no_execute() || self.seconds() >= other.seconds())
+    }
+
+    fn is_exists(&self) -> bool {
+        &*self.operator == "Exists"
+    }
+
+    fn is_equal(&self) -> bool {
+        matches!(&*self.operator, "" | "Equal")
+    }
+
+    fn reaches_no_execute(&self) -> bool {
+        matches!(&*self.effect, "" | "NoExecute")
+    }
+
+    fn seconds(&self) -> i64 {
+        self.toleration_seconds.map_or(i64::MAX, |seconds| seconds.max(0))
+    }
+}
+
+impl fmt::Display for Toleration<'_> {
+    /// As `kubectl taint` writes taints: `key=value:Effect`, with `*` for every key and every effect.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = |text: &Text<'_>| if text.is_empty() { "*".to_owned() } else { text.to_string() };
+        f.write_str(&any(&self.key))?;
+        match &*self.operator {
+            "Exists" => {}
+            "" | "Equal" => write!(f, "={}", self.value)?,
+            operator => write!(f, " {operator} {}", self.value)?,
+        }
+        write!(f, ":{}", any(&self.effect))
+    }
+}
+
+/// Appends to the list at `list`, which holds `present`, the tolerations of `wanted` that nothing covers
+/// yet, in their order. It never deletes, sorts or rewrites.
+///
+/// # Errors
+/// As [`Patch::append`].
+pub fn add_tolerations<'a>(
+    patch: &mut Patch<'_>,
+    list: &str,
+    present: &[Toleration<'_>],
+    wanted: impl IntoIterator<Item = Toleration<'a>>,
+) -> Result<(), Stop> {
+    let mut added: Vec<Toleration<'a>> = Vec::new();
+    for toleration in wanted {
+        if !present.iter().any(|a| a.covers(&toleration)) && !added.iter().any(|a| a.covers(&toleration)) {
+            added.push(toleration);
+        }
+    }
+    let reason = |toleration: &Toleration<'_>| format!("no toleration covers `{toleration}`");
+    patch.append(list, added.into_iter().map(|toleration| (toleration.clone(), reason(&toleration))))
+}
+
+fn is_empty(text: &Text<'_>) -> bool {
+    text.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    const KEYS: [&str; 3] = ["a", "b", "c"];
+    const VALUES: [&str; 3] = ["", "x", "y"];
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+    fn tolerations() -> impl Strategy<Value = Toleration<'static>> {
+        let select = |texts: &'static [&'static str]| prop::sample::select(texts);
+        (
+            select(&["", "a", "b"]),
+            select(&["", "Equal", "Exists", "Lt", "Gt"]),
+            select(&VALUES),
+            select(&["", "NoSchedule", "PreferNoSchedule", "NoExecute"]),
+            prop::sample::select(vec![None, Some(-1), Some(0), Some(30), Some(60)]),
+        )
+            .prop_filter_map("valid in Kubernetes", |(key, operator, value, effect, seconds)| {
+                let toleration = Toleration {
+                    key: key.into(),
+                    operator: operator.into(),
+                    value: if operator == "Exists" { "".into() } else { value.into() },
+                    effect: effect.into(),
+                    toleration_seconds: seconds.filter(|_| effect == "NoExecute"),
+                };
+                (!key.is_empty() || operator == "Exists").then_some(toleration)
+            })
+    }
+
+    /// For how long a pod with this one toleration stays beside the taint: the slow, obvious meaning.
+    fn stay(toleration: &Toleration<'_>, taint: &Taint<'_>) -> Option<i64> {
+        let effect = toleration.effect.is_empty() || *toleration.effect == *taint.effect;
+        let matches = match (&*toleration.operator, &*toleration.key) {
+            ("Exists", "") => true,
+            ("Exists", key) => key == taint.key,
+            ("" | "Equal", key) => key == taint.key && *toleration.value == *taint.value,
+            _ => false,
+        };
+        let seconds = if taint.effect == "NoExecute" { toleration.toleration_seconds } else { None };
+        (effect && matches).then(|| seconds.map_or(i64::MAX, |seconds| seconds.max(0)))
+    }
+
+    fn all_taints() -> impl Iterator<Item = Taint<'static>> {
+        KEYS.into_iter().flat_map(|key| {
+            VALUES
+                .into_iter()
+                .flat_map(move |value| EFFECTS.into_iter().map(move |effect| Taint { key, value, effect }))
+        })
+    }
+
+    fn is_known(toleration: &Toleration<'_>) -> bool {
+        !matches!(&*toleration.operator, "Lt" | "Gt")
+    }
+
+    proptest! {
+        // Two tolerations that have something in common are rare.
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn covers_iff_no_taint_shows_otherwise(a in tolerations(), b in tolerations()) {
+            // What all taints of the universe show. `Equal` over every value of the universe is not
+            // `Exists`, so a value that no toleration names stands for the rest.
+            let rest = KEYS.into_iter().flat_map(|key| EFFECTS.map(|effect| Taint { key, value: "z", effect }));
+            let shown = all_taints().chain(rest).all(|taint| stay(&a, &taint) >= stay(&b, &taint));
+            if is_known(&a) && is_known(&b) {
+                prop_assert_eq!(a.covers(&b), shown, "{} covers {}", a, b);
+            } else if a.covers(&b) {
+                prop_assert!(a == b || &*a.operator == "Exists");
+            }
+        }
+
+        #[test]
+        fn tolerates_what_the_controller_says(a in tolerations()) {
+            for taint in all_taints() {
+                prop_assert_eq!(a.tolerates(&taint), stay(&a, &taint).is_some());
+            }
+        }
+
+        #[test]
+        fn adding_keeps_the_prefix_tolerates_no_less_and_is_idempotent(
+            present in prop::collection::vec(tolerations(), 0..4),
+            wanted in prop::collection::vec(tolerations(), 0..4),
+        ) {
+            let add = |object: &serde_json::Value| {
+                let review = testing::review(object);
+                let present: Vec<Toleration<'_>> =
+                    review.object("/t").expect("tolerations").unwrap_or_default();
+                let mut patch = Patch::new(&review);
+                add_tolerations(&mut patch, "/t", &present, wanted.iter().cloned()).expect("JSON");
+                testing::apply(object, &patch.into_changes()).expect("the list is there")
+            };
+            let before = json!({"t": present});
+            let after = add(&before);
+            prop_assert_eq!(&add(&after), &after);
+            let (before, after) = (before["t"].as_array().expect("list"), after["t"].as_array().expect("list"));
+            prop_assert_eq!(&after[..before.len()], &before[..]);
+            let after: Vec<Toleration<'_>> =
+                after.iter().map(|value| Deserialize::deserialize(value).expect("a toleration")).collect();
+            for b in &wanted {
+                prop_assert!(after.iter().any(|a| a.covers(b)));
+            }
+        }
+    }
+
+    #[test]
+    fn less_than_zero_seconds_are_zero() {
+        let stays = |seconds| Toleration {
+            toleration_seconds: Some(seconds),
+            ..Toleration::exists("a", "NoExecute")
+        };
+        assert!(stays(-5).covers(&stays(0)));
+        assert!(stays(0).covers(&stays(-5)));
+        assert!(!stays(-5).covers(&stays(1)));
+    }
+
+    #[test]
+    fn keeps_the_fields_that_are_written_and_no_others() {
+        let written = serde_json::to_value(Toleration::exists("a", "")).expect("JSON");
+        assert_eq!(written, json!({"key": "a", "operator": "Exists"}));
+    }
+
+    #[test]
+    fn is_shown_as_a_taint_is_written() {
+        assert_eq!(Toleration::exists("a", "NoSchedule").to_string(), "a:NoSchedule");
+        let equal = Toleration { key: "a".into(), value: "x".into(), ..Toleration::default() };
+        assert_eq!(equal.to_string(), "a=x:*");
+        assert_eq!(Toleration::exists("", "").to_string(), "*:*");
+    }
+}

@@ -1,0 +1,67 @@
+//! Constructors of what a policy says.
+
+use crate::{Change, Denial, DenialCode, Patch, Verdict, Warning};
+
+impl Verdict {
+    /// Nothing to say: allowed as it is.
+    #[must_use]
+    pub fn allow() -> Self {
+        Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Adds what the patch collected.
+    #[must_use]
+    pub fn with_changes(mut self, patch: Patch<'_>) -> Self {
+        self.changes.extend(patch.into_changes());
+        self
+    }
+
+    /// Adds a reason to refuse the object.
+    #[must_use]
+    pub fn with_denial(mut self, denial: Denial) -> Self {
+        self.denials.push(denial);
+        self
+    }
+
+    /// Adds something that the author should know.
+    #[must_use]
+    pub fn with_warning(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        self.warnings.push(Warning::new(pointer, message));
+        self
+    }
+}
+
+impl From<Patch<'_>> for Verdict {
+    fn from(patch: Patch<'_>) -> Self {
+        Self::allow().with_changes(patch)
+    }
+}
+
+impl Denial {
+    /// The object breaks a rule of this cluster (403). `message` says what is wrong, in lower case and
+    /// without a full stop; `fix` says what to write instead.
+    pub fn forbidden(pointer: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        let (pointer, message, fix) = (pointer.into(), message.into(), fix.into());
+        Self { code: DenialCode::Forbidden, pointer, message, fix }
+    }
+
+    /// The object contradicts itself or its kind (422); otherwise as [`Denial::forbidden`].
+    pub fn invalid(pointer: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code: DenialCode::Invalid, ..Self::forbidden(pointer, message, fix) }
+    }
+}
+
+impl Warning {
+    /// A warning about what `pointer` points to. Aim at 110 characters: the host puts the policy's name
+    /// in front, and cuts what the API server would not carry.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+impl Change {
+    /// An `add` of a JSON text at `path`.
+    pub(crate) fn add(path: String, value: String, reason: String) -> Self {
+        Self { edit: crate::Edit::Add(crate::Placed { path, value }), reason }
+    }
+}
