@@ -45,7 +45,7 @@ pub use patch::Patch;
 pub use policy::{Exported, Manifest, Policy, Stop};
 pub use requirement::{Domain, Operator, Requirement};
 pub use review::Review;
-pub use selector::LabelSelector;
+pub use selector::{Clause, LabelSelector};
 pub use settings::SettingsError;
 pub use text::{Labels, Text};
 pub use toleration::{Taint, Toleration, add_tolerations};

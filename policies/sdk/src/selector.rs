@@ -1,11 +1,10 @@
 //! Label selectors.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::Deserialize;
 
-use crate::{
-    Domain, Labels, Operator, Requirement, pointer,
-    text::{Text, null_is_default},
-};
+use crate::{Domain, Labels, Operator, Requirement, pointer, text::null_is_default};
 
 /// A label selector, such as a DaemonSet's `spec.selector`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -44,52 +43,76 @@ impl<'a> LabelSelector<'a> {
     /// Whether a pod with `labels` is selected. An operator that is not known here selects.
     #[must_use]
     pub fn matches(&self, labels: &Labels<'_>) -> bool {
-        self.clauses("").all(|(_, clause)| Self::holds(&clause, labels))
+        self.clauses().all(|clause| clause.holds(labels))
     }
 
-    /// Each clause with its pointer, where `base` is the selector's: `matchLabels` as `In` of one value.
-    pub fn clauses<'s>(&'s self, base: &'s str) -> impl Iterator<Item = (String, Requirement<'s>)> {
-        let labels = self.match_labels.iter().map(move |(key, value)| {
-            let at = pointer::join(&format!("{base}/matchLabels"), key);
-            (at, Requirement::new(key, Operator::In, &[value]))
+    /// Each entry of `matchLabels`, as `In` of one value, then each of `matchExpressions`.
+    pub fn clauses(&self) -> impl Iterator<Item = Clause<'_>> {
+        let labels = self.match_labels.iter().map(|(key, value)| Clause {
+            index: None,
+            requirement: Cow::Owned(Requirement::new(key, Operator::In, &[value])),
         });
-        let expressions = self.match_expressions.iter().enumerate().map(move |(i, requirement)| {
-            let values = requirement.values.iter().map(|value| Text::from(&**value)).collect();
-            let (key, operator) = ((&*requirement.key).into(), (&*requirement.operator).into());
-            (format!("{base}/matchExpressions/{i}"), Requirement { key, operator, values })
-        });
-        labels.chain(expressions)
+        let expressions = self.match_expressions.iter().enumerate();
+        labels.chain(
+            expressions
+                .map(|(i, requirement)| Clause { index: Some(i), requirement: Cow::Borrowed(requirement) }),
+        )
     }
 
-    /// Whether `labels` satisfy one clause.
+    /// The clauses at which it becomes certain that no labels can match.
     #[must_use]
-    pub fn holds(clause: &Requirement<'_>, labels: &Labels<'_>) -> bool {
-        let label = labels.get(&*clause.key);
-        let is_listed = label.is_some_and(|label| clause.values.contains(label));
-        match clause.known_operator() {
+    pub fn contradictions(&self) -> Vec<Clause<'_>> {
+        let clauses: Vec<Clause<'_>> = self.clauses().collect();
+        let mut domains: BTreeMap<&str, Domain<'_>> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (i, clause) in clauses.iter().enumerate() {
+            let domain = domains.entry(&clause.requirement.key).or_insert_with(Domain::any);
+            let was_empty = domain.is_empty();
+            domain.and(&clause.requirement);
+            if domain.is_empty() && !was_empty {
+                found.push(i);
+            }
+        }
+        found.into_iter().map(|i| clauses[i].clone()).collect()
+    }
+}
+
+/// One of a selector's requirements, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Clause<'s> {
+    /// Its index in `matchExpressions`; none where it stands in `matchLabels`.
+    index: Option<usize>,
+    requirement: Cow<'s, Requirement<'s>>,
+}
+
+impl Clause<'_> {
+    /// What it requires.
+    #[must_use]
+    pub fn requirement(&self) -> &Requirement<'_> {
+        &self.requirement
+    }
+
+    /// The pointer to it, where `selector` is the one to its selector.
+    #[must_use]
+    pub fn pointer(&self, selector: &str) -> String {
+        match self.index {
+            Some(i) => format!("{selector}/matchExpressions/{i}"),
+            None => pointer::join(&format!("{selector}/matchLabels"), &self.requirement.key),
+        }
+    }
+
+    /// Whether `labels` satisfy it. An operator that is not known here is satisfied.
+    #[must_use]
+    pub fn holds(&self, labels: &Labels<'_>) -> bool {
+        let label = labels.get(&*self.requirement.key);
+        let is_listed = label.is_some_and(|label| self.requirement.values.contains(label));
+        match self.requirement.known_operator() {
             Some(Operator::In) => is_listed,
             Some(Operator::NotIn) => !is_listed,
             Some(Operator::Exists) => label.is_some(),
             Some(Operator::DoesNotExist) => label.is_none(),
             Some(Operator::Gt | Operator::Lt) | None => true,
         }
-    }
-
-    /// The clauses, with their pointers, at which it becomes certain that no labels can match.
-    #[must_use]
-    pub fn contradictions(&self, base: &str) -> Vec<(String, String)> {
-        let clauses: Vec<_> = self.clauses(base).collect();
-        let mut found = Vec::new();
-        for (i, (at, clause)) in clauses.iter().enumerate() {
-            let mut domain = Domain::any();
-            clauses[..i].iter().filter(|(_, c)| c.key == clause.key).for_each(|(_, c)| domain.and(c));
-            let was_empty = domain.is_empty();
-            domain.and(clause);
-            if domain.is_empty() && !was_empty {
-                found.push((at.clone(), clause.to_string()));
-            }
-        }
-        found
     }
 }
 
@@ -131,13 +154,13 @@ mod tests {
 
     #[test]
     fn names_the_clause_at_which_a_contradiction_appears_once() {
-        let found = selector(
+        let selector = selector(
             r#"{"matchLabels":{"app":"web"},"matchExpressions":[
                 {"key":"app","operator":"NotIn","values":["web"]},{"key":"app","operator":"Exists"},
                 {"key":"x","operator":"Exists"},{"key":"x","operator":"DoesNotExist"}]}"#,
-        )
-        .contradictions("/spec/selector");
-        let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        );
+        let found = selector.contradictions();
+        let pointers: Vec<String> = found.iter().map(|clause| clause.pointer("/spec/selector")).collect();
         assert_eq!(pointers, ["/spec/selector/matchExpressions/0", "/spec/selector/matchExpressions/3"]);
     }
 }

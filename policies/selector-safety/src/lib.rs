@@ -6,8 +6,8 @@
 
 use serde::Deserialize;
 use wardset_policy_sdk::{
-    Denial, LabelSelector, Labels, Manifest, Operator, Policy, Requirement, Review, SettingsError, Stop,
-    Verdict, export_policy,
+    Clause, Denial, LabelSelector, Labels, Manifest, Operator, Policy, Requirement, Review, SettingsError,
+    Stop, Verdict, export_policy,
 };
 
 /// The policy.
@@ -97,8 +97,8 @@ impl Policy for SelectorSafety {
         if is_new || review.template_is_open() {
             verdict.denials.extend(faults(review, &selector)?);
         }
-        for (pointer, clause) in selector.clauses(SELECTOR).filter(|(_, c)| settings.is_volatile(c)) {
-            let key = &clause.key;
+        for clause in selector.clauses().filter(|clause| settings.is_volatile(clause.requirement())) {
+            let (pointer, key) = (clause.pointer(SELECTOR), &clause.requirement().key);
             verdict = if is_new {
                 verdict.with_denial(Denial::forbidden(
                     pointer,
@@ -126,15 +126,15 @@ impl Policy for SelectorSafety {
 }
 
 impl Settings {
-    /// Whether the clause binds the pods to a value that changes. `Exists` and `DoesNotExist` don't.
-    fn is_volatile(&self, clause: &Requirement<'_>) -> bool {
-        let key = &*clause.key;
+    /// Whether the requirement binds the pods to a value that changes. `Exists` and `DoesNotExist` don't.
+    fn is_volatile(&self, requirement: &Requirement<'_>) -> bool {
+        let key = &*requirement.key;
         let fits = |pattern: &String| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
             (Some(suffix), _) => key.ends_with(suffix),
             (None, Some(prefix)) => key.starts_with(prefix),
             (None, None) => key == pattern,
         };
-        matches!(clause.known_operator(), Some(Operator::In | Operator::NotIn))
+        matches!(requirement.known_operator(), Some(Operator::In | Operator::NotIn))
             && !self.allow_keys.iter().any(|allowed| allowed == key)
             && self.volatile_keys.iter().any(fits)
     }
@@ -146,26 +146,28 @@ fn faults(review: &Review, selector: &LabelSelector<'_>) -> Result<Vec<Denial>, 
         let fix = "write `matchLabels` with a label that only these pods have, as in `app: NAME`";
         return Ok(vec![Denial::invalid(SELECTOR, "the selector is empty", fix)]);
     }
-    let contradictions = selector.contradictions(SELECTOR);
+    let contradictions = selector.contradictions();
     if !contradictions.is_empty() {
-        let deny = |(pointer, clause): (String, String)| {
-            let message = format!("no pod can match: `{clause}` contradicts the rest of the selector");
-            Denial::invalid(pointer, message, "remove one of the requirements on this key")
+        let deny = |clause: Clause<'_>| {
+            let requirement = clause.requirement();
+            let message = format!("no pod can match: `{requirement}` contradicts the rest of the selector");
+            Denial::invalid(clause.pointer(SELECTOR), message, "remove one of the requirements on this key")
         };
         return Ok(contradictions.into_iter().map(deny).collect());
     }
     let labels: Labels<'_> = review.object(TEMPLATE_LABELS)?.unwrap_or_default();
-    let unmatched = selector.clauses(SELECTOR).filter(|(_, clause)| !LabelSelector::holds(clause, &labels));
+    let unmatched = selector.clauses().filter(|clause| !clause.holds(&labels));
     Ok(unmatched
-        .map(|(pointer, clause)| {
-            let key = &clause.key;
+        .map(|clause| {
+            let requirement = clause.requirement();
+            let key = &requirement.key;
             let found = match labels.get(&**key) {
                 Some(value) => format!("`{value}`"),
                 None => "no such label".to_owned(),
             };
             Denial::invalid(
-                pointer,
-                format!("the selector asks for `{clause}`, the pod template has {found}"),
+                clause.pointer(SELECTOR),
+                format!("the selector asks for `{requirement}`, the pod template has {found}"),
                 format!("make `{key}` in `spec.template.metadata.labels` fit the selector"),
             )
         })
