@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -67,7 +68,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let started = Instant::now();
-    match question(&shared, request, started).await {
+    let (head, mut body) = request.into_parts();
+    match question(&shared, &head, &mut body, started).await {
         Ok((Question::PassOver { uid, reason }, ..)) => {
             shared.metrics.passed_over();
             tracing::debug!(uid, %reason, "passed over");
@@ -78,6 +80,7 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             let status = refusal.status();
             shared.metrics.refused(status.as_u16());
             tracing::warn!(status = status.as_u16(), reason = %refusal, "refused a request");
+            drain(body).await;
             let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
             let body = format!("{refusal}\n");
             retry.map_or_else(|| (status, body.clone()).into_response(), |retry| (status, retry, body.clone()).into_response())
@@ -86,13 +89,13 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
 }
 
 /// Everything up to a question that can be decided: media type, deadline, a place, the body, its shape.
-async fn question(
-    shared: &Shared, request: Request, started: Instant,
-) -> Result<(Question, Instant, tokio::sync::SemaphorePermit<'_>), Refusal> {
-    media_type(request.headers())?;
-    let deadline = started + inner_timeout(request.uri().query())?;
+async fn question<'s>(
+    shared: &'s Shared, head: &Parts, body: &mut Body, started: Instant,
+) -> Result<(Question, Instant, tokio::sync::SemaphorePermit<'s>), Refusal> {
+    media_type(&head.headers)?;
+    let deadline = started + inner_timeout(head.uri.query())?;
     let place = shared.places.try_acquire().map_err(|_| Refusal::Overload)?;
-    let body = tokio::time::timeout_at(deadline.into(), body(request)).await.map_err(|_| Refusal::Slow)??;
+    let body = tokio::time::timeout_at(deadline.into(), read(&head.headers, body)).await.map_err(|_| Refusal::Slow)??;
     Ok((Question::parse(&body)?, deadline, place))
 }
 
@@ -118,16 +121,33 @@ fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
     Ok((timeout - timeout / 10).min(Duration::from_secs(30)))
 }
 
-async fn body(request: Request) -> Result<Bytes, Refusal> {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+async fn read(headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
         return Err(Refusal::TooLarge);
     }
-    match Limited::<Body>::new(request.into_body(), MAX_BODY).collect().await {
+    match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
         Err(error) => Err(Refusal::Body(error.to_string())),
     }
+}
+
+/// Reads and forgets what is left of a refused body, within bounds: a client that is still sending when its stream is cut
+/// reports the cut instead of the answer.
+async fn drain(mut body: Body) {
+    let mut left = 4 * MAX_BODY;
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // Out of time is as good as drained: the answer is sent either way.
+    let _ = tokio::time::timeout(Duration::from_secs(2), drained).await;
 }
 
 async fn decide(shared: &Shared, phase: Phase, review: &Review, started: Instant, deadline: Instant) -> Response {
