@@ -27,11 +27,15 @@ pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
         Ok(cache) => Some(cache),
         Err(error) => {
             let error = anyhow::Error::new(error);
-            tracing::warn!(error = format!("{error:#}"), "no cache of compiled modules: each start compiles them");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no cache of compiled modules: each start compiles them"
+            );
             None
         }
     });
-    let found = if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
+    let found =
+        if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
     policies::load(&engine, cache.as_ref(), found).await.context("the policies can't come into force")
 }
 

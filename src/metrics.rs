@@ -15,8 +15,8 @@ use wardset_core::verdict::FailureClass;
 /// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
 /// seconds.
 const BUCKETS: [f64; 18] = [
-    25e-6, 50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 51.2e-3, 102.4e-3, 204.8e-3,
-    409.6e-3, 819.2e-3, 1.6384, 3.2768,
+    25e-6, 50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 51.2e-3,
+    102.4e-3, 204.8e-3, 409.6e-3, 819.2e-3, 1.6384, 3.2768,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,17 +86,34 @@ impl Metrics {
             policies: Gauge::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("reviews", "Reviews decided, by webhook, operation and outcome", metrics.reviews.clone());
+        registry.register(
+            "reviews",
+            "Reviews decided, by webhook, operation and outcome",
+            metrics.reviews.clone(),
+        );
         registry.register("passed_over", "Requests with nothing to decide on", metrics.passed_over.clone());
-        registry.register("refused", "Requests that were no review, or too many, by HTTP status", metrics.refused.clone());
+        registry.register(
+            "refused",
+            "Requests that were no review, or too many, by HTTP status",
+            metrics.refused.clone(),
+        );
         registry.register("evaluations", "Evaluations of policies, by verdict", metrics.evaluations.clone());
         registry.register(
             "template_held_back",
             "Changes of the template that the template gate held back",
             metrics.held_back.clone(),
         );
-        registry.register("errors", "Policies that could not decide, by class and who has to act", metrics.errors.clone());
-        registry.register_with_unit("review_duration", "Time of one review", Unit::Seconds, metrics.review_seconds.clone());
+        registry.register(
+            "errors",
+            "Policies that could not decide, by class and who has to act",
+            metrics.errors.clone(),
+        );
+        registry.register_with_unit(
+            "review_duration",
+            "Time of one review",
+            Unit::Seconds,
+            metrics.review_seconds.clone(),
+        );
         registry.register_with_unit(
             "evaluation_duration",
             "Time of one policy in one review",

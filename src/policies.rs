@@ -40,7 +40,7 @@ pub enum PoliciesError {
         /// The file.
         origin: String,
         /// What is wrong.
-        source: PolicyError,
+        source: Box<PolicyError>,
     },
     /// A module that is not in the binary.
     #[error("policy `{policy}`: there is no built-in module `{name}`; there are {}", names())]
@@ -103,8 +103,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
     let mut found = Vec::new();
     for path in paths {
         for file in files(path)? {
-            let text =
-                std::fs::read_to_string(&file).map_err(|source| PoliciesError::Read { path: file.clone(), source })?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|source| PoliciesError::Read { path: file.clone(), source })?;
             let folder = file.parent().unwrap_or(Path::new(""));
             found.extend(parse(&text, &file.display().to_string(), folder)?);
         }
@@ -117,7 +117,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
 /// # Errors
 ///
 /// The first module that can't be used, or the first policy that its module refuses.
-pub async fn load(engine: &Arc<Engine>, cache: Option<&Cache>, found: Vec<Found>) -> Result<Snapshot, PoliciesError> {
+pub async fn load(
+    engine: &Arc<Engine>,
+    cache: Option<&Cache>,
+    found: Vec<Found>,
+) -> Result<Snapshot, PoliciesError> {
     let mut modules: BTreeMap<String, Arc<Module>> = BTreeMap::new();
     let mut ready = Vec::with_capacity(found.len());
     for Found { policy, folder } in found {
@@ -125,11 +129,12 @@ pub async fn load(engine: &Arc<Engine>, cache: Option<&Cache>, found: Vec<Found>
         let module = match modules.get(&key) {
             Some(module) => Arc::clone(module),
             None => {
-                let module = Module::load(engine, &bytes, cache).await.map_err(|source| PoliciesError::Module {
-                    policy: Arc::clone(&policy.name),
-                    module: policy.module.clone(),
-                    source,
-                })?;
+                let module =
+                    Module::load(engine, &bytes, cache).await.map_err(|source| PoliciesError::Module {
+                        policy: Arc::clone(&policy.name),
+                        module: policy.module.clone(),
+                        source,
+                    })?;
                 Arc::clone(modules.entry(key).or_insert(Arc::new(module)))
             }
         };
@@ -144,7 +149,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, PoliciesError> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|file| is_policy(file)).collect();
+    let mut files: Vec<PathBuf> =
+        entries.into_iter().map(|entry| entry.path()).filter(|file| is_policy(file)).collect();
     files.sort();
     if files.is_empty() { Err(PoliciesError::Empty(path.to_owned())) } else { Ok(files) }
 }
@@ -162,8 +168,11 @@ fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Found>, Policies
         .map(|resource| {
             let name = resource.metadata.name.clone();
             let policy = Policy::try_from(resource);
-            let policy =
-                policy.map_err(|source| PoliciesError::Invalid { name, origin: origin.to_owned(), source })?;
+            let policy = policy.map_err(|source| PoliciesError::Invalid {
+                name,
+                origin: origin.to_owned(),
+                source: Box::new(source),
+            })?;
             Ok(Found { policy, folder: folder.to_owned() })
         })
         .collect()

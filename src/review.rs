@@ -77,7 +77,11 @@ pub enum ReviewError {
 /// # Errors
 ///
 /// A document that no AdmissionReview can be made of.
-pub async fn review(snapshot: &Snapshot, source: &Source, settings: &Settings) -> Result<Outcomes, ReviewError> {
+pub async fn review(
+    snapshot: &Snapshot,
+    source: &Source,
+    settings: &Settings,
+) -> Result<Outcomes, ReviewError> {
     let origin = source.origin.clone();
     let built = request::build(source, settings)
         .map_err(|source| ReviewError::Request { origin: origin.clone(), source })?;
@@ -86,9 +90,15 @@ pub async fn review(snapshot: &Snapshot, source: &Source, settings: &Settings) -
     match question {
         Question::PassOver { reason, .. } => Ok(Outcomes::PassedOver { origin, reason: explain(&reason) }),
         Question::Decide(mut review) => {
-            review.namespace_labels = settings.namespace_labels.clone().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+            review.namespace_labels =
+                settings.namespace_labels.clone().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
             let decision = snapshot.decide(&review, Phase::Mutate, Instant::now() + DEADLINE).await;
-            Ok(Outcomes::Decided(Box::new(Reviewed { origin, review: *review, decision, notes: built.notes })))
+            Ok(Outcomes::Decided(Box::new(Reviewed {
+                origin,
+                review: *review,
+                decision,
+                notes: built.notes,
+            })))
         }
     }
 }
@@ -117,7 +127,8 @@ impl Reviewed {
 fn explain(reason: &PassOver) -> String {
     match reason {
         PassOver::Kind { group, kind } if group == "extensions" && kind == "DaemonSet" => {
-            "a DaemonSet of `extensions`: no API server since 1.16 takes it; write `apiVersion: apps/v1`".to_owned()
+            "a DaemonSet of `extensions`: no API server since 1.16 takes it; write `apiVersion: apps/v1`"
+                .to_owned()
         }
         reason => reason.to_string(),
     }

@@ -110,7 +110,11 @@ impl Bound {
     /// # Errors
     ///
     /// A listener that breaks.
-    pub async fn run(self, snapshot: Arc<Snapshot>, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub async fn run(
+        self,
+        snapshot: Arc<Snapshot>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
         let metrics = Metrics::new();
         metrics.policies.set(i64::try_from(snapshot.plans().len()).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared {
@@ -125,16 +129,25 @@ impl Bound {
         let tls = RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT).acceptor(NoDelayAcceptor::new());
         let failed = |what| move |source| ServeError::Listener { what, source };
         let mut webhook = axum_server::from_tcp(self.webhook).map_err(failed("webhook"))?.acceptor(tls);
-        webhook.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        webhook
+            .http_builder()
+            .http1()
+            .timer(hyper_util::rt::TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
         webhook.http_builder().http2().timer(hyper_util::rt::TokioTimer::new()).max_concurrent_streams(256);
-        let webhook = webhook.handle(webhook_handle.clone()).serve(webhook::router(Arc::clone(&shared)).into_make_service());
+        let webhook = webhook
+            .handle(webhook_handle.clone())
+            .serve(webhook::router(Arc::clone(&shared)).into_make_service());
         let admin = axum_server::from_tcp(self.admin).map_err(failed("admin"))?.handle(admin_handle.clone());
         let admin = admin.serve(admin::router(Arc::clone(&shared)).into_make_service());
         let drain = self.options.drain;
         let stop = async {
             shutdown.await;
             shared.ready.store(false, Ordering::Relaxed);
-            tracing::info!(connections = webhook_handle.connection_count(), "stopping: not ready any more, finishing open reviews");
+            tracing::info!(
+                connections = webhook_handle.connection_count(),
+                "stopping: not ready any more, finishing open reviews"
+            );
             webhook_handle.graceful_shutdown(Some(drain));
         };
         let webhook = async {
@@ -143,7 +156,8 @@ impl Bound {
             admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
             ended
         };
-        let (webhook, admin, ()) = tokio::join!(webhook, async { admin.await.map_err(failed("admin")) }, stop);
+        let (webhook, admin, ()) =
+            tokio::join!(webhook, async { admin.await.map_err(failed("admin")) }, stop);
         webhook.and(admin)
     }
 }

@@ -43,7 +43,9 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         }
     }
     progress.finish_and_clear();
-    let denied = outcomes.iter().any(|outcome| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed()));
+    let denied = outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed()));
     print(outcomes, args.output)?;
     Ok(ExitCode::from(if broken { 2 } else { u8::from(denied) }))
 }
@@ -56,7 +58,9 @@ fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
             match outcome {
                 Outcomes::Decided(reviewed) if in_full => super::print(&(text::review(reviewed) + "\n"))?,
                 Outcomes::Decided(_) => {}
-                Outcomes::PassedOver { origin, reason } => super::say(&format!("{origin}: passed over: {reason}")),
+                Outcomes::PassedOver { origin, reason } => {
+                    super::say(&format!("{origin}: passed over: {reason}"))
+                }
             }
         }
         if outcomes.len() > 1 {
@@ -74,7 +78,9 @@ fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
     for outcome in outcomes {
         match outcome {
             Outcomes::Decided(one) => reviewed.push(*one),
-            Outcomes::PassedOver { origin, reason } => super::say(&format!("{origin}: passed over: {reason}")),
+            Outcomes::PassedOver { origin, reason } => {
+                super::say(&format!("{origin}: passed over: {reason}"))
+            }
         }
     }
     if output != Output::Json {

@@ -32,7 +32,8 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     let tls_dir = match args.tls_dir {
         Some(folder) => folder,
         None => {
-            development::make(Path::new(DEVELOPMENT)).context("no development certificate; give one by --tls-dir")?;
+            development::make(Path::new(DEVELOPMENT))
+                .context("no development certificate; give one by --tls-dir")?;
             Path::new(DEVELOPMENT).join("tls")
         }
     };
@@ -67,7 +68,8 @@ fn announce(snapshot: &Snapshot, addresses: Addresses) {
 
 /// Says what was made, with a command that works as it stands.
 fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
-    let manifest: serde_json::Value = crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
+    let manifest: serde_json::Value =
+        crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
     let source = Source { origin: String::new(), json: manifest.to_string() };
     let sample = request::build(&source, &request::Settings::default())?;
     let file = Path::new(DEVELOPMENT).join("review.json");

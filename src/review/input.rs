@@ -93,7 +93,8 @@ pub fn documents(file: &Path) -> Result<Vec<Source>, InputError> {
         let read = |source| InputError::Read { path: file.to_owned(), source };
         (file.display().to_string(), std::fs::read_to_string(file).map_err(read)?)
     };
-    let documents = if text.trim_start().starts_with('{') { json(&origin, &text)? } else { yaml(&origin, &text)? };
+    let documents =
+        if text.trim_start().starts_with('{') { json(&origin, &text)? } else { yaml(&origin, &text)? };
     let items: Vec<String> = documents.into_iter().flat_map(items).collect();
     let several = items.len() > 1;
     let place = |n: usize| if several { format!("{origin} (document {})", n + 1) } else { origin.clone() };
@@ -102,14 +103,19 @@ pub fn documents(file: &Path) -> Result<Vec<Source>, InputError> {
 
 fn json(origin: &str, text: &str) -> Result<Vec<String>, InputError> {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
-    let documents: Result<Vec<_>, _> = documents.map(|document| document.map(|raw| raw.get().to_owned())).collect();
+    let documents: Result<Vec<_>, _> =
+        documents.map(|document| document.map(|raw| raw.get().to_owned())).collect();
     documents.map_err(|source| InputError::Json { origin: origin.to_owned(), source })
 }
 
 fn yaml(origin: &str, text: &str) -> Result<Vec<String>, InputError> {
     let documents: Vec<serde_json::Value> =
         yaml::documents(text).map_err(|source| InputError::Yaml { origin: origin.to_owned(), source })?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).map(|document| document.to_string()).collect())
+    Ok(documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .map(|document| document.to_string())
+        .collect())
 }
 
 #[derive(serde::Deserialize)]
@@ -122,7 +128,9 @@ struct List<'a> {
 
 fn items(document: String) -> Vec<String> {
     match serde_json::from_str::<List<'_>>(&document) {
-        Ok(list) if list.kind.ends_with("List") => list.items.iter().map(|item| item.get().to_owned()).collect(),
+        Ok(list) if list.kind.ends_with("List") => {
+            list.items.iter().map(|item| item.get().to_owned()).collect()
+        }
         _ => vec![document],
     }
 }

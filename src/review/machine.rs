@@ -49,7 +49,8 @@ impl From<&Reviewed> for Report {
 
 impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
     fn from(report: &wardset_core::decision::PolicyReport) -> Self {
-        let operations: Vec<_> = report.applied().iter().map(|Applied { operation, .. }| operation.clone()).collect();
+        let operations: Vec<_> =
+            report.applied().iter().map(|Applied { operation, .. }| operation.clone()).collect();
         Self {
             name: report.plan.policy.name.to_string(),
             verdict: report.verdict(),

@@ -123,13 +123,15 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
         return Err(BuildError::NoName);
     }
     let old = old_object(settings, &kind, &name, &namespace)?;
-    let operation = settings.operation.unwrap_or(if old.is_some() { Operation::Update } else { Operation::Create });
+    let operation =
+        settings.operation.unwrap_or(if old.is_some() { Operation::Update } else { Operation::Create });
     if operation == Operation::Update && old.is_none() {
         return Err(BuildError::NoOld(format!("{namespace}/{name}")));
     }
     let old = old.filter(|_| operation == Operation::Update);
     let kind = json!({"group": group, "version": version, "kind": kind});
-    let resource = json!({"group": group, "version": version, "resource": format!("{}s", text("/kind").to_lowercase())});
+    let resource =
+        json!({"group": group, "version": version, "resource": format!("{}s", text("/kind").to_lowercase())});
     let options = match operation {
         Operation::Create => json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"}),
         Operation::Update => json!({"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"}),
@@ -157,18 +159,28 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
 }
 
 /// The API server puts an object without a namespace into the one of the request, before any webhook sees it.
-fn default_namespace(document: &mut Document, settings: &Settings, notes: &mut Vec<String>) -> Result<(), BuildError> {
+fn default_namespace(
+    document: &mut Document,
+    settings: &Settings,
+    notes: &mut Vec<String>,
+) -> Result<(), BuildError> {
     let path = PointerBuf::from_tokens(["metadata", "namespace"]);
     if document.get_set(&path).is_none() {
         let value = serde_json::Value::from(settings.namespace.as_str()).to_string();
         document.apply(&Edit::Add { path, value }).map_err(BuildError::Metadata)?;
-        notes.push(format!("no namespace given: reviewed in `{}`, as the API server would default it", settings.namespace));
+        notes.push(format!(
+            "no namespace given: reviewed in `{}`, as the API server would default it",
+            settings.namespace
+        ));
     }
     Ok(())
 }
 
 fn old_object(
-    settings: &Settings, kind: &str, name: &str, namespace: &str,
+    settings: &Settings,
+    kind: &str,
+    name: &str,
+    namespace: &str,
 ) -> Result<Option<Document>, BuildError> {
     for source in &settings.old {
         let mut old = Document::parse(source.json.as_str())?;

@@ -35,13 +35,20 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",
     };
-    writeln!(out, "{BOLD}DaemonSet {}{BOLD:#}  {operation}  {DIM}{}{DIM:#}", reviewed.title(), reviewed.origin)?;
+    writeln!(
+        out,
+        "{BOLD}DaemonSet {}{BOLD:#}  {operation}  {DIM}{}{DIM:#}",
+        reviewed.title(),
+        reviewed.origin
+    )?;
     for note in &reviewed.notes {
         writeln!(out, "  note: {note}")?;
     }
     match decision.reach {
         Reach::Everything => {}
-        Reach::NotTemplate => writeln!(out, "  note: the update leaves the template alone, so policies do too")?,
+        Reach::NotTemplate => {
+            writeln!(out, "  note: the update leaves the template alone, so policies do too")?
+        }
         Reach::Nothing(why) => writeln!(out, "  note: left alone: {why}")?,
     }
     writeln!(out)?;
@@ -153,7 +160,13 @@ fn write_diff(out: &mut String, before: &Document, after: &Document, policy: &st
 #[must_use]
 pub fn table(outcomes: &[Outcomes]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["DAEMONSET", "DECISION", "CHANGED BY", "WARNINGS", "FILE"]);
+    table.load_style(presets::NOTHING).set_header([
+        "DAEMONSET",
+        "DECISION",
+        "CHANGED BY",
+        "WARNINGS",
+        "FILE",
+    ]);
     let (mut allowed, mut changed, mut denied, mut passed) = (0, 0, 0, 0);
     for outcome in outcomes {
         match outcome {
@@ -176,5 +189,7 @@ pub fn table(outcomes: &[Outcomes]) -> String {
         }
     }
     let total = allowed + denied;
-    format!("{table}\n\n{total} DaemonSets: {allowed} allowed ({changed} changed), {denied} denied; {passed} other objects passed over\n")
+    format!(
+        "{table}\n\n{total} DaemonSets: {allowed} allowed ({changed} changed), {denied} denied; {passed} other objects passed over\n"
+    )
 }

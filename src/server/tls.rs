@@ -53,10 +53,14 @@ pub enum TlsError {
 pub fn from_folder(folder: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let (certificate, key, ca) = (folder.join("tls.crt"), folder.join("tls.key"), folder.join("ca.crt"));
     let chain = certificates(&certificate)?;
-    let private = PrivateKeyDer::from_pem_file(&key)
-        .map_err(|source| TlsError::Pem { path: key.clone(), expected: "a private key", source })?;
+    let private = PrivateKeyDer::from_pem_file(&key).map_err(|source| TlsError::Pem {
+        path: key.clone(),
+        expected: "a private key",
+        source,
+    })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let pair = |source| TlsError::Pair { certificate: certificate.clone(), key: key.clone(), source };
     let builder = builder.map_err(pair)?;
     let builder = if ca.exists() {

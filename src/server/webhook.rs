@@ -55,9 +55,12 @@ impl Refusal {
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let mutate = async |State(shared): State<Arc<Shared>>, request: Request| answer(shared, Phase::Mutate, request).await;
-    let validate =
-        async |State(shared): State<Arc<Shared>>, request: Request| answer(shared, Phase::Validate, request).await;
+    let mutate = async |State(shared): State<Arc<Shared>>, request: Request| {
+        answer(shared, Phase::Mutate, request).await
+    };
+    let validate = async |State(shared): State<Arc<Shared>>, request: Request| {
+        answer(shared, Phase::Validate, request).await
+    };
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
@@ -75,7 +78,9 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             tracing::debug!(uid, %reason, "passed over");
             json(decision::passed_over(&uid))
         }
-        Ok((Question::Decide(review), deadline, _place)) => decide(&shared, phase, &review, started, deadline).await,
+        Ok((Question::Decide(review), deadline, _place)) => {
+            decide(&shared, phase, &review, started, deadline).await
+        }
         Err(refusal) => {
             let status = refusal.status();
             shared.metrics.refused(status.as_u16());
@@ -83,19 +88,27 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             drain(body).await;
             let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
             let body = format!("{refusal}\n");
-            retry.map_or_else(|| (status, body.clone()).into_response(), |retry| (status, retry, body.clone()).into_response())
+            retry.map_or_else(
+                || (status, body.clone()).into_response(),
+                |retry| (status, retry, body.clone()).into_response(),
+            )
         }
     }
 }
 
 /// Everything up to a question that can be decided: media type, deadline, a place, the body, its shape.
 async fn question<'s>(
-    shared: &'s Shared, head: &Parts, body: &mut Body, started: Instant,
+    shared: &'s Shared,
+    head: &Parts,
+    body: &mut Body,
+    started: Instant,
 ) -> Result<(Question, Instant, tokio::sync::SemaphorePermit<'s>), Refusal> {
     media_type(&head.headers)?;
     let deadline = started + inner_timeout(head.uri.query())?;
     let place = shared.places.try_acquire().map_err(|_| Refusal::Overload)?;
-    let body = tokio::time::timeout_at(deadline.into(), read(&head.headers, body)).await.map_err(|_| Refusal::Slow)??;
+    let body = tokio::time::timeout_at(deadline.into(), read(&head.headers, body))
+        .await
+        .map_err(|_| Refusal::Slow)??;
     Ok((Question::parse(&body)?, deadline, place))
 }
 
@@ -150,7 +163,13 @@ async fn drain(mut body: Body) {
     let _ = tokio::time::timeout(Duration::from_secs(2), drained).await;
 }
 
-async fn decide(shared: &Shared, phase: Phase, review: &Review, started: Instant, deadline: Instant) -> Response {
+async fn decide(
+    shared: &Shared,
+    phase: Phase,
+    review: &Review,
+    started: Instant,
+    deadline: Instant,
+) -> Response {
     let decision = shared.snapshot.decide(review, phase, deadline).await;
     let elapsed = started.elapsed();
     let webhook = match phase {
@@ -164,14 +183,19 @@ async fn decide(shared: &Shared, phase: Phase, review: &Review, started: Instant
         (None, Outcome::Failed { message }) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{message}\n")).into_response()
         }
-        (None, _) => (StatusCode::INTERNAL_SERVER_ERROR, "the decision could not be written\n").into_response(),
+        (None, _) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the decision could not be written\n").into_response()
+        }
     }
 }
 
 /// One line a decision: who asked for what, what was decided and by whom. Paths, never bodies.
 fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
-    let policies: Vec<String> =
-        decision.reports.iter().map(|report| format!("{}={}", report.plan.policy.name, report.verdict())).collect();
+    let policies: Vec<String> = decision
+        .reports
+        .iter()
+        .map(|report| format!("{}={}", report.plan.policy.name, report.verdict()))
+        .collect();
     let paths: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
     tracing::info!(
         target: "wardset::decision",

@@ -40,7 +40,8 @@ impl Plan {
     /// Puts plans into the order in which a chain runs them: policies that change objects by `order` and name, then
     /// those that only validate, so that these see the object as it will be.
     pub fn sort(plans: &mut [Arc<Self>]) {
-        let key = |plan: &Arc<Self>| (!plan.manifest.mutates(), plan.policy.order, Arc::clone(&plan.policy.name));
+        let key =
+            |plan: &Arc<Self>| (!plan.manifest.mutates(), plan.policy.order, Arc::clone(&plan.policy.name));
         plans.sort_by_key(key);
     }
 }
@@ -166,3 +167,6 @@ impl<'r> Chain<'r> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

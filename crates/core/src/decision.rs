@@ -146,10 +146,15 @@ impl Outcome {
 
 impl Decision {
     pub(crate) fn compose(
-        review: &Review, phase: Phase, reach: Reach, object: Arc<Document>, reports: Vec<PolicyReport>,
+        review: &Review,
+        phase: Phase,
+        reach: Reach,
+        object: Arc<Document>,
+        reports: Vec<PolicyReport>,
     ) -> Self {
         let outcome = outcome(&reports);
-        let changed = phase == Phase::Mutate && outcome == Outcome::Allowed && !Arc::ptr_eq(&review.object, &object);
+        let changed =
+            phase == Phase::Mutate && outcome == Outcome::Allowed && !Arc::ptr_eq(&review.object, &object);
         Self {
             uid: review.uid.clone(),
             patch: if changed { document::diff(&review.object, &object) } else { Vec::new() },
@@ -174,9 +179,8 @@ impl Decision {
             }
             Outcome::Failed { .. } => return None,
         };
-        let patch = (!self.patch.is_empty()).then(|| {
-            base64::engine::general_purpose::STANDARD.encode(patch::to_json(&self.patch))
-        });
+        let patch = (!self.patch.is_empty())
+            .then(|| base64::engine::general_purpose::STANDARD.encode(patch::to_json(&self.patch)));
         Some(answer(&Response {
             uid: &self.uid,
             allowed,

@@ -106,9 +106,14 @@ impl TryFrom<ManifestParts> for Manifest {
     fn try_from(parts: ManifestParts) -> Result<Self, ManifestError> {
         let bounded = |field, text: String, most| {
             let found = text.chars().count();
-            if (1..=most).contains(&found) { Ok(text) } else { Err(ManifestError::Length { field, most, found }) }
+            if (1..=most).contains(&found) {
+                Ok(text)
+            } else {
+                Err(ManifestError::Length { field, most, found })
+            }
         };
-        let schema: Result<serde_json::Map<_, serde_json::Value>, _> = serde_json::from_str(&parts.settings_schema);
+        let schema: Result<serde_json::Map<_, serde_json::Value>, _> =
+            serde_json::from_str(&parts.settings_schema);
         schema.map_err(|_| ManifestError::Schema)?;
         let writes = pointers("writes", parts.writes)?;
         for pointer in &writes {
@@ -154,6 +159,8 @@ fn pointers(field: &'static str, texts: Vec<String>) -> Result<Vec<PointerBuf>, 
     }
     texts
         .into_iter()
-        .map(|text| PointerBuf::parse(text.as_str()).map_err(|_| ManifestError::Pointer { field, pointer: text }))
+        .map(|text| {
+            PointerBuf::parse(text.as_str()).map_err(|_| ManifestError::Pointer { field, pointer: text })
+        })
         .collect()
 }

@@ -83,7 +83,5 @@ fn room(operation: &Operation) -> usize {
 /// Whether `path` is `prefix` or lies below it, by whole tokens.
 #[must_use]
 pub fn is_within(path: &Pointer, prefix: &Pointer) -> bool {
-    path.as_str()
-        .strip_prefix(prefix.as_str())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.as_str().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -210,7 +210,9 @@ impl FromStr for ModuleRef {
         let problem = match text.split_once(':') {
             Some(("builtin", name)) if !name.is_empty() => return Ok(Self::Builtin(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => return Ok(Self::File(path.to_owned())),
-            Some(("oci", _)) => "modules from registries are not supported yet; fetch it and name it by `file:PATH`".into(),
+            Some(("oci", _)) => {
+                "modules from registries are not supported yet; fetch it and name it by `file:PATH`".into()
+            }
             _ => format!("expected `builtin:NAME` or `file:PATH`, found `{text}`"),
         };
         Err(PolicyError::Field { field: "spec.module", problem })
@@ -255,7 +257,10 @@ fn memory(text: &str) -> Result<u64, PolicyError> {
 
 fn is_dns_label(name: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inside)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -104,7 +104,9 @@ pub enum RequestError {
     #[error("the body is no AdmissionReview: {0}")]
     Shape(#[from] serde_json::Error),
     /// Another version or kind.
-    #[error("expected `apiVersion: {API_VERSION}` and `kind: AdmissionReview`, found `{api_version}` and `{kind}`")]
+    #[error(
+        "expected `apiVersion: {API_VERSION}` and `kind: AdmissionReview`, found `{api_version}` and `{kind}`"
+    )]
     Kind {
         /// What stands there.
         api_version: String,
@@ -217,10 +219,13 @@ impl RawRequest<'_> {
     fn into_review(self, operation: Operation) -> Result<Review, RequestError> {
         let object = object("request.object", self.object)?.ok_or(RequestError::Missing("request.object"))?;
         let old_object = object_of_update(operation, self.old_object)?;
-        let metadata = |pointer| object.string(Pointer::from_static(pointer)).map(Cow::into_owned).unwrap_or_default();
+        let metadata =
+            |pointer| object.string(Pointer::from_static(pointer)).map(Cow::into_owned).unwrap_or_default();
         let name = self.name.filter(|name| !name.is_empty()).unwrap_or_else(|| metadata("/metadata/name"));
-        let namespace =
-            self.namespace.filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| metadata("/metadata/namespace"));
+        let namespace = self
+            .namespace
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or_else(|| metadata("/metadata/namespace"));
         Ok(Review {
             uid: self.uid,
             kind: "DaemonSet".to_owned(),

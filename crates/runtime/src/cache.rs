@@ -58,7 +58,10 @@ impl Cache {
 
     /// The compiled module of `digest`, from the folder or by compiling `bytes`.
     pub(crate) fn load_or_compile(
-        &self, engine: &wasmtime::Engine, digest: &str, bytes: &[u8],
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+        bytes: &[u8],
     ) -> wasmtime::Result<Component> {
         let path = self.path(engine, digest);
         if let Some(component) = load(engine, &path) {
@@ -67,7 +70,9 @@ impl Cache {
         let component = Component::from_binary(engine, bytes)?;
         match component.serialize().map_err(|error| error.to_string()).and_then(|code| store(&path, &code)) {
             Ok(()) => tracing::debug!(module = digest, "compiled and cached"),
-            Err(error) => tracing::warn!(path = %path.display(), error, "a compiled module could not be cached"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), error, "a compiled module could not be cached")
+            }
         }
         Ok(component)
     }
@@ -83,7 +88,8 @@ impl Cache {
 
 fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
     let file = fs::read(path).ok()?;
-    let whole = file.split_at_checked(DIGEST_LEN).filter(|(digest, code)| *digest == &Sha256::digest(code)[..]);
+    let whole =
+        file.split_at_checked(DIGEST_LEN).filter(|(digest, code)| *digest == &Sha256::digest(code)[..]);
     let Some((_, code)) = whole else {
         tracing::warn!(path = %path.display(), "a cached module is damaged; compiling it again");
         return None;
@@ -94,7 +100,9 @@ fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
     // or of other settings.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
     let component = unsafe { Component::deserialize(engine, code) };
-    component.map_err(|error| tracing::warn!(path = %path.display(), %error, "a cached module can't be used")).ok()
+    component
+        .map_err(|error| tracing::warn!(path = %path.display(), %error, "a cached module can't be used"))
+        .ok()
 }
 
 /// Writes beside the place and renames, so that no reader ever sees half a file.

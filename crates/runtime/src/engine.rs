@@ -125,7 +125,10 @@ impl Ticker {
         };
         // Without the thread no deadline would hold, so a machine that can't start one can't go on.
         let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run);
-        Self { stop, thread: Some(thread.unwrap_or_else(|error| panic!("no thread for the epoch ticker: {error}"))) }
+        Self {
+            stop,
+            thread: Some(thread.unwrap_or_else(|error| panic!("no thread for the epoch ticker: {error}"))),
+        }
     }
 
     fn stop(&mut self) {

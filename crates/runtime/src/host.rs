@@ -56,7 +56,9 @@ pub(crate) enum Stopped {
     Read { pointer: String },
     #[error("read `{pointer}`, which is no JSON Pointer")]
     NoPointer { pointer: String },
-    #[error("asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow")]
+    #[error(
+        "asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow"
+    )]
     Data { what: &'static str },
     #[error("called the host while it was being loaded")]
     NotEvaluating,

@@ -47,7 +47,9 @@ pub enum LoadError {
     #[error("the module is no WebAssembly component that can be compiled")]
     Compile(#[source] wasmtime::Error),
     /// The module needs something that no policy gets.
-    #[error("the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`")]
+    #[error(
+        "the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`"
+    )]
     Import {
         /// The import's name.
         import: String,
@@ -117,7 +119,8 @@ impl Module {
     pub async fn validate_settings(&self, engine: &Engine, policy: &Policy) -> Result<(), SettingsError> {
         let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
         let _slot = engine.slot().await;
-        let sandbox = Sandbox::start(engine, &self.guest, None, limits).await.map_err(SettingsError::Failed)?;
+        let sandbox =
+            Sandbox::start(engine, &self.guest, None, limits).await.map_err(SettingsError::Failed)?;
         let answer = sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)?;
         answer.map_err(SettingsError::Refused)
     }

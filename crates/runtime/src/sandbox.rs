@@ -21,7 +21,10 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts a guest. From here on the clock runs, start functions included.
     pub(crate) async fn start(
-        engine: &Engine, guest: &GuestPre<Host>, evaluation: Option<Evaluation>, limits: Limits,
+        engine: &Engine,
+        guest: &GuestPre<Host>,
+        evaluation: Option<Evaluation>,
+        limits: Limits,
     ) -> Result<Self, Failure> {
         let deadline = limits.deadline;
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
@@ -29,9 +32,14 @@ impl Sandbox {
         store.set_hostcall_fuel(MAX_HANDED_OVER);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            if Instant::now() < deadline { Ok(UpdateDeadline::Yield(1)) } else { Err(Stopped::Deadline.into()) }
+            if Instant::now() < deadline {
+                Ok(UpdateDeadline::Yield(1))
+            } else {
+                Err(Stopped::Deadline.into())
+            }
         });
-        let guest = guest.instantiate_async(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
+        let guest =
+            guest.instantiate_async(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
         Ok(Self { store, guest })
     }
 
@@ -44,7 +52,11 @@ impl Sandbox {
         answer.map_err(|error| failure(&error, Stage::Call))
     }
 
-    pub(crate) async fn evaluate(mut self, request: &wit::Request, settings: &str) -> Result<Verdict, Failure> {
+    pub(crate) async fn evaluate(
+        mut self,
+        request: &wit::Request,
+        settings: &str,
+    ) -> Result<Verdict, Failure> {
         let answer = self.guest.call_evaluate(&mut self.store, request, settings).await;
         match answer.map_err(|error| failure(&error, Stage::Call))? {
             Ok(verdict) => Ok(verdict.into()),

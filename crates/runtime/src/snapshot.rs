@@ -44,7 +44,9 @@ pub enum Unusable {
         problem: SettingsError,
     },
     /// The policy's module asks for cluster data that the policy doesn't allow.
-    #[error("policy `{policy}`: module `{module}` needs the cluster data `namespaceLabels`; allow it by `spec.clusterData`")]
+    #[error(
+        "policy `{policy}`: module `{module}` needs the cluster data `namespaceLabels`; allow it by `spec.clusterData`"
+    )]
     ClusterData {
         /// The policy.
         policy: Arc<str>,
@@ -61,13 +63,16 @@ impl Snapshot {
     /// The first policy that can't be used: a name that stands twice, settings that the module refuses, cluster data that
     /// the policy doesn't allow.
     pub async fn new(
-        engine: Arc<Engine>, policies: impl IntoIterator<Item = (Policy, Arc<Module>)>,
+        engine: Arc<Engine>,
+        policies: impl IntoIterator<Item = (Policy, Arc<Module>)>,
     ) -> Result<Self, Unusable> {
         let mut plans = Vec::new();
         let mut loaded = BTreeMap::new();
         for (policy, module) in policies {
             let name = Arc::clone(&policy.name);
-            if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
+            if let Some(data) =
+                module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data))
+            {
                 let ClusterData::NamespaceLabels = data;
                 return Err(Unusable::ClusterData { policy: name, module: module.manifest.name.clone() });
             }
@@ -104,7 +109,12 @@ impl Snapshot {
         chain.finish()
     }
 
-    async fn evaluate(&self, facts: &Facts<'_>, turn: &Turn<'_>, deadline: Instant) -> Result<Verdict, Failure> {
+    async fn evaluate(
+        &self,
+        facts: &Facts<'_>,
+        turn: &Turn<'_>,
+        deadline: Instant,
+    ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // Every plan came in together with its module.
         let Some(Loaded { module, allowed_data }) = self.loaded.get(&policy.name) else {
@@ -128,12 +138,19 @@ impl Snapshot {
 }
 
 async fn run(
-    engine: &Engine, guest: &GuestPre<Host>, evaluation: Evaluation, policy: &Policy, request: &wit::Request,
+    engine: &Engine,
+    guest: &GuestPre<Host>,
+    evaluation: Evaluation,
+    policy: &Policy,
+    request: &wit::Request,
     deadline: Instant,
 ) -> Result<Verdict, Failure> {
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
     if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
-        return Err(Failure { class: FailureClass::Deadline, detail: "the review's deadline has passed".into() });
+        return Err(Failure {
+            class: FailureClass::Deadline,
+            detail: "the review's deadline has passed".into(),
+        });
     }
     let sandbox = Sandbox::start(engine, guest, Some(evaluation), limits).await?;
     sandbox.evaluate(request, &policy.settings).await

@@ -23,7 +23,9 @@ const TEMPLATE: &str = "/spec/template";
 impl Chain<'_> {
     /// Checks a verdict and applies its changes to a copy of the document.
     pub(super) fn check(
-        &self, turn: &Turn<'_>, verdict: Verdict,
+        &self,
+        turn: &Turn<'_>,
+        verdict: Verdict,
     ) -> Result<(Reported, Option<Document>), Failure> {
         let Verdict { denials, changes, warnings } = verdict;
         for (what, found, most) in [
@@ -32,7 +34,10 @@ impl Chain<'_> {
             ("changes", changes.len(), MAX_CHANGES),
         ] {
             if found > most {
-                return Err(failure(FailureClass::Output, format!("expected at most {most} {what}, found {found}")));
+                return Err(failure(
+                    FailureClass::Output,
+                    format!("expected at most {most} {what}, found {found}"),
+                ));
             }
         }
         if !denials.is_empty() {
@@ -44,7 +49,8 @@ impl Chain<'_> {
         for Change { edit, reason } in changes {
             let operation = operation(edit)?;
             if !turn.plan.manifest.may_write(operation.path()) {
-                let detail = format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
+                let detail =
+                    format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
                 return Err(failure(FailureClass::Writes, detail));
             }
             if turn.gate == Gate::Closed && is_within(operation.path(), Pointer::from_static(TEMPLATE)) {
@@ -71,7 +77,10 @@ impl Chain<'_> {
         for forbidden in FORBIDDEN.into_iter().chain(gated) {
             let pointer = Pointer::from_static(forbidden);
             if before.get(pointer) != after.get(pointer) {
-                return Err(failure(FailureClass::Writes, format!("a change of `{forbidden}`, which no policy may make")));
+                return Err(failure(
+                    FailureClass::Writes,
+                    format!("a change of `{forbidden}`, which no policy may make"),
+                ));
             }
         }
         let labels = Pointer::from_static("/spec/template/metadata/labels");
@@ -92,8 +101,9 @@ fn failure(class: FailureClass, detail: String) -> Failure {
 
 fn operation(edit: Edit) -> Result<Operation, Failure> {
     let pointer = |path: String| {
-        PointerBuf::parse(path.as_str())
-            .map_err(|_| failure(FailureClass::Output, format!("a change at `{path}`, which is no JSON Pointer")))
+        PointerBuf::parse(path.as_str()).map_err(|_| {
+            failure(FailureClass::Output, format!("a change at `{path}`, which is no JSON Pointer"))
+        })
     };
     Ok(match edit {
         Edit::Add { path, value } => Operation::Add { path: pointer(path)?, value },
@@ -107,7 +117,10 @@ fn is_already_so(document: &Document, operation: &Operation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();
     let inserts = matches!(operation, Operation::Add { .. })
-        && path.parent().and_then(|parent| document.get(parent)).is_some_and(|parent| parent.starts_with('['));
+        && path
+            .parent()
+            .and_then(|parent| document.get(parent))
+            .is_some_and(|parent| parent.starts_with('['));
     if inserts {
         return false;
     }

@@ -28,12 +28,19 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
         all.extend(report.warnings().iter().map(|warning| at(name, &warning.message, &warning.pointer)));
         match &report.result {
             Result::Denied { denials, .. } if mode == Mode::Warn => {
-                let line = |denial: &Denial| at(name, &format!("would deny: {}", denial.message), &denial.pointer);
+                let line =
+                    |denial: &Denial| at(name, &format!("would deny: {}", denial.message), &denial.pointer);
                 all.extend(denials.iter().map(line));
             }
-            Result::Allowed { applied, .. } if mode == Mode::Warn => all.extend(applied.iter().map(|change| {
-                at(name, &format!("would {}: {}", change.operation.name(), change.reason), change.operation.path().as_str())
-            })),
+            Result::Allowed { applied, .. } if mode == Mode::Warn => {
+                all.extend(applied.iter().map(|change| {
+                    at(
+                        name,
+                        &format!("would {}: {}", change.operation.name(), change.reason),
+                        change.operation.path().as_str(),
+                    )
+                }))
+            }
             Result::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
                 all.push(format!("{name}: could not decide, and lets the object through"));
             }
@@ -94,7 +101,11 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 fn at(policy: &str, message: &str, pointer: &str) -> String {
-    if pointer.is_empty() { format!("{policy}: {message}") } else { format!("{policy}: {message} ({pointer})") }
+    if pointer.is_empty() {
+        format!("{policy}: {message}")
+    } else {
+        format!("{policy}: {message} ({pointer})")
+    }
 }
 
 fn fit(all: Vec<String>) -> Vec<String> {

@@ -35,10 +35,9 @@ impl Differ<'_> {
         match (self.old.nodes[old].kind, self.new.nodes[new].kind) {
             (Kind::Object, Kind::Object) => self.object(path, old, new),
             (Kind::Array, Kind::Array) => self.array(path, old, new),
-            _ => self.operations.push(Operation::Replace {
-                path: path.to_buf(),
-                value: self.new.span(new).to_owned(),
-            }),
+            _ => self
+                .operations
+                .push(Operation::Replace { path: path.to_buf(), value: self.new.span(new).to_owned() }),
         }
     }
 
@@ -75,7 +74,8 @@ impl Differ<'_> {
             self.operations.push(Operation::Remove { path: path.with_trailing_token(head + n) });
         }
         for (n, element) in is.iter().enumerate().skip(pairs) {
-            let path = if tail == 0 { path.with_trailing_token("-") } else { path.with_trailing_token(head + n) };
+            let path =
+                if tail == 0 { path.with_trailing_token("-") } else { path.with_trailing_token(head + n) };
             self.add(path, *element);
         }
     }

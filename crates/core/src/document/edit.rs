@@ -60,7 +60,8 @@ impl Document {
         match operation {
             Operation::Add { path, value } => self.add(path, value),
             Operation::Replace { path, value } => {
-                let (at, parents) = self.locate(path).ok_or_else(|| EditError::Missing { path: path.clone() })?;
+                let (at, parents) =
+                    self.locate(path).ok_or_else(|| EditError::Missing { path: path.clone() })?;
                 self.put(path, at, &parents, value)
             }
             Operation::Remove { path } => self.remove(path),
@@ -86,9 +87,15 @@ impl Document {
                 let key = serde_json::Value::from(token.as_ref()).to_string();
                 let escaped = key.contains('\\');
                 let member = Node { start: 0, end: key.len() as u32, next: 1, kind: Kind::Key, escaped };
-                self.insert(path, &parents, close, end, value, Text { before: &format!("{comma}{key}:"), after: "" }, {
-                    Some((comma.len(), member))
-                })
+                self.insert(
+                    path,
+                    &parents,
+                    close,
+                    end,
+                    value,
+                    Text { before: &format!("{comma}{key}:"), after: "" },
+                    Some((comma.len(), member)),
+                )
             }
             Kind::Array => {
                 let len = self.elements(parent).count();
@@ -151,7 +158,13 @@ impl Document {
     /// Puts `value` at a place in the text where no value stands yet.
     #[expect(clippy::too_many_arguments, reason = "the two callers differ in nearly all of them")]
     fn insert(
-        &mut self, path: &Pointer, parents: &[usize], offset: usize, at: usize, value: &str, around: Text<'_>,
+        &mut self,
+        path: &Pointer,
+        parents: &[usize],
+        offset: usize,
+        at: usize,
+        value: &str,
+        around: Text<'_>,
         key: Option<(usize, Node)>,
     ) -> Result<(), EditError> {
         let value = value.trim_matches([' ', '\t', '\n', '\r']);
@@ -198,7 +211,11 @@ impl Document {
         reason = "`value_nodes` refuses results that don't fit in 32 bits, and wrapping arithmetic moves both ways"
     )]
     fn splice(
-        &mut self, text: std::ops::Range<usize>, with: &str, nodes: std::ops::Range<usize>, new: Vec<Node>,
+        &mut self,
+        text: std::ops::Range<usize>,
+        with: &str,
+        nodes: std::ops::Range<usize>,
+        new: Vec<Node>,
         parents: &[usize],
     ) {
         let bytes = (with.len() as i64 - text.len() as i64) as i32;
@@ -224,7 +241,10 @@ struct Text<'t> {
     after: &'t str,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "`value_nodes` refuses results that don't fit in 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "`value_nodes` refuses results that don't fit in 32 bits"
+)]
 fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
     for node in nodes {
         node.start += bytes as u32;

@@ -65,7 +65,8 @@ pub(super) fn index(text: &str) -> Result<Vec<Node>, SyntaxError> {
         return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
     }
     // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them.
-    let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 8) };
+    let mut indexer =
+        Indexer { text, bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 8) };
     indexer.skip_space();
     indexer.value(0)?;
     indexer.skip_space();
@@ -82,7 +83,10 @@ struct Indexer<'t> {
     nodes: Vec<Node>,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "`index` refuses texts whose offsets don't fit in 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "`index` refuses texts whose offsets don't fit in 32 bits"
+)]
 impl Indexer<'_> {
     fn value(&mut self, depth: usize) -> Result<(), SyntaxError> {
         match self.peek() {
@@ -196,7 +200,10 @@ impl Indexer<'_> {
     }
 
     fn code_unit(&mut self) -> Result<u16, SyntaxError> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
         let unit = unit.ok_or_else(|| self.expected("four hexadecimal digits"))?;
         self.at += 4;
@@ -281,7 +288,10 @@ impl Indexer<'_> {
         };
         let repeated = if members <= PAIRWISE_KEYS && keys().all(|key| !key.escaped) {
             let inside = |key: &Node| &self.bytes[key.start as usize..key.end as usize];
-            keys().enumerate().find(|(n, key)| keys().take(*n).any(|former| inside(former) == inside(key))).map(|(_, key)| key)
+            keys()
+                .enumerate()
+                .find(|(n, key)| keys().take(*n).any(|former| inside(former) == inside(key)))
+                .map(|(_, key)| key)
         } else {
             let mut seen = HashSet::with_capacity(members);
             keys().find(|key| {

@@ -79,7 +79,10 @@ fn a_failed_edit_changes_nothing_and_names_the_path() {
         (add("/a/x", "1"), "`/a/x`: not a position in an array of 1"),
         (add("/b", "{"), "`/b`: the value is not JSON"),
         (add("/b", "1 2"), "`/b`: the value is not JSON"),
-        (Operation::Replace { path: PointerBuf::parse("/b").unwrap(), value: "1".into() }, "`/b`: nothing is there"),
+        (
+            Operation::Replace { path: PointerBuf::parse("/b").unwrap(), value: "1".into() },
+            "`/b`: nothing is there",
+        ),
         (Operation::Remove { path: PointerBuf::parse("/a/-").unwrap() }, "`/a/-`: nothing is there"),
         (Operation::Remove { path: PointerBuf::root() }, "the whole document can't be removed"),
     ] {
@@ -134,7 +137,8 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec(("[a-c/~\\\\\"]{0,2}", inner), 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::vec(("[a-c/~\\\\\"]{0,2}", inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
@@ -211,7 +215,7 @@ proptest! {
         match Document::parse(text.as_str()) {
             // A number that no float can hold is still JSON; a tree can't keep it, text can.
             Ok(_) => prop_assert!(theirs.is_ok() || text.contains(['e', 'E']), "{}", text),
-            Err(SyntaxError { problem: index::SyntaxProblem::RepeatedKey, .. }) => {}
+            Err(SyntaxError { problem: SyntaxProblem::RepeatedKey, .. }) => {}
             Err(_) => prop_assert!(theirs.is_err(), "{}", text),
         }
     }

@@ -37,7 +37,9 @@ pub enum ConditionError {
         problem: String,
     },
     /// The expression names something that is not there.
-    #[error("condition `{name}`: no variable `{variable}`; expected one of object, oldObject, request, namespaceObject")]
+    #[error(
+        "condition `{name}`: no variable `{variable}`; expected one of object, oldObject, request, namespaceObject"
+    )]
     Variable {
         /// The condition.
         name: String,
@@ -120,7 +122,9 @@ fn to_cel(json: &serde_json::Value) -> Value {
         serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
         serde_json::Value::Array(values) => Value::List(Arc::new(values.iter().map(to_cel).collect())),
         serde_json::Value::Object(members) => Value::Map(Map {
-            map: Arc::new(members.iter().map(|(key, value)| (Key::from(key.as_str()), to_cel(value))).collect()),
+            map: Arc::new(
+                members.iter().map(|(key, value)| (Key::from(key.as_str()), to_cel(value))).collect(),
+            ),
         }),
     }
 }

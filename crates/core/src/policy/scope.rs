@@ -82,7 +82,8 @@ impl Match {
             return Ok(false);
         }
         if !self.object_selector.is_empty() {
-            let labels: BTreeMap<_, _> = review.object.strings(Pointer::from_static("/metadata/labels")).collect();
+            let labels: BTreeMap<_, _> =
+                review.object.strings(Pointer::from_static("/metadata/labels")).collect();
             if !self.object_selector.matches(|key| labels.get(key).cloned()) {
                 return Ok(false);
             }
@@ -137,7 +138,8 @@ impl TryFrom<MatchSpec> for Match {
         if operations.is_empty() {
             return Err(ScopeError::NoOperation);
         }
-        let selector = |field, typed| Selector::try_from(typed).map_err(|source| ScopeError::Selector { field, source });
+        let selector =
+            |field, typed| Selector::try_from(typed).map_err(|source| ScopeError::Selector { field, source });
         Ok(Self {
             operations,
             namespace_selector: selector("namespaceSelector", typed.namespace_selector)?,

@@ -87,8 +87,12 @@ impl Selector {
     /// Whether labels satisfy every requirement. `label` gives a label's value, or none where the label is absent.
     pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => label(key).is_some_and(|value| values.iter().any(|v| *v == value)),
-            Requirement::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|v| *v != value)),
+            Requirement::In(key, values) => {
+                label(key).is_some_and(|value| values.iter().any(|v| *v == value))
+            }
+            Requirement::NotIn(key, values) => {
+                label(key).is_none_or(|value| values.iter().all(|v| *v != value))
+            }
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::DoesNotExist(key) => label(key).is_none(),
         })
@@ -110,16 +114,17 @@ impl TryFrom<LabelSelector> for Selector {
 
     fn try_from(typed: LabelSelector) -> Result<Self, SelectorError> {
         let labels = typed.match_labels.into_iter().map(|(key, value)| Ok(Requirement::In(key, vec![value])));
-        let expressions = typed.match_expressions.into_iter().map(|RequirementSpec { key, operator, values }| {
-            match (operator, values.is_empty()) {
-                (Operator::In, false) => Ok(Requirement::In(key, values)),
-                (Operator::NotIn, false) => Ok(Requirement::NotIn(key, values)),
-                (Operator::Exists, true) => Ok(Requirement::Exists(key)),
-                (Operator::DoesNotExist, true) => Ok(Requirement::DoesNotExist(key)),
-                (Operator::In | Operator::NotIn, true) => Err(SelectorError::NoValues { key }),
-                (Operator::Exists | Operator::DoesNotExist, false) => Err(SelectorError::Values { key }),
-            }
-        });
+        let expressions =
+            typed.match_expressions.into_iter().map(|RequirementSpec { key, operator, values }| {
+                match (operator, values.is_empty()) {
+                    (Operator::In, false) => Ok(Requirement::In(key, values)),
+                    (Operator::NotIn, false) => Ok(Requirement::NotIn(key, values)),
+                    (Operator::Exists, true) => Ok(Requirement::Exists(key)),
+                    (Operator::DoesNotExist, true) => Ok(Requirement::DoesNotExist(key)),
+                    (Operator::In | Operator::NotIn, true) => Err(SelectorError::NoValues { key }),
+                    (Operator::Exists | Operator::DoesNotExist, false) => Err(SelectorError::Values { key }),
+                }
+            });
         Ok(Self { requirements: labels.chain(expressions).collect::<Result<_, _>>()? })
     }
 }

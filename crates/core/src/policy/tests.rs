@@ -1,1 +1,180 @@
+use serde_json::json;
 
+use super::*;
+use crate::review::{Question, Review};
+
+fn policy(spec: serde_json::Value) -> Result<Policy, PolicyError> {
+    let resource =
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": spec});
+    Policy::try_from(serde_json::from_value::<Resource>(resource).unwrap())
+}
+
+fn review(object: serde_json::Value, operation: &str) -> Review {
+    let request = json!({
+        "uid": "u", "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"}, "operation": operation,
+        "namespace": "team-a", "userInfo": {"username": "jo", "groups": ["g"]}, "object": object, "oldObject": object,
+    });
+    let bytes = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+        .to_string();
+    match Question::parse(bytes.as_bytes()).unwrap() {
+        Question::Decide(review) => *review,
+        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+    }
+}
+
+fn applies(r#match: serde_json::Value, review: &Review) -> Result<bool, Mismatch> {
+    let policy = policy(json!({"module": "builtin:x", "match": r#match})).unwrap();
+    policy.scope.applies(review, &LazyVariables::new(review))
+}
+
+#[test]
+fn a_policy_of_nothing_but_a_module_has_the_documented_defaults() {
+    let policy = policy(json!({"module": "builtin:x"})).unwrap();
+    assert_eq!(policy.module, ModuleRef::Builtin("x".into()));
+    assert_eq!((policy.order, policy.mode, policy.on_error), (0, Mode::Enforce, OnError::Fail));
+    assert_eq!(policy.template, TemplateRule::OnChange);
+    assert_eq!(policy.limits, Limits { timeout: Duration::from_millis(100), memory: 16 << 20 });
+    assert_eq!(&*policy.settings, "{}");
+    assert!(policy.cluster_data.is_empty());
+}
+
+#[test]
+fn each_wrong_field_is_named_with_what_was_expected() {
+    for (spec, message) in [
+        (json!({"module": "x"}), "`spec.module`: expected `builtin:NAME` or `file:PATH`, found `x`"),
+        (
+            json!({"module": "builtin:"}),
+            "`spec.module`: expected `builtin:NAME` or `file:PATH`, found `builtin:`",
+        ),
+        (
+            json!({"module": "oci://r/x"}),
+            "`spec.module`: modules from registries are not supported yet; fetch it and name it by `file:PATH`",
+        ),
+        (
+            json!({"module": "builtin:x", "limits": {"timeout": "1m"}}),
+            "`spec.limits.timeout`: expected `1ms` to `10s`, found `1m`",
+        ),
+        (
+            json!({"module": "builtin:x", "limits": {"timeout": "11s"}}),
+            "`spec.limits.timeout`: expected `1ms` to `10s`, found `11s`",
+        ),
+        (
+            json!({"module": "builtin:x", "limits": {"memory": "33Mi"}}),
+            "`spec.limits.memory`: expected `1Mi` to `32Mi`, found `33Mi`",
+        ),
+        (
+            json!({"module": "builtin:x", "limits": {"memory": "99999999999999999999Mi"}}),
+            "`spec.limits.memory`: expected `1Mi` to `32Mi`, found `99999999999999999999Mi`",
+        ),
+        (json!({"module": "builtin:x", "settings": []}), "`spec.settings`: expected a mapping, found `[]`"),
+        (
+            json!({"module": "builtin:x", "match": {"operations": []}}),
+            "`spec.match.operations`: expected `CREATE`, `UPDATE` or both, found none",
+        ),
+        (
+            json!({"module": "builtin:x", "match": {"objectSelector": {"matchExpressions": [{"key": "k", "operator": "In"}]}}}),
+            "`spec.match.objectSelector`: `k`: `In` and `NotIn` need at least one value",
+        ),
+        (
+            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "objct.x == 1"}]}}),
+            "`spec.match.conditions`: condition `c`: no variable `objct`; expected one of object, oldObject, request, namespaceObject",
+        ),
+    ] {
+        assert_eq!(policy(spec).unwrap_err().to_string(), message);
+    }
+    let error =
+        policy(json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "1 +"}]}}));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .starts_with("`spec.match.conditions`: condition `c` is not a CEL expression: ")
+    );
+}
+
+#[test]
+fn unknown_fields_are_errors_at_every_level() {
+    for resource in [
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m"}, "sepc": {}}),
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m", "mdoe": 1}}),
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m", "match": {"namespaces": []}}}),
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m", "limits": {"cpu": 1}}}),
+    ] {
+        let error = serde_json::from_value::<Resource>(resource).unwrap_err().to_string();
+        assert!(error.contains("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn names_are_dns_labels() {
+    for (name, good) in [("a", true), ("a-1", true), ("A", false), ("-a", false), ("", false), ("a.b", false)]
+    {
+        assert_eq!(is_dns_label(name), good, "{name}");
+    }
+    assert!(!is_dns_label(&"a".repeat(64)));
+}
+
+#[test]
+fn match_looks_at_operation_names_and_labels() {
+    let create = review(json!({"metadata": {"name": "n", "labels": {"a": "1"}}}), "CREATE");
+    for (r#match, expected) in [
+        (json!({}), true),
+        (json!({"operations": ["UPDATE"]}), false),
+        (json!({"excludeNamespaces": ["team-a"]}), false),
+        (json!({"excludeNamespaces": ["team"]}), true),
+        (json!({"excludeNames": ["n"]}), false),
+        (json!({"objectSelector": {"matchLabels": {"a": "1"}}}), true),
+        (json!({"objectSelector": {"matchLabels": {"a": "2"}}}), false),
+        (
+            json!({"objectSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}}),
+            false,
+        ),
+        (
+            json!({"objectSelector": {"matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["1"]}]}}),
+            true,
+        ),
+        (json!({"objectSelector": {"matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}}), true),
+        (json!({"objectSelector": {"matchExpressions": [{"key": "b", "operator": "Exists"}]}}), false),
+        (json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "team-a"}}}), true),
+    ] {
+        assert_eq!(applies(r#match.clone(), &create), Ok(expected), "{}", r#match);
+    }
+}
+
+#[test]
+fn namespace_labels_that_are_not_known_are_an_error_and_not_a_guess() {
+    let by_label = json!({"namespaceSelector": {"matchLabels": {"tier": "prod"}}});
+    let mut review = review(json!({"metadata": {"name": "n"}}), "CREATE");
+    let namespace = "team-a".to_owned();
+    assert_eq!(applies(by_label.clone(), &review), Err(Mismatch::NamespaceLabels { namespace }));
+    review.namespace_labels = NamespaceLabels::Known([("tier".to_owned(), "prod".to_owned())].into());
+    assert_eq!(applies(by_label, &review), Ok(true));
+    assert_eq!(applies(json!({"namespaceSelector": {"matchLabels": {"tier": "dev"}}}), &review), Ok(false));
+}
+
+#[test]
+fn conditions_see_object_request_and_namespace() {
+    let review = review(json!({"metadata": {"name": "n"}, "spec": {"minReadySeconds": 7}}), "UPDATE");
+    for (expression, expected) in [
+        ("object.spec.minReadySeconds > 5", Ok(true)),
+        ("object.metadata.name == 'm'", Ok(false)),
+        ("oldObject.spec.minReadySeconds == 7 && request.operation == 'UPDATE'", Ok(true)),
+        ("'g' in request.userInfo.groups && request.userInfo.username != 'root'", Ok(true)),
+        ("namespaceObject.metadata.labels['kubernetes.io/metadata.name'] == 'team-a'", Ok(true)),
+        ("has(object.spec.template)", Ok(false)),
+        ("object.spec.template.x == 1", Err("condition `c` could not be evaluated")),
+        ("1", Err("condition `c`: expected true or false, found `int`")),
+    ] {
+        let found = applies(json!({"conditions": [{"name": "c", "expression": expression}]}), &review);
+        assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{expression}");
+    }
+}
+
+#[test]
+fn a_false_condition_wins_over_one_that_fails() {
+    let review = review(json!({"metadata": {"name": "n"}}), "CREATE");
+    let conditions = json!({"conditions": [
+        {"name": "fails", "expression": "object.nothing.here == 1"}, {"name": "false", "expression": "false"},
+    ]});
+    assert_eq!(applies(conditions, &review), Ok(false));
+}

@@ -1,1 +1,26 @@
+use super::*;
 
+#[test]
+fn warnings_stay_within_what_the_api_server_carries() {
+    let long = fit(vec!["é".repeat(400)]);
+    assert!(long[0].len() <= WARNING && long[0].ends_with('…'), "{}", long[0].len());
+    let many = fit(vec!["x".repeat(200); 64]);
+    assert!(many.iter().map(String::len).sum::<usize>() <= WARNINGS);
+    assert_eq!(many.last().map(String::as_str), Some("wardset: 44 further warnings are left out"));
+    assert_eq!(many.len(), 21);
+    assert_eq!(fit(vec!["x".repeat(200); 20]).len(), 20);
+}
+
+#[test]
+fn nothing_that_breaks_a_line_or_a_header_gets_through() {
+    let fitted = fit(vec!["Warning: a\r\nb\tc\u{7f}\u{2028}d\u{0}".to_owned()]);
+    assert_eq!(fitted, ["a  b c  d "]);
+}
+
+#[test]
+fn several_denials_are_a_list_within_bounds() {
+    let lines: Vec<String> = (0..64).map(|n| format!("{n} {}", "y".repeat(1000))).collect();
+    let text = message(&lines);
+    assert!(text.len() <= MESSAGE && text.starts_with("\n- 0 yyy") && text.ends_with('…'));
+    assert_eq!(message(&["only".to_owned()]), "only");
+}

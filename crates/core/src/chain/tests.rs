@@ -1,0 +1,344 @@
+//! The chain with verdicts that the test brings: no sandbox, every rule.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::decision::Outcome;
+use crate::manifest::ManifestParts;
+use crate::policy::{API_VERSION, Resource};
+use crate::review::Question;
+use crate::verdict::{Change, Denial, DenialCode, Edit, Warning};
+
+/// A policy named `name` that writes labels, tolerations and the whole template; `spec` is laid over it.
+fn plan(name: &str, writes: &[&str], spec: Value) -> Arc<Plan> {
+    let mut full = json!({"module": "builtin:x"});
+    full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let resource =
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": name}, "spec": full});
+    let policy = Policy::try_from(serde_json::from_value::<Resource>(resource).unwrap()).unwrap();
+    let manifest = Manifest::try_from(ManifestParts {
+        name: name.into(),
+        version: "0".into(),
+        description: "d".into(),
+        writes: writes.iter().map(|write| (*write).to_owned()).collect(),
+        settings_schema: "{}".into(),
+        ..ManifestParts::default()
+    });
+    Arc::new(Plan { policy, manifest: Arc::new(manifest.unwrap()), digest: String::new() })
+}
+
+fn daemonset() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "n", "namespace": "ns", "labels": {"a": "1"}, "uid": "x"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "n"}},
+            "template": {"metadata": {"labels": {"app": "n"}}, "spec": {"tolerations": [{"operator": "Exists"}]}},
+        },
+    })
+}
+
+fn review(object: &Value, old: Option<&Value>) -> Review {
+    let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
+    let kind = json!({"group": "apps", "version": "v1", "kind": "DaemonSet"});
+    let request =
+        json!({"uid": "u", "kind": kind, "operation": operation, "object": object, "oldObject": old});
+    let bytes = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+        .to_string();
+    match Question::parse(bytes.as_bytes()).unwrap() {
+        Question::Decide(review) => *review,
+        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+    }
+}
+
+/// Runs a chain in which `guest` gives each policy's verdict.
+fn decide(
+    review: &Review,
+    plans: &[Arc<Plan>],
+    mut guest: impl FnMut(&Turn<'_>) -> Result<Verdict, Failure>,
+) -> Decision {
+    let mut plans = plans.to_vec();
+    Plan::sort(&mut plans);
+    let mut chain = Chain::new(review, &plans, Phase::Mutate);
+    while let Some(turn) = chain.turn() {
+        let verdict = guest(&turn);
+        chain.take(&turn, verdict, Duration::ZERO);
+    }
+    chain.finish()
+}
+
+fn add(path: &str, value: Value) -> Verdict {
+    changes([Edit::Add { path: path.into(), value: value.to_string() }])
+}
+
+fn changes(edits: impl IntoIterator<Item = Edit>) -> Verdict {
+    let change = |edit| Change { edit, reason: "because".into() };
+    Verdict { changes: edits.into_iter().map(change).collect(), ..Verdict::default() }
+}
+
+fn deny(code: DenialCode) -> Verdict {
+    let denial = Denial { code, pointer: "/spec".into(), message: "is wrong".into(), fix: "mend it".into() };
+    Verdict { denials: vec![denial], ..Verdict::default() }
+}
+
+fn class(decision: &Decision) -> Option<FailureClass> {
+    match &decision.reports[0].result {
+        Reported::Failed(failure) => Some(failure.class),
+        _ => None,
+    }
+}
+
+fn patch(decision: &Decision) -> String {
+    crate::patch::to_json(&decision.patch)
+}
+
+#[test]
+fn each_policy_sees_what_the_former_did_and_validators_come_last() {
+    let plans = [
+        plan("validator", &[], json!({"order": -5})),
+        plan("second", &["/metadata/labels"], json!({"order": 2})),
+        plan("first", &["/metadata/labels"], json!({"order": 1})),
+        plan("also-first", &["/metadata/labels"], json!({"order": 1})),
+    ];
+    let mut seen = Vec::new();
+    let decision = decide(&review(&daemonset(), None), &plans, |turn| {
+        let name = turn.plan.policy.name.to_string();
+        seen.push((
+            name.clone(),
+            turn.document.strings(crate::Pointer::from_static("/metadata/labels")).count(),
+        ));
+        Ok(if turn.plan.manifest.mutates() {
+            add(&format!("/metadata/labels/{name}"), json!("x"))
+        } else {
+            Verdict::default()
+        })
+    });
+    let order = ["also-first", "first", "second", "validator"].map(str::to_owned);
+    assert_eq!(seen, order.into_iter().zip(1..).collect::<Vec<_>>());
+    assert_eq!(decision.outcome, Outcome::Allowed);
+    assert_eq!(decision.audit["changed-by"], "also-first,first,second");
+    assert_eq!(decision.patch.len(), 3);
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_no_change() {
+    let plans = [plan("p", &["/metadata/labels"], json!({}))];
+    let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("/metadata/labels/a", json!("1"))));
+    assert_eq!((patch(&decision).as_str(), decision.reports[0].verdict()), ("[]", "allow"));
+    let answer = String::from_utf8(decision.to_admission_review().unwrap()).unwrap();
+    assert!(!answer.contains("patch"), "{answer}");
+}
+
+#[test]
+fn changes_outside_the_declared_writes_fail_the_policy_and_change_nothing() {
+    let plans = [plan("p", &["/metadata/labels", "/spec/template"], json!({}))];
+    for path in ["/metadata/annotations/x", "/metadata/labelsx", "/metadata", "", "/spec/minReadySeconds"] {
+        let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add(path, json!({}))));
+        assert_eq!(class(&decision), Some(FailureClass::Writes), "{path}");
+        assert_eq!(patch(&decision), "[]");
+        assert!(matches!(decision.outcome, Outcome::Failed { .. }));
+    }
+}
+
+#[test]
+fn no_policy_changes_what_none_may_by_way_of_a_parent() {
+    let plans = [plan("p", &[""], json!({}))];
+    let replaced = |pointer: &str, value: Value| {
+        let mut object = daemonset();
+        *object.pointer_mut(pointer).unwrap() = value;
+        object
+    };
+    for object in [
+        replaced("/metadata", json!({"name": "n", "namespace": "ns", "labels": {}, "uid": "y"})),
+        replaced("/metadata/name", json!("m")),
+        replaced("/spec/selector/matchLabels", json!({"app": "n", "b": "c"})),
+        replaced("/kind", json!("Deployment")),
+        replaced("/spec/template/metadata/labels", json!({"app": "other"})),
+    ] {
+        let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("", object.clone())));
+        assert_eq!(class(&decision), Some(FailureClass::Writes), "{object}");
+    }
+    // The same way is open for what may be changed.
+    let object = replaced("/metadata/labels", json!({"a": "2"}));
+    let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("", object.clone())));
+    assert_eq!(patch(&decision), r#"[{"op":"replace","path":"/metadata/labels/a","value":"2"}]"#);
+}
+
+#[test]
+fn manifests_that_declare_what_no_policy_may_change_are_refused() {
+    for write in ["/spec/selector", "/spec/selector/matchLabels", "/metadata/finalizers", "/status/x"] {
+        let parts = ManifestParts {
+            name: "p".into(),
+            version: "0".into(),
+            description: "d".into(),
+            writes: vec![write.into()],
+            settings_schema: "{}".into(),
+            ..ManifestParts::default()
+        };
+        let message = Manifest::try_from(parts).unwrap_err().to_string();
+        assert_eq!(message, format!("manifest: `writes` has `{write}`, which no policy may change"));
+    }
+}
+
+#[test]
+fn an_update_that_leaves_the_template_alone_never_changes_it() {
+    let mut object = daemonset();
+    object["metadata"]["annotations"] = json!({"lock": "held"});
+    let review = review(&object, Some(&daemonset()));
+    let plans = [plan("p", &["/spec/template", "/metadata/labels"], json!({}))];
+    let both = changes([
+        Edit::Add { path: "/spec/template/spec/tolerations/-".into(), value: "{}".into() },
+        Edit::Add { path: "/metadata/labels/b".into(), value: "\"2\"".into() },
+    ]);
+    let decision = decide(&review, &plans, |turn| {
+        assert_eq!(turn.gate, Gate::Closed);
+        Ok(both.clone())
+    });
+    assert_eq!(patch(&decision), r#"[{"op":"add","path":"/metadata/labels/b","value":"2"}]"#);
+    assert_eq!(decision.audit["template-left-alone"], "p");
+    // By way of a parent it is an error of the policy, not a way round the gate.
+    let plans = [plan("p", &["/spec"], json!({}))];
+    let spec = json!({"selector": daemonset()["spec"]["selector"], "template": {}});
+    let decision = decide(&review, &plans, |_| Ok(add("/spec", spec.clone())));
+    assert_eq!(class(&decision), Some(FailureClass::Writes));
+    // `template: always` opens it.
+    let plans = [plan("p", &["/spec/template", "/metadata/labels"], json!({"template": "always"}))];
+    assert_eq!(decide(&review, &plans, |_| Ok(both.clone())).patch.len(), 2);
+}
+
+#[test]
+fn a_template_that_differs_only_in_spelling_is_the_same_template() {
+    let old = daemonset();
+    let text = daemonset().to_string().replace(r#""operator":"Exists""#, r#""operator" : "\u0045xists""#);
+    let object: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
+    let kind = json!({"group": "apps", "version": "v1", "kind": "DaemonSet"}).to_string();
+    let bytes = format!(
+        r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","kind":{kind},"operation":"UPDATE","object":{object},"oldObject":{old}}}}}"#
+    );
+    let Question::Decide(review) = Question::parse(bytes.as_bytes()).unwrap() else { panic!("not decided") };
+    assert_eq!(review.reach(), Reach::NotTemplate);
+}
+
+#[test]
+fn objects_on_their_way_out_and_updates_of_finalizers_are_left_alone() {
+    let with = |pointer: &str, value: Value| {
+        let mut object = daemonset();
+        object["metadata"][pointer] = value;
+        object
+    };
+    let plans = [plan("p", &["/metadata/labels"], json!({}))];
+    let refuse = |_: &Turn<'_>| -> Result<Verdict, Failure> { Ok(deny(DenialCode::Forbidden)) };
+    for (object, old) in [
+        (with("deletionTimestamp", json!("2020-01-01T00:00:00Z")), daemonset()),
+        (daemonset(), with("finalizers", json!(["f"]))),
+        (with("finalizers", json!(["f"])), daemonset()),
+    ] {
+        let decision = decide(&review(&object, Some(&old)), &plans, refuse);
+        assert_eq!((decision.outcome.label(), decision.reports.len()), ("allowed", 0), "{object}");
+    }
+    // Finalizers and something else: reviewed.
+    let mut both = with("finalizers", json!(["f"]));
+    both["spec"]["minReadySeconds"] = json!(1);
+    assert_eq!(decide(&review(&both, Some(&daemonset())), &plans, refuse).outcome.label(), "denied");
+}
+
+#[test]
+fn all_denials_are_told_with_policy_pointer_and_fix() {
+    let plans = [plan("one", &[], json!({})), plan("two", &[], json!({}))];
+    let decision = decide(&review(&daemonset(), None), &plans[..1], |_| Ok(deny(DenialCode::Invalid)));
+    let message = "policy `one` at /spec: is wrong; to fix it: mend it".to_owned();
+    assert_eq!(decision.outcome, Outcome::Denied { code: 422, message: message.clone() });
+    let decision = decide(&review(&daemonset(), None), &plans, |turn| {
+        Ok(deny(if &*turn.plan.policy.name == "one" { DenialCode::Invalid } else { DenialCode::Forbidden }))
+    });
+    let message = format!("\n- {message}\n- policy `two` at /spec: is wrong; to fix it: mend it");
+    assert_eq!(decision.outcome, Outcome::Denied { code: 403, message });
+}
+
+#[test]
+fn on_error_decides_unless_another_policy_denies() {
+    let failing = || Err(Failure { class: FailureClass::Trap, detail: "unreachable".into() });
+    let review = review(&daemonset(), None);
+    for (on_error, expected) in [("fail", "failed"), ("deny", "denied"), ("allow", "allowed")] {
+        let plans = [plan("p", &[], json!({"onError": on_error}))];
+        let decision = decide(&review, &plans, |_| failing());
+        assert_eq!(decision.outcome.label(), expected);
+        assert_eq!(decision.to_admission_review().is_none(), expected == "failed");
+        assert_eq!(decision.warnings.len(), usize::from(on_error == "allow"));
+        assert_eq!(decision.audit["failed"], "p");
+    }
+    let plans = [plan("fails", &[], json!({})), plan("denies", &[], json!({}))];
+    let decision = decide(&review, &plans, |turn| match &*turn.plan.policy.name {
+        "fails" => failing(),
+        _ => Ok(deny(DenialCode::Forbidden)),
+    });
+    assert_eq!(decision.outcome.label(), "denied");
+}
+
+#[test]
+fn warn_and_observe_neither_change_nor_deny_nor_fail() {
+    let review = review(&daemonset(), None);
+    let verdicts: [fn() -> Result<Verdict, Failure>; 3] = [
+        || Ok(add("/metadata/labels/b", json!("2"))),
+        || Ok(deny(DenialCode::Forbidden)),
+        || Err(Failure { class: FailureClass::Deadline, detail: String::new() }),
+    ];
+    for (mode, warnings) in [("warn", [1, 1, 0]), ("observe", [0, 0, 0])] {
+        for (verdict, warnings) in verdicts.iter().zip(warnings) {
+            let plans = [plan("p", &["/metadata/labels"], json!({"mode": mode}))];
+            let decision = decide(&review, &plans, |_| verdict());
+            assert_eq!((decision.outcome.label(), patch(&decision).as_str()), ("allowed", "[]"));
+            assert_eq!(decision.warnings.len(), warnings, "{mode}: {:?}", decision.warnings);
+            assert_eq!(decision.audit.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn verdicts_beyond_bounds_are_output_failures() {
+    let plans = [plan("p", &["/metadata/labels"], json!({}))];
+    let warning = Warning { pointer: String::new(), message: String::new() };
+    let many = Verdict { warnings: vec![warning; MAX_MESSAGES + 1], ..Verdict::default() };
+    let denials = Verdict {
+        denials: vec![deny(DenialCode::Invalid).denials[0].clone(); MAX_MESSAGES + 1],
+        ..Verdict::default()
+    };
+    let edit = Edit::Add { path: "/metadata/labels/b".into(), value: "1".into() };
+    for verdict in [many, denials, changes(vec![edit; MAX_CHANGES + 1])] {
+        let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(verdict.clone()));
+        assert_eq!(class(&decision), Some(FailureClass::Output));
+    }
+    for (edit, expected) in [
+        (Edit::Add { path: "metadata".into(), value: "1".into() }, FailureClass::Output),
+        (Edit::Add { path: "/metadata/labels/b".into(), value: "{".into() }, FailureClass::Patch),
+        (Edit::Add { path: "/metadata/labels/b/c".into(), value: "1".into() }, FailureClass::Patch),
+        (Edit::Remove { path: "/metadata/labels/zzz".into() }, FailureClass::Patch),
+    ] {
+        let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(changes([edit.clone()])));
+        assert_eq!(class(&decision), Some(expected), "{edit:?}");
+    }
+}
+
+#[test]
+fn validate_runs_validators_only_and_never_patches() {
+    let review = review(&daemonset(), None);
+    let plans = [plan("mutates", &["/metadata/labels"], json!({})), plan("validates", &[], json!({}))];
+    let mut chain = Chain::new(&review, &plans, Phase::Validate);
+    let turn = chain.turn().unwrap();
+    assert_eq!(&*turn.plan.policy.name, "validates");
+    chain.take(&turn, Ok(Verdict::default()), Duration::ZERO);
+    assert!(chain.turn().is_none());
+    let decision = chain.finish();
+    assert!(decision.patch.is_empty() && decision.outcome == Outcome::Allowed);
+}
+
+#[test]
+fn a_scope_that_can_not_be_known_is_a_failure_of_the_policy() {
+    let scope = json!({"match": {"namespaceSelector": {"matchLabels": {"tier": "prod"}}}, "onError": "deny"});
+    let plans = [plan("p", &[], scope)];
+    let decision = decide(&review(&daemonset(), None), &plans, |_| panic!("must not be evaluated"));
+    assert_eq!(class(&decision), Some(FailureClass::Match));
+    assert_eq!(decision.outcome.label(), "denied");
+}

@@ -1,0 +1,62 @@
+//! core ← runtime ← edges, held by the crate graph.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The names of the crates that `package` depends on in this workspace, and of all that it depends on directly.
+fn dependencies(package: &str) -> Vec<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|found| found["name"] == package).unwrap();
+    let normal = package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null());
+    normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn core_knows_no_clock_no_io_no_wasmtime_no_kubernetes() {
+    let allowed = ["base64", "cel", "jsonptr", "serde", "serde_json", "thiserror"];
+    for dependency in dependencies("wardset-core") {
+        assert!(allowed.contains(&dependency.as_str()), "wardset-core must not depend on `{dependency}`");
+    }
+}
+
+#[test]
+fn only_the_runtime_knows_wasmtime_and_it_knows_no_edge() {
+    let runtime = dependencies("wardset-runtime");
+    assert!(runtime.contains(&"wasmtime".to_owned()));
+    for edge in ["wardset", "axum", "axum-server", "clap", "kube", "rustls", "serde-saphyr"] {
+        assert!(!runtime.contains(&edge.to_owned()), "wardset-runtime must not depend on `{edge}`");
+    }
+    let edges = dependencies("wardset");
+    assert!(!edges.iter().any(|dependency| dependency.starts_with("wasm")), "{edges:?}");
+}
+
+#[test]
+fn core_uses_nothing_of_std_that_reaches_outside() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/core/src");
+    let mut folders = vec![std::path::PathBuf::from(sources)];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            seen += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            for outside in ["std::fs", "std::env", "std::net", "std::thread", "std::process", "Instant", "SystemTime", "async fn"] {
+                assert!(!text.contains(outside), "{} uses `{outside}`", path.display());
+            }
+        }
+    }
+    assert!(seen > 15, "{seen} files");
+}

@@ -1,0 +1,114 @@
+//! What several tests need: snapshots, AdmissionReviews, patches applied as the API server applies them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wardset::policies::{self, PoliciesError};
+use wardset_core::chain::Phase;
+use wardset_core::decision::Decision;
+use wardset_core::patch;
+use wardset_core::policy::NamespaceLabels;
+use wardset_core::review::{Question, Review};
+use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+
+/// A DaemonSet that nothing is wrong with.
+pub(crate) fn daemonset() -> Value {
+    let manifest = include_str!("../../examples/fluentd-ds.yaml");
+    wardset::yaml::documents::<Value>(manifest).unwrap().remove(0)
+}
+
+/// One engine for all tests of the process, as a server has one.
+pub(crate) fn engine() -> Arc<Engine> {
+    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
+    Arc::clone(ENGINE.get_or_init(|| Engine::new(EngineOptions::default()).unwrap()))
+}
+
+/// Compiled modules are kept beside the test binary, so that only the first test compiles.
+pub(crate) fn cache_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")
+}
+
+/// The policies of `yaml` in force.
+pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policies.yaml"), yaml).unwrap();
+    let found = policies::read(&[folder.path().to_owned()])?;
+    policies::load(&engine(), Some(&Cache::open(cache_folder()).unwrap()), found).await
+}
+
+/// The policies of `yaml` in force.
+pub(crate) async fn snapshot(yaml: &str) -> Snapshot {
+    try_snapshot(yaml).await.unwrap()
+}
+
+/// The default set in force.
+pub(crate) async fn defaults() -> Snapshot {
+    let cache = Cache::open(cache_folder()).unwrap();
+    policies::load(&engine(), Some(&cache), policies::defaults().unwrap()).await.unwrap()
+}
+
+/// The YAML of a policy `name` with a built-in module.
+pub(crate) fn policy(name: &str, module: &str, settings: &Value, rest: &str) -> String {
+    format!(
+        "---\napiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: {name}}}\nspec:\n  module: builtin:{module}\n  settings: {settings}\n{rest}\n"
+    )
+}
+
+/// The bytes of an AdmissionReview.
+pub(crate) fn admission_review(object: &Value, old: Option<&Value>) -> Vec<u8> {
+    let kind = json!({"group": "apps", "version": "v1", "kind": "DaemonSet"});
+    let request = json!({
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": kind, "resource": {"group": "apps", "version": "v1", "resource": "daemonsets"},
+        "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"],
+        "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
+        "userInfo": {"username": "jo", "groups": ["system:authenticated"]},
+        "object": object, "oldObject": old, "dryRun": false,
+    });
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    serde_json::to_vec(&review).unwrap()
+}
+
+/// The review of an object.
+pub(crate) fn review(object: &Value, old: Option<&Value>) -> Review {
+    match Question::parse(&admission_review(object, old)).unwrap() {
+        Question::Decide(review) => *review,
+        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+    }
+}
+
+/// Decides as `/mutate` does.
+pub(crate) async fn decide(snapshot: &Snapshot, object: &Value, old: Option<&Value>) -> Decision {
+    let mut review = review(object, old);
+    review.namespace_labels = NamespaceLabels::Known([].into());
+    snapshot.decide(&review, Phase::Mutate, Instant::now() + Duration::from_secs(30)).await
+}
+
+/// The object with the decision's patch, applied by another implementation of RFC 6902.
+pub(crate) fn patched(object: &Value, decision: &Decision) -> Value {
+    let patch: json_patch::Patch = serde_json::from_str(&patch::to_json(&decision.patch)).unwrap();
+    let mut object = object.clone();
+    json_patch::patch(&mut object, &patch).unwrap();
+    object
+}
+
+/// The manifests of the folder that `WARDSET_CORPUS` names; nothing, said aloud, where it names none.
+pub(crate) fn corpus() -> Vec<(String, Value)> {
+    let Some(folder) = std::env::var_os("WARDSET_CORPUS") else {
+        eprintln!("WARDSET_CORPUS is not set: real manifests are not tried, only generated ones");
+        return Vec::new();
+    };
+    let mut daemonsets = Vec::new();
+    for file in wardset::review::input::files(Path::new(&folder), false).unwrap() {
+        for source in wardset::review::input::documents(&file).unwrap() {
+            let object: Value = serde_json::from_str(&source.json).unwrap();
+            if object["kind"] == "DaemonSet" && object["apiVersion"] == "apps/v1" {
+                daemonsets.push((source.origin, object));
+            }
+        }
+    }
+    assert!(!daemonsets.is_empty(), "WARDSET_CORPUS names a folder without DaemonSets");
+    daemonsets
+}
