@@ -33,9 +33,8 @@ pub fn run() -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     use std::io::Write as _;
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     // Standard error may be closed; there is nobody left to tell.
-    let _ = writeln!(anstream::stderr(), "error: {}", causes.join(": "));
+    let _ = writeln!(anstream::stderr(), "error: {error:#}");
     ExitCode::from(2)
 }
 

@@ -29,6 +29,7 @@ struct ReviewLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EvaluationLabels {
     policy: String,
+    mode: &'static str,
     verdict: &'static str,
 }
 
@@ -136,8 +137,11 @@ impl Metrics {
         self.review_seconds.observe(elapsed.as_secs_f64());
         for report in &decision.reports {
             let policy = report.plan.policy.name.to_string();
+            let mode = report.plan.policy.mode.label();
             let labels = PolicyLabels { policy: policy.clone() };
-            self.evaluations.get_or_create(&EvaluationLabels { policy, verdict: report.verdict() }).inc();
+            self.evaluations
+                .get_or_create(&EvaluationLabels { policy, mode, verdict: report.verdict() })
+                .inc();
             self.evaluation_seconds.get_or_create(&labels).observe(report.elapsed.as_secs_f64());
             match &report.result {
                 Reported::Allowed { held_back, .. } if *held_back > 0 => {

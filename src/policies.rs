@@ -25,7 +25,7 @@ pub enum PoliciesError {
     #[error("`{}` has no policy: expected files that end in .yaml, .yml or .json", .0.display())]
     Empty(PathBuf),
     /// A file that is no `Policy`.
-    #[error("`{origin}` is no Policy: {source}")]
+    #[error("`{origin}` is no Policy")]
     Shape {
         /// The file.
         origin: String,
@@ -33,7 +33,7 @@ pub enum PoliciesError {
         source: YamlError,
     },
     /// A policy with a field that can't be.
-    #[error("policy `{name}` in `{origin}`: {source}")]
+    #[error("policy `{name}` in `{origin}`")]
     Invalid {
         /// The policy.
         name: String,

@@ -55,7 +55,7 @@ pub enum Outcomes {
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// It can't be made into a request.
-    #[error("{origin}: {source}")]
+    #[error("{origin}")]
     Request {
         /// The file and the document's place in it.
         origin: String,
@@ -63,7 +63,7 @@ pub enum ReviewError {
         source: request::BuildError,
     },
     /// It is no AdmissionReview, or its object can't be read.
-    #[error("{origin}: {source}")]
+    #[error("{origin}")]
     Question {
         /// The file and the document's place in it.
         origin: String,
@@ -120,7 +120,7 @@ impl Reviewed {
     #[must_use]
     pub fn title(&self) -> String {
         let name = if self.review.name.is_empty() { "(generated name)" } else { &self.review.name };
-        format!("{}/{name}", self.review.namespace)
+        wardset_core::text::one_line(&format!("{}/{name}", self.review.namespace), 512)
     }
 }
 

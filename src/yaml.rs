@@ -14,7 +14,8 @@ pub struct YamlError(String);
 ///
 /// Text that is no YAML, a key that stands twice, a document of another shape.
 pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
-    serde_saphyr::from_multiple(text).map_err(|error| YamlError(error.to_string()))
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(error.to_string()))
 }
 
 /// `value` as one document, members in their order.

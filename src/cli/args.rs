@@ -32,7 +32,13 @@ pub(super) struct PolicySources {
     pub(super) paths: Vec<PathBuf>,
 
     /// Folder for compiled modules. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
-    #[arg(long, value_name = "DIR", env = "WARDSET_CACHE_DIR", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WARDSET_CACHE_DIR",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     pub(super) cache_dir: Option<PathBuf>,
 
     /// Compile modules at every start
@@ -48,7 +54,7 @@ Examples:
   kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the default set
   wardset review -f new.yaml --old stored.yaml         an update: the template gate counts
 
-Exit codes: 0 every DaemonSet is allowed, 1 one is denied, 2 the review could not run.")]
+Exit codes: 0 every DaemonSet is allowed; 1 one is denied, or a policy could not decide on it; 2 the review could not run.")]
 pub(super) struct Review {
     /// Manifest: a file (YAML or JSON, one document or many, or an AdmissionReview), a folder, or `-`. Repeatable
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
@@ -109,28 +115,30 @@ pub(super) struct Serve {
     #[command(flatten)]
     pub(super) policies: PolicySources,
 
-    /// Address of the webhook (TLS)
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8443")]
-    pub(super) listen: SocketAddr,
+    /// Address of the webhook (TLS). Default: 0.0.0.0:8443; without --tls-dir 127.0.0.1:8443
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<SocketAddr>,
 
-    /// Address of /livez, /readyz and /metrics (plain HTTP)
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8081")]
-    pub(super) admin: SocketAddr,
+    /// Address of /livez, /readyz and /metrics (plain HTTP). Default: as --listen, port 8081
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) admin: Option<SocketAddr>,
 
     /// Folder with tls.crt (full chain), tls.key and, to demand client certificates, ca.crt
     #[arg(long, value_name = "DIR")]
     pub(super) tls_dir: Option<PathBuf>,
 
     /// The most reviews at once; further ones are answered 429 at once
-    #[arg(long, value_name = "N", default_value_t = 256, hide_short_help = true)]
-    pub(super) max_in_flight: usize,
+    #[arg(long, value_name = "1..65536", default_value_t = 256, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(super) max_in_flight: u32,
 
     /// How long open requests may go on after SIGTERM, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, hide_short_help = true)]
-    pub(super) drain_seconds: u64,
+    #[arg(long, value_name = "0..3600", default_value_t = 30, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub(super) drain_seconds: u32,
 
     /// Log lines as text or JSON
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT")]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT", hide_env_values = true)]
     pub(super) log_format: LogFormat,
 }
 

@@ -34,7 +34,6 @@ fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
     table.set_header(["NAME", "MODULE", "MODE", "ORDER", "READS", "WRITES", "SETTINGS"]);
     for plan in plans {
         let policy = &plan.policy;
-        let order = if plan.manifest.mutates() { policy.order.to_string() } else { "last".to_owned() };
         let list = |pointers: &[wardset_core::PointerBuf]| {
             let lines: Vec<&str> = pointers.iter().map(|pointer| pointer.as_str()).collect();
             if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
@@ -42,14 +41,14 @@ fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
         table.add_row([
             policy.name.to_string(),
             format!("{} {}", policy.module, plan.manifest.version),
-            format!("{:?}", policy.mode).to_lowercase(),
-            order,
+            policy.mode.label().to_owned(),
+            policy.order.to_string(),
             list(&plan.manifest.reads),
             list(&plan.manifest.writes),
             policy.settings.to_string(),
         ]);
     }
-    format!("{table}\n")
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 fn json<'p>(plans: impl Iterator<Item = &'p Plan>) -> anyhow::Result<String> {
@@ -65,6 +64,7 @@ fn json<'p>(plans: impl Iterator<Item = &'p Plan>) -> anyhow::Result<String> {
                 "mode": policy.mode, "onError": policy.on_error, "order": policy.order,
                 "reads": texts(&manifest.reads), "writes": texts(&manifest.writes),
                 "timeout_ms": policy.limits.timeout.as_millis(), "memory_bytes": policy.limits.memory,
+                "settingsSchema": serde_json::from_str::<serde_json::Value>(&manifest.settings_schema)?,
                 "settings": serde_json::from_str::<serde_json::Value>(&policy.settings)?,
             }))
         })

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{Output, Review};
@@ -19,6 +20,10 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         for file in input::files(path, args.recursive)? {
             sources.extend(input::documents(&file)?);
         }
+    }
+    if sources.is_empty() {
+        let names: Vec<String> = args.files.iter().map(|file| format!("`{}`", file.display())).collect();
+        bail!("no document was found in {}; expected a manifest", names.join(", "));
     }
     let settings = request::Settings {
         old: args.old.as_deref().map(input::documents).transpose()?.unwrap_or_default(),
@@ -38,7 +43,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
                 broken = true;
-                progress.suspend(|| super::say(&format!("error: {error}")));
+                progress.suspend(|| super::say(&format!("error: {:#}", anyhow::Error::new(error))));
             }
         }
     }
@@ -54,9 +59,12 @@ fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
     let decided = outcomes.iter().filter(|outcome| matches!(outcome, Outcomes::Decided(_))).count();
     if output == Output::Text {
         let in_full = decided <= MOST_IN_FULL;
+        let separator = if outcomes.len() > 1 { "\n" } else { "" };
         for outcome in &outcomes {
             match outcome {
-                Outcomes::Decided(reviewed) if in_full => super::print(&(text::review(reviewed) + "\n"))?,
+                Outcomes::Decided(reviewed) if in_full => {
+                    super::print(&(text::review(reviewed) + separator))?
+                }
                 Outcomes::Decided(_) => {}
                 Outcomes::PassedOver { origin, reason } => {
                     super::say(&format!("{origin}: passed over: {reason}"))

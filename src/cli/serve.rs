@@ -1,5 +1,6 @@
 //! `wardset serve`.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,12 +38,18 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
             Path::new(DEVELOPMENT).join("tls")
         }
     };
+    // A development certificate is nothing to show to a network.
+    let everywhere =
+        if development { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    if tls_dir.join("ca.crt").exists() {
+        tracing::warn!(folder = %tls_dir.display(), "`ca.crt` is there: clients must show a certificate that it signed");
+    }
     let options = Options {
-        listen: args.listen,
-        admin: args.admin,
+        listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
+        admin: args.admin.unwrap_or(SocketAddr::new(everywhere, 8081)),
         tls: tls::from_folder(&tls_dir)?,
-        max_in_flight: args.max_in_flight,
-        drain: Duration::from_secs(args.drain_seconds),
+        max_in_flight: args.max_in_flight as usize,
+        drain: Duration::from_secs(args.drain_seconds.into()),
     };
     let bound = options.bind()?;
     let snapshot = Arc::new(app::snapshot(&args.policies.into()).await?);

@@ -31,7 +31,7 @@ pub enum InputError {
     #[error("`{}` has no manifest: expected files that end in .yaml, .yml or .json", .0.display())]
     Empty(PathBuf),
     /// A file that is neither YAML nor JSON.
-    #[error("`{origin}` is no YAML: {source}")]
+    #[error("`{origin}` is no YAML")]
     Yaml {
         /// The file.
         origin: String,
@@ -93,8 +93,12 @@ pub fn documents(file: &Path) -> Result<Vec<Source>, InputError> {
         let read = |source| InputError::Read { path: file.to_owned(), source };
         (file.display().to_string(), std::fs::read_to_string(file).map_err(read)?)
     };
-    let documents =
-        if text.trim_start().starts_with('{') { json(&origin, &text)? } else { yaml(&origin, &text)? };
+    let documents = if text.trim_start().starts_with('{') {
+        // JSON documents between lines of `---` are YAML; what is neither is reported as the JSON that it looks like.
+        json(&origin, &text).or_else(|error| yaml(&origin, &text).map_err(|_| error))?
+    } else {
+        yaml(&origin, &text)?
+    };
     let items: Vec<String> = documents.into_iter().flat_map(items).collect();
     let several = items.len() > 1;
     let place = |n: usize| if several { format!("{origin} (document {})", n + 1) } else { origin.clone() };

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wardset_core::decision::{Applied, Outcome};
+use wardset_core::decision::{Applied, Outcome, Result as Reported};
 use wardset_core::document::Document;
 use wardset_core::patch;
+use wardset_core::policy::Mode;
+use wardset_core::review::Operation;
+use wardset_core::verdict;
 
 use super::Reviewed;
 use crate::yaml;
@@ -12,7 +15,12 @@ use crate::yaml;
 /// One decision, in the shape that `-o json` prints.
 #[derive(Serialize)]
 pub struct Report {
+    namespace: String,
+    name: String,
+    operation: Operation,
+    file: String,
     allowed: bool,
+    code: u16,
     message: String,
     warnings: Vec<String>,
     patch: Box<RawValue>,
@@ -23,7 +31,12 @@ pub struct Report {
 #[derive(Serialize)]
 struct PolicyReport {
     name: String,
+    mode: Mode,
     verdict: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    denials: Vec<Denial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     warnings: Vec<String>,
     patch: Box<RawValue>,
     duration_us: u128,
@@ -32,11 +45,17 @@ struct PolicyReport {
 impl From<&Reviewed> for Report {
     fn from(reviewed: &Reviewed) -> Self {
         let decision = &reviewed.decision;
-        let message = match &decision.outcome {
-            Outcome::Allowed => String::new(),
-            Outcome::Denied { message, .. } | Outcome::Failed { message } => message.clone(),
+        let (code, message) = match &decision.outcome {
+            Outcome::Allowed => (200, String::new()),
+            Outcome::Denied { code, message } => (*code, message.clone()),
+            Outcome::Failed { blame, message } => (blame.status(), message.clone()),
         };
         Self {
+            namespace: reviewed.review.namespace.clone(),
+            name: reviewed.review.name.clone(),
+            operation: reviewed.review.operation,
+            file: reviewed.origin.clone(),
+            code,
             allowed: reviewed.is_allowed(),
             message,
             warnings: decision.warnings.clone(),
@@ -53,11 +72,34 @@ impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
             report.applied().iter().map(|Applied { operation, .. }| operation.clone()).collect();
         Self {
             name: report.plan.policy.name.to_string(),
+            mode: report.plan.policy.mode,
             verdict: report.verdict(),
+            denials: match &report.result {
+                Reported::Denied { denials, .. } => denials.iter().map(Denial::from).collect(),
+                _ => Vec::new(),
+            },
+            error: match &report.result {
+                Reported::Failed(failure) => Some(failure.to_string()),
+                _ => None,
+            },
             warnings: report.warnings().iter().map(|warning| warning.message.clone()).collect(),
             patch: raw(patch::to_json(&operations)),
             duration_us: report.elapsed.as_micros(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct Denial {
+    pointer: String,
+    message: String,
+    fix: String,
+}
+
+impl From<&verdict::Denial> for Denial {
+    fn from(denial: &verdict::Denial) -> Self {
+        let verdict::Denial { pointer, message, fix, .. } = denial.clone();
+        Self { pointer, message, fix }
     }
 }
 

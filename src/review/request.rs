@@ -58,7 +58,7 @@ pub enum BuildError {
     #[error("expected a Kubernetes object with `apiVersion`, `kind` and `metadata`")]
     NoObject,
     /// The object can't be read by pointer.
-    #[error("the object can't be read: {0}")]
+    #[error("the object can't be read")]
     Object(#[from] SyntaxError),
     /// `metadata` is missing or is no mapping.
     #[error("`metadata` must be a mapping with a `name`")]

@@ -59,7 +59,10 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
     if decision.reports.is_empty() {
         writeln!(out, "  no policy applies")?;
     }
-    write_diffs(out, reviewed)?;
+    // Of a refused object nothing is stored, so there is nothing to show.
+    if reviewed.is_allowed() {
+        write_diffs(out, reviewed)?;
+    }
     if !decision.warnings.is_empty() {
         writeln!(out)?;
     }
@@ -71,14 +74,17 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         Outcome::Allowed => {
             let changes = match decision.patch.len() {
                 0 => "unchanged".to_owned(),
-                1 => "with 1 change".to_owned(),
-                n => format!("with {n} changes"),
+                n => format!("with {}", count(n, "change")),
             };
             writeln!(out, "{GREEN}allowed{GREEN:#}, {changes}")
         }
         Outcome::Denied { code, message } => writeln!(out, "{RED}denied{RED:#} ({code}): {message}"),
-        Outcome::Failed { message } => {
-            writeln!(out, "{RED}failed{RED:#} (HTTP 500, the webhook's failurePolicy decides): {message}")
+        Outcome::Failed { blame, message } => {
+            let status = blame.status();
+            writeln!(
+                out,
+                "{RED}failed{RED:#} (HTTP {status}, the webhook's failurePolicy decides): {message}"
+            )
         }
     }
 }
@@ -95,12 +101,11 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
         Mode::Warn => " (warns only)",
         Mode::Observe => " (observes only)",
     };
-    write!(out, "  {:width$}  {style}{:5}{style:#}{mode}", policy.name, report.verdict())?;
+    write!(out, "  {:width$}  {style}{}{style:#}{mode}", policy.name, report.verdict())?;
     match &report.result {
         Reported::Allowed { applied, held_back, .. } => {
             if applied.is_empty() && *held_back == 0 {
-                writeln!(out, "  {DIM}nothing to change{DIM:#}")?;
-                return Ok(());
+                return writeln!(out, "  {DIM}nothing to change{DIM:#}");
             }
             writeln!(out)?;
             for change in applied {
@@ -110,7 +115,8 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
                 }
             }
             if *held_back > 0 {
-                writeln!(out, "      {held_back} changes of the template held back by the template gate")?;
+                let changes = count(*held_back, "change");
+                writeln!(out, "      {changes} of the template held back by the template gate")?;
             }
             Ok(())
         }
@@ -188,8 +194,12 @@ pub fn table(outcomes: &[Outcomes]) -> String {
             }
         }
     }
-    let total = allowed + denied;
-    format!(
-        "{table}\n\n{total} DaemonSets: {allowed} allowed ({changed} changed), {denied} denied; {passed} other objects passed over\n"
-    )
+    let total = count(allowed + denied, "DaemonSet");
+    let passed = count(passed, "other object");
+    let rows: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    format!("{rows}\n{total}: {allowed} allowed ({changed} changed), {denied} denied; {passed} passed over\n")
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -12,7 +12,7 @@ use rustls::{RootCertStore, ServerConfig};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is not there, or is no PEM.
-    #[error("`{}`: expected {expected} in PEM: {source}", path.display())]
+    #[error("`{}`: expected {expected} in PEM", path.display())]
     Pem {
         /// The file.
         path: PathBuf,

@@ -11,14 +11,20 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use wardset_core::blame::Blame;
 use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision, Outcome};
+use wardset_core::policy::Mode;
 use wardset_core::review::{Question, Review};
+use wardset_core::text;
 
 use super::Shared;
 
 /// The most bytes of a request's body: an object and its old self, each at most 1.5 MiB in etcd, with room.
 const MAX_BODY: usize = 8 << 20;
+
+/// The most bytes of the line that says why a request is refused.
+const MAX_REASON: usize = 512;
 
 /// The API server's default, for clients that don't say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +42,7 @@ enum Refusal {
     Slow,
     #[error("expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `{0}`")]
     Timeout(String),
-    #[error("{0}")]
+    #[error(transparent)]
     Request(#[from] wardset_core::review::RequestError),
     #[error("too many reviews at once; try again")]
     Overload,
@@ -49,9 +55,13 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Overload => StatusCode::TOO_MANY_REQUESTS,
-            Self::Body(_) | Self::Timeout(_) | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Timeout(_) | Self::Request(_) => status(Blame::Request),
         }
     }
+}
+
+fn status(blame: Blame) -> StatusCode {
+    StatusCode::from_u16(blame.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -84,10 +94,11 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
         Err(refusal) => {
             let status = refusal.status();
             shared.metrics.refused(status.as_u16());
-            tracing::warn!(status = status.as_u16(), reason = %refusal, "refused a request");
+            let reason = text::with_causes(&refusal, MAX_REASON);
+            tracing::warn!(status = status.as_u16(), reason, "refused a request");
             drain(body).await;
             let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
-            let body = format!("{refusal}\n");
+            let body = reason + "\n";
             retry.map_or_else(
                 || (status, body.clone()).into_response(),
                 |retry| (status, retry, body.clone()).into_response(),
@@ -180,8 +191,8 @@ async fn decide(
     log(webhook, review, &decision, elapsed);
     match (decision.to_admission_review(), &decision.outcome) {
         (Some(body), _) => json(body),
-        (None, Outcome::Failed { message }) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("{message}\n")).into_response()
+        (None, Outcome::Failed { blame, message }) => {
+            (status(*blame), format!("{message}\n")).into_response()
         }
         (None, _) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the decision could not be written\n").into_response()
@@ -194,7 +205,9 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
     let policies: Vec<String> = decision
         .reports
         .iter()
-        .map(|report| format!("{}={}", report.plan.policy.name, report.verdict()))
+        .map(|report| {
+            format!("{}={}{}", report.plan.policy.name, report.verdict(), mode(report.plan.policy.mode))
+        })
         .collect();
     let paths: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
     tracing::info!(
@@ -210,7 +223,7 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
         decision = decision.outcome.label(),
         policies = policies.join(","),
         patch = paths.join(","),
-        duration_us = elapsed.as_micros(),
+        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
     );
     for report in &decision.reports {
         if let decision::Result::Failed(failure) = &report.result {
@@ -223,6 +236,15 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
                 "a policy could not decide",
             );
         }
+    }
+}
+
+/// What tells a verdict that counts from one that is only looked at.
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "",
+        Mode::Warn => "(warn)",
+        Mode::Observe => "(observe)",
     }
 }
 

@@ -71,7 +71,9 @@ async fn check(module: &str, case: &Case) {
     let always = if gate == "open" { "  template: always" } else { "" };
     let snapshot = support::try_snapshot(&support::policy("case", module, &settings, always)).await;
     if let Some(expected) = &case.expect.settings_error {
-        let error = anyhow::Error::from(snapshot.err().unwrap_or_else(|| panic!("{place}: the settings were accepted")));
+        let error = anyhow::Error::from(
+            snapshot.err().unwrap_or_else(|| panic!("{place}: the settings were accepted")),
+        );
         assert!(format!("{error:#}").contains(expected), "{place}: {error:#}");
         return;
     }
@@ -80,17 +82,22 @@ async fn check(module: &str, case: &Case) {
     fill_in(&mut object);
     let old = match case.operation.as_str() {
         "CREATE" => None,
-        _ => Some(case.old_object.clone().map_or_else(|| object.clone(), |mut old| {
-            fill_in(&mut old);
-            old
-        })),
+        _ => Some(case.old_object.clone().map_or_else(
+            || object.clone(),
+            |mut old| {
+                fill_in(&mut old);
+                old
+            },
+        )),
     };
     // A closed gate needs an update with the same template.
     let old = if gate == "closed" { Some(with_template_of(&object, old)) } else { old };
     let decision = support::decide(&snapshot, &object, old.as_ref()).await;
     let result = &decision.reports[0].result;
     match (result, &case.expect.error) {
-        (Reported::Failed(failure), Some(expected)) => assert!(failure.detail.contains(expected), "{place}: {failure}"),
+        (Reported::Failed(failure), Some(expected)) => {
+            assert!(failure.detail.contains(expected), "{place}: {failure}")
+        }
         (Reported::Failed(failure), None) => panic!("{place}: {failure}"),
         (_, Some(expected)) => panic!("{place}: expected the error `{expected}`"),
         (Reported::Denied { denials, warnings }, None) => {
@@ -129,8 +136,16 @@ fn check_denials(place: &str, found: &[Denial], expected: &[Value]) {
             DenialCode::Forbidden => "forbidden",
             DenialCode::Invalid => "invalid",
         };
-        assert_eq!((code, found.pointer.as_str()), (expected["code"].as_str().unwrap(), expected["pointer"].as_str().unwrap()), "{place}");
-        assert!(format!("{} {}", found.message, found.fix).contains(expected["contains"].as_str().unwrap_or_default()), "{place}: {found:?}");
+        assert_eq!(
+            (code, found.pointer.as_str()),
+            (expected["code"].as_str().unwrap(), expected["pointer"].as_str().unwrap()),
+            "{place}"
+        );
+        assert!(
+            format!("{} {}", found.message, found.fix)
+                .contains(expected["contains"].as_str().unwrap_or_default()),
+            "{place}: {found:?}"
+        );
         assert!(!found.fix.is_empty(), "{place}: a denial without a fix");
     }
 }
@@ -139,6 +154,9 @@ fn check_warnings(place: &str, found: &[Warning], expected: &[Value]) {
     assert_eq!(found.len(), expected.len(), "{place}: {found:?}");
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.pointer, expected["pointer"].as_str().unwrap(), "{place}");
-        assert!(found.message.contains(expected["contains"].as_str().unwrap_or_default()), "{place}: {found:?}");
+        assert!(
+            found.message.contains(expected["contains"].as_str().unwrap_or_default()),
+            "{place}: {found:?}"
+        );
     }
 }

@@ -11,11 +11,24 @@ use crate::support::{self, corpus, patched};
 
 /// Every mutating module, asked for as much as it can do.
 fn everything() -> String {
-    support::policy("labels", "default-labels", &json!({"labels": {"example.com/a": "1", "team": "x"}, "templateLabels": {"example.com/t": "1"}}), "  order: 1")
-        + &support::policy("tolerations", "default-tolerations", &json!({"tolerations": [
+    support::policy(
+        "labels",
+        "default-labels",
+        &json!({"labels": {"example.com/a": "1", "team": "x"}, "templateLabels": {"example.com/t": "1"}}),
+        "  order: 1",
+    ) + &support::policy(
+        "tolerations",
+        "default-tolerations",
+        &json!({"tolerations": [
             {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}, {"key": "spot", "operator": "Equal", "value": "yes"},
-        ]}), "  order: 2")
-        + &support::policy("affinity", "node-affinity", &json!({"workersOnly": true, "excludeVirtualNodes": true, "require": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]}), "  order: 3")
+        ]}),
+        "  order: 2",
+    ) + &support::policy(
+        "affinity",
+        "node-affinity",
+        &json!({"workersOnly": true, "excludeVirtualNodes": true, "require": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]}),
+        "  order: 3",
+    )
 }
 
 const TEMPLATE: &str = "/spec/template/spec";
@@ -34,13 +47,29 @@ async fn check(snapshot: &Snapshot, object: &Value, title: &str) -> Result<(), T
     let again = support::decide(snapshot, &after, None).await;
     prop_assert!(again.patch.is_empty(), "{}: a second time changes again: {:?}", title, again.patch);
 
-    let tolerations = |object: &Value| object.pointer("/spec/template/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
+    let tolerations = |object: &Value| {
+        object
+            .pointer("/spec/template/spec/tolerations")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let (before_t, after_t) = (tolerations(object), tolerations(&after));
-    prop_assert_eq!(&after_t[..before_t.len()], &before_t[..], "{}: the author's tolerations are not a prefix", title);
+    prop_assert_eq!(
+        &after_t[..before_t.len()],
+        &before_t[..],
+        "{}: the author's tolerations are not a prefix",
+        title
+    );
     let terms = |object: &Value| object.pointer(TERMS).and_then(Value::as_array).cloned().unwrap_or_default();
     for (before, after) in terms(object).iter().zip(terms(&after)) {
         let expressions = |term: &Value| term["matchExpressions"].as_array().cloned().unwrap_or_default();
-        prop_assert_eq!(&expressions(&after)[..expressions(before).len()], &expressions(before)[..], "{}: author's expressions", title);
+        prop_assert_eq!(
+            &expressions(&after)[..expressions(before).len()],
+            &expressions(before)[..],
+            "{}: author's expressions",
+            title
+        );
         prop_assert_eq!(&after["matchFields"], &before["matchFields"], "{}", title);
     }
 
@@ -53,8 +82,21 @@ async fn check(snapshot: &Snapshot, object: &Value, title: &str) -> Result<(), T
     }
 
     // What no policy is about is the same, to the byte: the patched text with the patch taken out of it is the text.
-    for pointer in ["/apiVersion", "/kind", "/metadata/name", "/metadata/annotations", "/spec/selector", "/spec/updateStrategy", "/spec/template/spec/containers", "/spec/template/spec/volumes", "/unknown", "/spec/template/spec/unknown"] {
-        let text = |document: &wardset_core::document::Document| document.get(wardset_core::Pointer::parse(pointer).unwrap()).map(str::to_owned);
+    for pointer in [
+        "/apiVersion",
+        "/kind",
+        "/metadata/name",
+        "/metadata/annotations",
+        "/spec/selector",
+        "/spec/updateStrategy",
+        "/spec/template/spec/containers",
+        "/spec/template/spec/volumes",
+        "/unknown",
+        "/spec/template/spec/unknown",
+    ] {
+        let text = |document: &wardset_core::document::Document| {
+            document.get(wardset_core::Pointer::parse(pointer).unwrap()).map(str::to_owned)
+        };
         let original = wardset_core::document::Document::parse(object.to_string()).unwrap();
         prop_assert_eq!(text(&original), text(&decision.object), "{}: {}", title, pointer);
     }
@@ -65,9 +107,15 @@ async fn check(snapshot: &Snapshot, object: &Value, title: &str) -> Result<(), T
 fn nodes() -> Vec<Value> {
     let mut nodes = Vec::new();
     for disk in [None, Some("ssd"), Some("hdd")] {
-        for role in [None, Some("node-role.kubernetes.io/control-plane"), Some("node-role.kubernetes.io/master")] {
+        for role in
+            [None, Some("node-role.kubernetes.io/control-plane"), Some("node-role.kubernetes.io/master")]
+        {
             for kind in [None, Some("virtual-kubelet")] {
-                for taint in [json!([]), json!([{"key": "gpu", "value": "a", "effect": "NoSchedule"}]), json!([{"key": "spot", "value": "yes", "effect": "NoExecute"}])] {
+                for taint in [
+                    json!([]),
+                    json!([{"key": "gpu", "value": "a", "effect": "NoSchedule"}]),
+                    json!([{"key": "spot", "value": "yes", "effect": "NoExecute"}]),
+                ] {
                     let mut labels = json!({"kubernetes.io/os": "linux"});
                     for (key, value) in [(Some("disk"), disk), (role, Some("")), (Some("type"), kind)] {
                         if let (Some(key), Some(value)) = (key, value) {
@@ -86,33 +134,50 @@ fn nodes() -> Vec<Value> {
 fn selected(object: &Value, node: &Value) -> bool {
     let labels = &node["labels"];
     let spec = object.pointer(TEMPLATE).unwrap();
-    let by_selector = spec["nodeSelector"].as_object().is_none_or(|selector| selector.iter().all(|(key, value)| labels[key] == *value));
+    let by_selector = spec["nodeSelector"]
+        .as_object()
+        .is_none_or(|selector| selector.iter().all(|(key, value)| labels[key] == *value));
     let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    by_selector && (required.is_null() || required["nodeSelectorTerms"].as_array().is_some_and(|terms| terms.iter().any(|term| selects(term, labels))))
+    by_selector
+        && (required.is_null()
+            || required["nodeSelectorTerms"]
+                .as_array()
+                .is_some_and(|terms| terms.iter().any(|term| selects(term, labels))))
 }
 
 fn selects(term: &Value, labels: &Value) -> bool {
     let expressions = term["matchExpressions"].as_array().cloned().unwrap_or_default();
     let fields = term["matchFields"].as_array().cloned().unwrap_or_default();
     // A field names one node; whether it is this one doesn't matter to the laws, so it never is in the way.
-    (!expressions.is_empty() || !fields.is_empty()) && expressions.iter().all(|expression| {
-        let label = labels.get(expression["key"].as_str().unwrap()).and_then(Value::as_str);
-        let among = || label.is_some_and(|label| expression["values"].as_array().is_some_and(|values| values.iter().any(|value| value == label)));
-        let number = |text: &str| text.parse::<i64>().ok();
-        let compare = |greater: bool| {
-            let (Some(label), Some(value)) = (label.and_then(number), expression["values"][0].as_str().and_then(number)) else { return false };
-            if greater { label > value } else { label < value }
-        };
-        match expression["operator"].as_str().unwrap() {
-            "In" => among(),
-            "NotIn" => !among(),
-            "Exists" => label.is_some(),
-            "DoesNotExist" => label.is_none(),
-            "Gt" => compare(true),
-            "Lt" => compare(false),
-            other => panic!("operator {other}"),
-        }
-    })
+    (!expressions.is_empty() || !fields.is_empty())
+        && expressions.iter().all(|expression| {
+            let label = labels.get(expression["key"].as_str().unwrap()).and_then(Value::as_str);
+            let among = || {
+                label.is_some_and(|label| {
+                    expression["values"]
+                        .as_array()
+                        .is_some_and(|values| values.iter().any(|value| value == label))
+                })
+            };
+            let number = |text: &str| text.parse::<i64>().ok();
+            let compare = |greater: bool| {
+                let (Some(label), Some(value)) =
+                    (label.and_then(number), expression["values"][0].as_str().and_then(number))
+                else {
+                    return false;
+                };
+                if greater { label > value } else { label < value }
+            };
+            match expression["operator"].as_str().unwrap() {
+                "In" => among(),
+                "NotIn" => !among(),
+                "Exists" => label.is_some(),
+                "DoesNotExist" => label.is_none(),
+                "Gt" => compare(true),
+                "Lt" => compare(false),
+                other => panic!("operator {other}"),
+            }
+        })
 }
 
 /// The slow, obvious oracle: are all of the node's taints tolerated?
@@ -123,33 +188,48 @@ fn tolerated(tolerations: &[Value], node: &Value) -> bool {
             let exists = text("operator") == "Exists";
             (text("effect").is_empty() || toleration["effect"] == taint["effect"])
                 && (toleration["key"] == taint["key"] || (text("key").is_empty() && exists))
-                && (exists || (["", "Equal"].contains(&text("operator")) && text("value") == taint["value"].as_str().unwrap_or_default()))
+                && (exists
+                    || (["", "Equal"].contains(&text("operator"))
+                        && text("value") == taint["value"].as_str().unwrap_or_default()))
         })
     })
 }
 
 fn requirements() -> impl Strategy<Value = Value> {
-    let key = prop::sample::select(vec!["disk", "type", "kubernetes.io/os", "node-role.kubernetes.io/control-plane", "zone"]);
-    let values = prop::collection::vec(prop::sample::select(vec!["ssd", "hdd", "linux", "virtual-kubelet", "7"]), 1..3);
-    (key, prop::sample::select(vec!["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]), values).prop_map(|(key, operator, values)| match operator {
-        "Exists" | "DoesNotExist" => json!({"key": key, "operator": operator}),
-        "Gt" | "Lt" => json!({"key": key, "operator": operator, "values": ["5"]}),
-        _ => json!({"key": key, "operator": operator, "values": values}),
-    })
+    let key = prop::sample::select(vec![
+        "disk",
+        "type",
+        "kubernetes.io/os",
+        "node-role.kubernetes.io/control-plane",
+        "zone",
+    ]);
+    let values = prop::collection::vec(
+        prop::sample::select(vec!["ssd", "hdd", "linux", "virtual-kubelet", "7"]),
+        1..3,
+    );
+    (key, prop::sample::select(vec!["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]), values).prop_map(
+        |(key, operator, values)| match operator {
+            "Exists" | "DoesNotExist" => json!({"key": key, "operator": operator}),
+            "Gt" | "Lt" => json!({"key": key, "operator": operator, "values": ["5"]}),
+            _ => json!({"key": key, "operator": operator, "values": values}),
+        },
+    )
 }
 
 fn terms() -> impl Strategy<Value = Value> {
     let fields = json!([{"key": "metadata.name", "operator": "In", "values": ["n1"]}]);
-    (prop::collection::vec(requirements(), 0..3), any::<bool>(), any::<bool>()).prop_map(move |(expressions, has_fields, written)| {
-        let mut term = json!({});
-        if written || !expressions.is_empty() {
-            term["matchExpressions"] = json!(expressions);
-        }
-        if has_fields {
-            term["matchFields"] = fields.clone();
-        }
-        term
-    })
+    (prop::collection::vec(requirements(), 0..3), any::<bool>(), any::<bool>()).prop_map(
+        move |(expressions, has_fields, written)| {
+            let mut term = json!({});
+            if written || !expressions.is_empty() {
+                term["matchExpressions"] = json!(expressions);
+            }
+            if has_fields {
+                term["matchFields"] = fields.clone();
+            }
+            term
+        },
+    )
 }
 
 fn affinities() -> impl Strategy<Value = Option<Value>> {
@@ -172,7 +252,9 @@ fn tolerations() -> impl Strategy<Value = Option<Value>> {
         Just(json!({"operator": "Exists"})),
         Just(json!({"key": "gpu", "operator": "Exists"})),
         Just(json!({"key": "gpu", "value": "a", "effect": "NoSchedule"})),
-        Just(json!({"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60})),
+        Just(
+            json!({"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60})
+        ),
         Just(json!({"key": "gpu", "operator": "Lt", "value": "5"})),
         Just(json!({"key": "other", "operator": "Exists", "newField": 1.50})),
     ];
@@ -184,9 +266,20 @@ fn tolerations() -> impl Strategy<Value = Option<Value>> {
 }
 
 fn daemonsets() -> impl Strategy<Value = Value> {
-    let selector = prop::sample::select(vec![None, Some(json!({"disk": "ssd"})), Some(json!({"kubernetes.io/os": "linux"})), Some(Value::Null)]);
-    let labels = prop::sample::select(vec![None, Some(Value::Null), Some(json!({})), Some(json!({"team": "y", "example.com/a": "2"}))]);
-    let template_labels = prop::sample::select(vec![json!({"app": "x"}), json!({"app": "x", "example.com/t": "9"})]);
+    let selector = prop::sample::select(vec![
+        None,
+        Some(json!({"disk": "ssd"})),
+        Some(json!({"kubernetes.io/os": "linux"})),
+        Some(Value::Null),
+    ]);
+    let labels = prop::sample::select(vec![
+        None,
+        Some(Value::Null),
+        Some(json!({})),
+        Some(json!({"team": "y", "example.com/a": "2"})),
+    ]);
+    let template_labels =
+        prop::sample::select(vec![json!({"app": "x"}), json!({"app": "x", "example.com/t": "9"})]);
     (affinities(), tolerations(), selector, labels, template_labels, any::<bool>()).prop_map(|(affinity, tolerations, selector, labels, template_labels, host)| {
         let mut object = json!({
             "apiVersion": "apps/v1", "kind": "DaemonSet", "unknown": {"n": 1.0, "e": 1e3, "s": "\u{e9}\n"},
@@ -235,7 +328,10 @@ async fn every_real_daemonset_is_decided_and_its_result_stays() {
         let decision = support::decide(&snapshot, &object, None).await;
         assert!(!matches!(decision.outcome, Outcome::Failed { .. }), "{origin}: {:?}", decision.outcome);
         if object["metadata"]["namespace"] == "kube-system" {
-            assert!(decision.patch.is_empty() && decision.reports.is_empty(), "{origin}: kube-system is excluded");
+            assert!(
+                decision.patch.is_empty() && decision.reports.is_empty(),
+                "{origin}: kube-system is excluded"
+            );
         }
         let after = patched(&object, &decision);
         let again = support::decide(&snapshot, &after, None).await;
@@ -245,7 +341,13 @@ async fn every_real_daemonset_is_decided_and_its_result_stays() {
 
 #[tokio::test]
 async fn node_infrastructure_keeps_the_control_plane_even_where_kube_system_is_included() {
-    let workers_only = support::snapshot(&support::policy("workers-only", "node-affinity", &json!({"workersOnly": true}), "")).await;
+    let workers_only = support::snapshot(&support::policy(
+        "workers-only",
+        "node-affinity",
+        &json!({"workersOnly": true}),
+        "",
+    ))
+    .await;
     let (mut left_alone, mut narrowed) = (Vec::new(), Vec::new());
     for (_, object) in corpus() {
         let decision = support::decide(&workers_only, &object, None).await;
@@ -256,18 +358,30 @@ async fn node_infrastructure_keeps_the_control_plane_even_where_kube_system_is_i
         return;
     }
     for name in ["kube-proxy", "calico-node", "cilium", "kube-flannel-ds", "ebs-csi-node"] {
-        assert!(left_alone.iter().any(|left| left == name), "`{name}` must keep its placement; left alone: {left_alone:?}");
+        assert!(
+            left_alone.iter().any(|left| left == name),
+            "`{name}` must keep its placement; left alone: {left_alone:?}"
+        );
         assert!(!narrowed.iter().any(|narrowed| narrowed == name), "`{name}` was narrowed");
     }
     for name in ["fluentd", "falco"] {
-        assert!(narrowed.iter().any(|narrowed| narrowed.contains(name)), "`{name}` must be kept to workers; narrowed: {narrowed:?}");
+        assert!(
+            narrowed.iter().any(|narrowed| narrowed.contains(name)),
+            "`{name}` must be kept to workers; narrowed: {narrowed:?}"
+        );
     }
 }
 
 /// The same without a corpus, so that a machine without one knows it too.
 #[tokio::test]
 async fn a_cni_agent_keeps_the_control_plane_and_a_log_agent_does_not() {
-    let workers_only = support::snapshot(&support::policy("workers-only", "node-affinity", &json!({"workersOnly": true}), "")).await;
+    let workers_only = support::snapshot(&support::policy(
+        "workers-only",
+        "node-affinity",
+        &json!({"workersOnly": true}),
+        "",
+    ))
+    .await;
     let mut object = support::daemonset();
     object["spec"]["template"]["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
     assert_eq!(support::decide(&workers_only, &object, None).await.patch.len(), 1);
@@ -279,7 +393,13 @@ async fn a_cni_agent_keeps_the_control_plane_and_a_log_agent_does_not() {
 
 #[tokio::test]
 async fn three_terms_get_the_requirement_each_and_an_empty_term_is_not_widened() {
-    let snapshot = support::snapshot(&support::policy("p", "node-affinity", &json!({"require": [{"key": "disk", "operator": "Exists"}]}), "")).await;
+    let snapshot = support::snapshot(&support::policy(
+        "p",
+        "node-affinity",
+        &json!({"require": [{"key": "disk", "operator": "Exists"}]}),
+        "",
+    ))
+    .await;
     let mut object = support::daemonset();
     let term = |key: &str| json!({"matchExpressions": [{"key": key, "operator": "Exists"}]});
     object["spec"]["template"]["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term("a"), {}, term("b"), term("c")]}}});
@@ -321,7 +441,11 @@ async fn an_annotation_changes_no_template_and_an_undone_rollout_gets_the_same_a
     old["metadata"]["annotations"] = json!({"other": "1"});
     annotated["metadata"]["annotations"] = json!({"weave.works/kured-node-lock": "{}"});
     let decision = support::decide(&snapshot, &annotated, Some(&old)).await;
-    assert!(decision.patch.iter().all(|operation| !operation.path().as_str().starts_with("/spec")), "{:?}", decision.patch);
+    assert!(
+        decision.patch.iter().all(|operation| !operation.path().as_str().starts_with("/spec")),
+        "{:?}",
+        decision.patch
+    );
     assert!(decision.audit.contains_key("changed-by"), "metadata is still defaulted");
     // `rollout undo` to a revision from before Wardset: the template of an older revision, on an update.
     let mut newer = stored.clone();

@@ -16,7 +16,8 @@ fn dependencies(package: &str) -> Vec<String> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|found| found["name"] == package).unwrap();
-    let normal = package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null());
+    let normal =
+        package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null());
     normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -53,7 +54,16 @@ fn core_uses_nothing_of_std_that_reaches_outside() {
             }
             seen += 1;
             let text = std::fs::read_to_string(&path).unwrap();
-            for outside in ["std::fs", "std::env", "std::net", "std::thread", "std::process", "Instant", "SystemTime", "async fn"] {
+            for outside in [
+                "std::fs",
+                "std::env",
+                "std::net",
+                "std::thread",
+                "std::process",
+                "Instant",
+                "SystemTime",
+                "async fn",
+            ] {
                 assert!(!text.contains(outside), "{} uses `{outside}`", path.display());
             }
         }

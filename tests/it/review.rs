@@ -1,1 +1,383 @@
+//! The command line, as people and scripts use it.
 
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support;
+
+fn wardset(arguments: &[&str]) -> Output {
+    wardset_with(arguments, "")
+}
+
+fn wardset_with(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("WARDSET_CACHE_DIR", support::cache_folder())
+        .env_remove("WARDSET_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that doesn't read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn golden(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn help_is_what_it_was() {
+    for (name, arguments) in [
+        ("help", &["--help"][..]),
+        ("help-review", &["review", "--help"]),
+        ("help-serve", &["serve", "--help"]),
+        ("help-policies", &["policies", "--help"]),
+    ] {
+        let output = wardset(arguments);
+        assert_eq!(output.status.code(), Some(0));
+        // The version changes, and so does the folder in which this runs.
+        golden(name, &stdout(&output));
+    }
+    let short = stdout(&wardset(&["review", "-h"]));
+    assert!(short.lines().count() <= 40, "-h must fit a screen:\n{short}");
+}
+
+#[test]
+fn policies_lists_what_is_in_force() {
+    golden("policies", &stdout(&wardset(&["policies"])));
+    let list: Value = serde_json::from_str(&stdout(&wardset(&["policies", "-o", "json"]))).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 5);
+    assert_eq!(list[0]["name"], "default-labels");
+    assert!(list[0]["digest"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(list[0]["settingsSchema"]["type"], "object");
+}
+
+#[test]
+fn json_has_the_documented_shape() {
+    let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let mut report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    for policy in report["policies"].as_array_mut().unwrap() {
+        assert!(policy["duration_us"].is_u64());
+        policy["duration_us"] = json!(0);
+    }
+    golden("review-json", &serde_json::to_string_pretty(&report).unwrap());
+    let several = wardset_with(&["review", "-f", "-", "-o", "json"], &two("a", "b"));
+    let several: Value = serde_json::from_str(&stdout(&several)).unwrap();
+    assert_eq!(several.as_array().unwrap().len(), 2);
+    assert_eq!((&several[0]["name"], &several[1]["name"]), (&json!("a"), &json!("b")));
+}
+
+#[test]
+fn yaml_is_what_would_be_stored_and_reviewing_it_again_changes_nothing() {
+    let first = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "-o", "yaml"]);
+    golden("review-yaml", &stdout(&first));
+    let patch = wardset_with(&["review", "-f", "-", "-o", "patch"], &stdout(&first));
+    assert_eq!((stdout(&patch).as_str(), patch.status.code()), ("[]\n", Some(0)));
+}
+
+#[test]
+fn a_denial_is_told_and_exits_1() {
+    let mut object = support::daemonset();
+    object["spec"]["selector"]["matchLabels"]["version"] = json!("1");
+    object["spec"]["template"]["metadata"]["labels"]["version"] = json!("1");
+    let output = wardset_with(&["review", "-f", "-"], &object.to_string());
+    assert_eq!(output.status.code(), Some(1));
+    golden("review-denied", &stdout(&output));
+    let json = wardset_with(&["review", "-f", "-", "-o", "json"], &object.to_string());
+    let report: Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(
+        (&report["allowed"], &report["code"], &report["patch"]),
+        (&json!(false), &json!(403), &json!([]))
+    );
+    let denial = &report["policies"].as_array().unwrap().last().unwrap()["denials"][0];
+    assert_eq!(denial["pointer"], "/spec/selector/matchLabels/version");
+    // What is refused is not handed on.
+    let yaml = wardset_with(&["review", "-f", "-", "-o", "yaml"], &object.to_string());
+    assert_eq!((stdout(&yaml).as_str(), yaml.status.code()), ("", Some(1)));
+    assert!(stderr(&yaml).contains("denied (403)"));
+}
+
+#[test]
+fn an_update_is_reviewed_with_its_old_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.json");
+    std::fs::write(&old, support::daemonset().to_string()).unwrap();
+    let mut new = support::daemonset();
+    new["metadata"]["annotations"] = json!({"a": "b"});
+    let output =
+        wardset_with(&["review", "-f", "-", "--old", old.to_str().unwrap(), "-o", "patch"], &new.to_string());
+    let patch: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        patch,
+        json!([{"op": "add", "path": "/metadata/labels/app.kubernetes.io~1component", "value": "node-agent"}])
+    );
+    let missing = wardset_with(&["review", "-f", "-", "--operation", "update"], &new.to_string());
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        stderr(&missing)
+            .contains("needs the stored object of `default/fluentd-agent`; give it by `--old FILE`")
+    );
+}
+
+#[test]
+fn an_admission_review_is_taken_as_it_is() {
+    let review = String::from_utf8(support::admission_review(&support::daemonset(), None)).unwrap();
+    let output = wardset_with(&["review", "-f", "-", "-o", "json"], &review);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((output.status.code(), &report["allowed"]), (Some(0), &json!(true)));
+    assert_eq!(report["patch"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn other_kinds_are_passed_over_with_a_word_and_the_rest_is_decided() {
+    let documents = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\n---\n{}\n---\napiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {{name: old}}\n",
+        support::daemonset()
+    );
+    let output = wardset_with(&["review", "-f", "-"], &documents);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains(
+            "standard input (document 1): passed over: `Service` of the core group is no DaemonSet"
+        ),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("no API server since 1.16 takes it; write `apiVersion: apps/v1`"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stdout(&output)
+            .ends_with("1 DaemonSet: 1 allowed (1 changed), 0 denied; 2 other objects passed over\n"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn a_folder_ends_in_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..30 {
+        std::fs::write(folder.path().join(format!("{n:02}.yaml")), two("a", "b")).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("below")).unwrap();
+    std::fs::write(folder.path().join("below/x.yaml"), two("c", "d")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let output = wardset(&["review", "-f", path]);
+    assert!(
+        stdout(&output)
+            .ends_with("60 DaemonSets: 60 allowed (60 changed), 0 denied; 0 other objects passed over\n"),
+        "{}",
+        stdout(&output)
+    );
+    assert!(!stdout(&output).contains("@@"));
+    let output = wardset(&["review", "-R", "-f", path]);
+    assert!(stdout(&output).contains("\n62 DaemonSets: "));
+}
+
+#[test]
+fn the_namespace_is_defaulted_and_said_and_decides_on_exclusion() {
+    let mut object = support::daemonset();
+    object["metadata"].as_object_mut().unwrap().remove("namespace");
+    let output = wardset_with(&["review", "-f", "-"], &object.to_string());
+    assert!(
+        stdout(&output)
+            .contains("note: no namespace given: reviewed in `default`, as the API server would default it")
+    );
+    let output = wardset_with(&["review", "-n", "kube-system", "-f", "-"], &object.to_string());
+    assert!(
+        stdout(&output).contains("no policy applies") && stdout(&output).ends_with("allowed, unchanged\n"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn namespace_labels_are_given_or_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_label = support::policy(
+        "p",
+        "default-labels",
+        &json!({"labels": {"a": "b"}}),
+        "  match: {namespaceSelector: {matchLabels: {tier: prod}}}",
+    );
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, by_label).unwrap();
+    let policies = file.to_str().unwrap();
+    let review = |more: &[&str]| {
+        wardset(&[&["review", "-f", "examples/fluentd-ds.yaml", "--policies", policies], more].concat())
+    };
+    let unknown = review(&[]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(
+        stdout(&unknown).contains("the labels of namespace `default` are not known"),
+        "{}",
+        stdout(&unknown)
+    );
+    assert!(stdout(&review(&["--namespace-labels", "tier=prod,x=y"])).contains("with 1 change"));
+    assert!(stdout(&review(&["--namespace-labels", "tier=dev"])).contains("no policy applies"));
+}
+
+#[test]
+fn what_can_not_run_says_why_and_exits_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let good = "apiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {name: p}\nspec: {module: builtin:default-labels, settings: {labels: {a: b}}}\n";
+    let replace = |from: &str, to: &str| good.replace(from, to);
+    for (name, text, expected) in [
+        ("unknown.yaml", replace("module:", "modle:"), "unknown field"),
+        (
+            "kind.yaml",
+            replace("kind: Policy", "kind: Polcy"),
+            "expected `apiVersion: wardset.dev/v1alpha1` and `kind: Policy`, found `wardset.dev/v1alpha1` and `Polcy`",
+        ),
+        (
+            "builtin.yaml",
+            replace("builtin:default-labels", "builtin:nope"),
+            "there is no built-in module `nope`; there are `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
+        ),
+        ("file.yaml", replace("builtin:default-labels", "file:missing.wasm"), "missing.wasm` can't be read"),
+        ("settings.yaml", replace("labels: {a: b}", "lables: {a: b}"), "policy `p`: `spec.settings`: "),
+        ("twice.yaml", format!("{good}---\n{good}"), "there are two policies named `p`"),
+        ("broken.yaml", "a: [".to_owned(), "is no Policy"),
+    ] {
+        let policies = write(name, &text);
+        let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let words = stderr(&output);
+        assert!(words.contains(expected), "{name}: {words}");
+        assert_eq!(words.matches(expected).count(), 1, "{name} says it twice: {words}");
+    }
+    std::fs::write(folder.path().join("x.wasm"), "(component)").unwrap();
+    let policies = write("x.yaml", &replace("builtin:default-labels", "file:x.wasm"));
+    let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
+    assert!(
+        stderr(&output).contains("expected a binary component, which begins with `\\0asm`"),
+        "{}",
+        stderr(&output)
+    );
+    for (input, expected) in [
+        ("", "no document was found in `-`"),
+        ("{\"a\":", "`standard input` is no JSON"),
+        ("a: b: c", "`standard input` is no YAML"),
+        ("just text", "expected a Kubernetes object with `apiVersion`, `kind` and `metadata`"),
+        ("apiVersion: apps/v1\nkind: DaemonSet\n", "`metadata` must be a mapping with a `name`"),
+        ("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {}\n", "`metadata.name` is missing"),
+        ("a: 1\na: 2\n", "duplicate"),
+    ] {
+        let output = wardset_with(&["review", "-f", "-"], input);
+        assert_eq!(output.status.code(), Some(2), "{input}");
+        assert!(stderr(&output).contains(expected), "{input}: {}", stderr(&output));
+    }
+    let missing = wardset(&["review", "-f", "no/such/file.yaml"]);
+    assert!(
+        stderr(&missing).starts_with("error: `no/such/file.yaml` can't be read: "),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
+fn nothing_in_a_manifest_steers_the_terminal() {
+    let mut object = support::daemonset();
+    object["metadata"]["name"] = json!("x\u{1b}[31m");
+    object["spec"]["selector"]["matchLabels"]["version\u{1b}[2J"] = json!("\u{1b}]0;t\u{7}");
+    object["metadata"]["annotations"] = json!({"a": "\u{1b}[1m", "b": "\r"});
+    let output = wardset_with(&["review", "-f", "-"], &object.to_string());
+    assert!(!stdout(&output).contains(['\u{1b}', '\r', '\u{7}']), "{:?}", stdout(&output));
+    object["spec"]["selector"] = support::daemonset()["spec"]["selector"].clone();
+    let output = wardset_with(&["review", "-f", "-"], &object.to_string());
+    assert!(
+        stdout(&output).contains("@@") && !stdout(&output).contains(['\u{1b}', '\r']),
+        "{:?}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn serve_makes_a_development_certificate_prints_a_line_that_works_and_stops_on_sigterm() {
+    use std::io::{BufRead as _, BufReader};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_wardset"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .current_dir(folder.path())
+        .env("WARDSET_CACHE_DIR", support::cache_folder())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.trim_start().starts_with("curl ") {
+        line.clear();
+        assert_ne!(words.read_line(&mut line).unwrap(), 0, "serve ended without a curl line");
+    }
+    let parts: Vec<&str> = line.split_whitespace().collect();
+    let url = *parts.last().unwrap();
+    assert_eq!(
+        line.trim(),
+        format!(
+            "curl --cacert certs/dev/ca.pem -H 'Content-Type: application/json' --data @certs/dev/review.json {url}"
+        )
+    );
+    let read = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
+    let answer = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let client = crate::serve::client(&folder.path().join("certs/dev"), |builder| builder);
+        let request =
+            client.post(url).header("Content-Type", "application/json").body(read("certs/dev/review.json"));
+        request.send().await.unwrap().text().await.unwrap()
+    });
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(
+        (&answer["response"]["allowed"], &answer["response"]["patchType"]),
+        (&json!(true), &json!("JSONPatch"))
+    );
+    assert_eq!(mode(&folder.path().join("certs/dev/tls/tls.key")), 0o600);
+    let stopped = Command::new("kill").arg(server.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    // Read to the end, so that the server can write to the end.
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    assert!(rest.contains("decision=\"allowed\"") && rest.contains("stopped"), "{rest}");
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn two(first: &str, second: &str) -> String {
+    let named = |name: &str| {
+        let mut object = support::daemonset();
+        object["metadata"]["name"] = json!(name);
+        object.to_string()
+    };
+    format!("{}\n---\n{}\n", named(first), named(second))
+}

@@ -67,7 +67,10 @@ impl Server {
     }
 }
 
-fn client(certificates: &Path, build: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+pub(crate) fn client(
+    certificates: &Path,
+    build: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Client {
     // A second install finds the first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ca = reqwest::Certificate::from_pem(&std::fs::read(certificates.join("ca.pem")).unwrap()).unwrap();
@@ -82,7 +85,8 @@ impl http_body::Body for Blanks {
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>, _: &mut Context<'_>,
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
         let chunk = self.0.min(1 << 16);
         self.0 -= chunk;
@@ -98,17 +102,25 @@ async fn refusal(response: Response) -> (u16, String) {
 async fn allows_with_a_patch_over_both_versions_of_http() {
     let server = Server::start().await;
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        let client = client(server.certificates.path(), |builder| if version == Version::HTTP_11 { builder.http1_only() } else { builder });
-        let request = client.post(server.url("/mutate?timeout=10s")).header("Content-Type", "application/json; charset=utf-8");
+        let client = client(server.certificates.path(), |builder| {
+            if version == Version::HTTP_11 { builder.http1_only() } else { builder }
+        });
+        let request = client
+            .post(server.url("/mutate?timeout=10s"))
+            .header("Content-Type", "application/json; charset=utf-8");
         let response = request.body(admission_review(&daemonset(), None)).send().await.unwrap();
         assert_eq!((response.status().as_u16(), response.version()), (200, version));
         assert_eq!(response.headers()["content-type"], "application/json");
         let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-        assert_eq!((&answer["apiVersion"], &answer["kind"]), (&json!("admission.k8s.io/v1"), &json!("AdmissionReview")));
+        assert_eq!(
+            (&answer["apiVersion"], &answer["kind"]),
+            (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+        );
         let response = &answer["response"];
         assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
         assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
-        let patch = base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
+        let patch =
+            base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
         let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
         let mut object = daemonset();
         json_patch::patch(&mut object, &patch).unwrap();
@@ -116,7 +128,10 @@ async fn allows_with_a_patch_over_both_versions_of_http() {
         // What is stored comes back on the next apply, and then there is nothing to say.
         let again = server.post("/mutate", admission_review(&object, None)).await;
         let again: Value = serde_json::from_str(&again.text().await.unwrap()).unwrap();
-        assert!(again["response"].get("patch").is_none() && again["response"].get("patchType").is_none(), "{again}");
+        assert!(
+            again["response"].get("patch").is_none() && again["response"].get("patchType").is_none(),
+            "{again}"
+        );
     }
     server.shut_down().await;
 }
@@ -138,10 +153,19 @@ async fn denies_with_a_code_and_a_message_that_says_how_to_mend_it() {
             assert_eq!(response.status().as_u16(), 200);
             let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
             let response = &answer["response"];
-            assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(code)), "{answer}");
+            assert_eq!(
+                (&response["allowed"], &response["status"]["code"]),
+                (&json!(false), &json!(code)),
+                "{answer}"
+            );
             assert_eq!(response["status"]["reason"], reason);
             let message = response["status"]["message"].as_str().unwrap();
-            assert!(message.contains("selector-safety") && message.contains(pointer) && message.contains("to fix it:"), "{message}");
+            assert!(
+                message.contains("selector-safety")
+                    && message.contains(pointer)
+                    && message.contains("to fix it:"),
+                "{message}"
+            );
             assert!(response.get("patch").is_none());
         }
     }
@@ -152,28 +176,73 @@ async fn denies_with_a_code_and_a_message_that_says_how_to_mend_it() {
 async fn refuses_what_is_no_review_in_one_clear_line() {
     let server = Server::start().await;
     let good = || admission_review(&daemonset(), None);
-    let v1beta1 = String::from_utf8(good()).unwrap().replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
-    let repeated = String::from_utf8(good()).unwrap().replacen(r#""kind":"DaemonSet""#, r#""x":1"#, 0).replace(r#"{"matchLabels""#, r#"{"a":1,"a":2,"matchLabels""#);
+    let v1beta1 =
+        String::from_utf8(good()).unwrap().replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
+    let repeated = String::from_utf8(good())
+        .unwrap()
+        .replacen(r#""kind":"DaemonSet""#, r#""x":1"#, 0)
+        .replace(r#"{"matchLabels""#, r#"{"a":1,"a":2,"matchLabels""#);
     for (path, body, status, line) in [
-        ("/mutate", b"{\"a\":".to_vec(), 400, "the body is no AdmissionReview: EOF while parsing a value at line 1 column 5\n"),
+        (
+            "/mutate",
+            b"{\"a\":".to_vec(),
+            400,
+            "the body is no AdmissionReview: EOF while parsing a value at line 1 column 5\n",
+        ),
         ("/mutate", b"\xff\xfe".to_vec(), 400, "the body is no AdmissionReview: "),
         ("/mutate", Vec::new(), 400, "the body is no AdmissionReview: "),
-        ("/mutate", b"{}".to_vec(), 400, "expected `apiVersion: admission.k8s.io/v1` and `kind: AdmissionReview`, found `` and ``\n"),
-        ("/mutate", v1beta1.into_bytes(), 400, "expected `apiVersion: admission.k8s.io/v1` and `kind: AdmissionReview`, found `admission.k8s.io/v1beta1` and `AdmissionReview`\n"),
-        ("/mutate", repeated.into_bytes(), 400, "`request.object`: an object has the same key twice at byte "),
-        ("/mutate", br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#.to_vec(), 400, "`request` is missing; the API server always sends it\n"),
-        ("/mutate?timeout=soon", good(), 400, "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `soon`\n"),
-        ("/validate?timeout=0s", good(), 400, "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `0s`\n"),
+        (
+            "/mutate",
+            b"{}".to_vec(),
+            400,
+            "expected `apiVersion: admission.k8s.io/v1` and `kind: AdmissionReview`, found `` and ``\n",
+        ),
+        (
+            "/mutate",
+            v1beta1.into_bytes(),
+            400,
+            "expected `apiVersion: admission.k8s.io/v1` and `kind: AdmissionReview`, found `admission.k8s.io/v1beta1` and `AdmissionReview`\n",
+        ),
+        (
+            "/mutate",
+            repeated.into_bytes(),
+            400,
+            "`request.object` can't be read: an object has the same key twice at byte ",
+        ),
+        (
+            "/mutate",
+            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#.to_vec(),
+            400,
+            "`request` is missing; the API server always sends it\n",
+        ),
+        (
+            "/mutate?timeout=soon",
+            good(),
+            400,
+            "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `soon`\n",
+        ),
+        (
+            "/validate?timeout=0s",
+            good(),
+            400,
+            "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `0s`\n",
+        ),
         ("/mutate", vec![b' '; 9 << 20], 413, "the body is larger than 8388608 bytes\n"),
         ("/nowhere", good(), 404, "expected POST /mutate or POST /validate\n"),
     ] {
         let (found, text) = refusal(server.post(path, body).await).await;
         assert_eq!(found, status, "{text}");
-        assert!(text.starts_with(line) && text.ends_with('\n') && text.trim_end().lines().count() == 1, "{text}");
+        assert!(
+            text.starts_with(line) && text.ends_with('\n') && text.trim_end().lines().count() == 1,
+            "{text}"
+        );
     }
     let plain = server.client().post(server.url("/mutate")).header("Content-Type", "text/plain").body(good());
     let (status, text) = refusal(plain.send().await.unwrap()).await;
-    assert_eq!((status, text.as_str()), (415, "expected `Content-Type: application/json`, found `text/plain`\n"));
+    assert_eq!(
+        (status, text.as_str()),
+        (415, "expected `Content-Type: application/json`, found `text/plain`\n")
+    );
     let got = server.client().get(server.url("/mutate")).send().await.unwrap();
     assert_eq!(refusal(got).await, (405, "expected POST\n".to_owned()));
     // A body whose length isn't said is cut off at the same limit.
@@ -188,8 +257,12 @@ async fn passes_over_what_it_does_not_decide_on() {
     let server = Server::start().await;
     let text = String::from_utf8(admission_review(&daemonset(), None)).unwrap();
     for other in [
-        text.replace(r#""kind":{"group":"apps","version":"v1","kind":"DaemonSet"}"#, r#""kind":{"group":"","version":"v1","kind":"Pod"}"#),
-        text.replace(r#""operation":"CREATE""#, r#""operation":"DELETE","object":null,"x":"#).replace(r#""x":,"#, ""),
+        text.replace(
+            r#""kind":{"group":"apps","version":"v1","kind":"DaemonSet"}"#,
+            r#""kind":{"group":"","version":"v1","kind":"Pod"}"#,
+        ),
+        text.replace(r#""operation":"CREATE""#, r#""operation":"DELETE","object":null,"x":"#)
+            .replace(r#""x":,"#, ""),
         text.replace(r#""operation":"CREATE""#, r#""operation":"CREATE","subResource":"status""#),
     ] {
         assert_ne!(other, text);
@@ -209,8 +282,12 @@ async fn the_deadline_of_the_client_is_kept() {
     let server = Server::start().await;
     // Nine tenths of 1 ms are gone before five sandboxes have run in a debug build or the policy's share is; either way the
     // answer comes, and it is a decision or a 500 that says why.
-    let (status, text) = refusal(server.post("/mutate?timeout=1ms", admission_review(&daemonset(), None)).await).await;
-    assert!(status == 200 || (status == 500 && text.contains("deadline")) || status == 408, "{status} {text}");
+    let (status, text) =
+        refusal(server.post("/mutate?timeout=1ms", admission_review(&daemonset(), None)).await).await;
+    assert!(
+        status == 200 || (status == 500 && text.contains("deadline")) || status == 408,
+        "{status} {text}"
+    );
     server.shut_down().await;
 }
 
@@ -235,8 +312,8 @@ async fn probes_and_metrics_are_there_with_bounded_labels() {
     let (_, metrics) = server.admin("/metrics").await;
     for line in [
         r#"wardset_reviews_total{webhook="mutate",operation="create",outcome="allowed"} 1"#,
-        r#"wardset_evaluations_total{policy="default-labels",verdict="patch"} 1"#,
-        r#"wardset_evaluations_total{policy="selector-safety",verdict="allow"} 1"#,
+        r#"wardset_evaluations_total{policy="default-labels",mode="enforce",verdict="patch"} 1"#,
+        r#"wardset_evaluations_total{policy="selector-safety",mode="enforce",verdict="allow"} 1"#,
         r#"wardset_errors_total{class="trap",blame="guest"} 0"#,
         r#"wardset_review_duration_seconds_count 1"#,
         r#"wardset_evaluation_duration_seconds_count{policy="default-labels"} 1"#,
@@ -255,7 +332,8 @@ async fn a_client_without_the_demanded_certificate_gets_no_answer() {
     std::fs::copy(certificates.path().join("ca.pem"), certificates.path().join("tls/ca.crt")).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
-    let bound = Options { listen: any, admin: any, tls, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
+    let bound =
+        Options { listen: any, admin: any, tls, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
     let url = format!("https://localhost:{}/mutate", bound.addresses.webhook.port());
     let running = tokio::spawn(bound.run(Arc::new(support::defaults().await), std::future::pending()));
     let client = client(certificates.path(), |builder| builder);
@@ -267,11 +345,19 @@ async fn a_client_without_the_demanded_certificate_gets_no_answer() {
 fn a_folder_without_usable_certificates_says_which_file_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let error = |folder: &Path| tls::from_folder(folder).unwrap_err().to_string();
-    assert!(error(folder.path()).contains("tls.crt`: expected certificates in PEM"), "{}", error(folder.path()));
+    assert!(
+        error(folder.path()).contains("tls.crt`: expected certificates in PEM"),
+        "{}",
+        error(folder.path())
+    );
     development::make(folder.path()).unwrap();
     let tls_folder = folder.path().join("tls");
     std::fs::write(tls_folder.join("tls.crt"), "nothing").unwrap();
-    assert!(error(&tls_folder).ends_with("tls.crt`: expected at least one certificate in PEM, found none"), "{}", error(&tls_folder));
+    assert!(
+        error(&tls_folder).ends_with("tls.crt`: expected at least one certificate in PEM, found none"),
+        "{}",
+        error(&tls_folder)
+    );
     development::make(folder.path()).unwrap();
     std::fs::write(tls_folder.join("tls.key"), "nothing").unwrap();
     assert!(error(&tls_folder).contains("tls.key`: expected a private key in PEM"), "{}", error(&tls_folder));
@@ -288,7 +374,13 @@ async fn an_address_that_is_taken_is_named() {
     development::make(certificates.path()).unwrap();
     let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
     let listen = taken.local_addr().unwrap();
-    let options = Options { listen, admin: "127.0.0.1:0".parse().unwrap(), tls, max_in_flight: 1, drain: Duration::ZERO };
+    let options = Options {
+        listen,
+        admin: "127.0.0.1:0".parse().unwrap(),
+        tls,
+        max_in_flight: 1,
+        drain: Duration::ZERO,
+    };
     let error = options.bind().err().unwrap();
     assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
 }

@@ -23,7 +23,8 @@ use crate::document::Document;
 use crate::manifest::Manifest;
 use crate::policy::{Mode, Policy, TemplateRule};
 use crate::review::{Reach, Review};
-use crate::verdict::{Failure, FailureClass, Verdict};
+use crate::text;
+use crate::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
 
 /// A policy and what its module says of itself.
 #[derive(Debug)]
@@ -123,7 +124,8 @@ impl<'r> Chain<'r> {
                     return Some(Turn { index, plan, document: Arc::clone(&self.document), gate });
                 }
                 Err(mismatch) => {
-                    let failure = Failure { class: FailureClass::Match, detail: mismatch.to_string() };
+                    let failure =
+                        Failure::new(FailureClass::Match, &text::with_causes(&mismatch, MAX_DETAIL));
                     self.report(plan, Reported::Failed(failure), Duration::ZERO);
                 }
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde::Serialize;
 
+use crate::blame::Blame;
 use crate::chain::{Phase, Plan};
 use crate::document::{self, Document};
 use crate::patch::{self, Operation};
@@ -51,6 +52,8 @@ pub enum Outcome {
     },
     /// A policy with `onError: fail` could not decide: HTTP 500, and the webhook's `failurePolicy` decides.
     Failed {
+        /// Who has to act, which gives the status.
+        blame: Blame,
         /// For the operator; the API server passes it on to the author.
         message: String,
     },
@@ -159,7 +162,7 @@ impl Decision {
             uid: review.uid.clone(),
             patch: if changed { document::diff(&review.object, &object) } else { Vec::new() },
             warnings: budget::warnings(&reports),
-            audit: budget::audit(&reports),
+            audit: budget::audit(&reports, outcome == Outcome::Allowed),
             outcome,
             object,
             reports,
@@ -249,6 +252,7 @@ fn answer(response: &Response<'_>) -> Vec<u8> {
 fn outcome(reports: &[PolicyReport]) -> Outcome {
     let mut denied = Vec::new();
     let mut failed = Vec::new();
+    let mut blame = None;
     let mut code = 422;
     for report in reports.iter().filter(|report| report.plan.policy.mode == Mode::Enforce) {
         let policy = &report.plan.policy;
@@ -264,10 +268,13 @@ fn outcome(reports: &[PolicyReport]) -> Outcome {
                 let line = format!("policy `{}` could not decide ({failure})", policy.name);
                 match policy.on_error {
                     OnError::Allow => {}
-                    OnError::Fail => failed.push(budget::one_line(&line)),
+                    OnError::Fail => {
+                        blame = blame.or(Some(failure.class.blame()));
+                        failed.push(budget::line(&line));
+                    }
                     OnError::Deny => {
                         code = 403;
-                        denied.push(budget::one_line(&format!("{line}; its `onError` is `deny`")));
+                        denied.push(budget::line(&format!("{line}; its `onError` is `deny`")));
                     }
                 }
             }
@@ -275,8 +282,8 @@ fn outcome(reports: &[PolicyReport]) -> Outcome {
     }
     if !denied.is_empty() {
         Outcome::Denied { code, message: budget::message(&denied) }
-    } else if !failed.is_empty() {
-        Outcome::Failed { message: budget::message(&failed) }
+    } else if let Some(blame) = blame {
+        Outcome::Failed { blame, message: budget::message(&failed) }
     } else {
         Outcome::Allowed
     }

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod patch;
 pub mod policy;
 pub mod review;
+pub mod text;
 pub mod verdict;
 
 pub use jsonptr::{Pointer, PointerBuf};

@@ -84,6 +84,18 @@ pub enum Mode {
     Observe,
 }
 
+impl Mode {
+    /// The word for metrics, logs and lists.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 /// What becomes of a review when a policy can't decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

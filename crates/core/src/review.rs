@@ -82,7 +82,7 @@ pub enum Question {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PassOver {
     /// Another kind of object.
-    #[error("`{kind}` of `{group}` is no DaemonSet of `apps`")]
+    #[error("`{kind}` of {} is no DaemonSet of `apps`", named(group))]
     Kind {
         /// The API group.
         group: String,
@@ -101,7 +101,7 @@ pub enum PassOver {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// No JSON, or not of the shape.
-    #[error("the body is no AdmissionReview: {0}")]
+    #[error("the body is no AdmissionReview")]
     Shape(#[from] serde_json::Error),
     /// Another version or kind.
     #[error(
@@ -117,7 +117,7 @@ pub enum RequestError {
     #[error("`{0}` is missing; the API server always sends it")]
     Missing(&'static str),
     /// An object that can't be read by pointer.
-    #[error("`{field}`: {source}")]
+    #[error("`{field}` can't be read")]
     Object {
         /// `request.object` or `request.oldObject`.
         field: &'static str,
@@ -294,6 +294,10 @@ impl Review {
         };
         bare(&self.object) == bare(old)
     }
+}
+
+fn named(group: &str) -> String {
+    if group.is_empty() { "the core group".to_owned() } else { format!("`{group}`") }
 }
 
 fn tree(document: &Document, pointer: &Pointer) -> Option<serde_json::Value> {

@@ -65,14 +65,49 @@ pub struct Warning {
     pub message: String,
 }
 
+/// The most bytes of one text of a verdict. Longer ones are cut: nobody reads them.
+pub const MAX_TEXT: usize = 512;
+
+impl Denial {
+    /// The same, each text one printable line.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        let Self { code, pointer, message, fix } = self;
+        Self { code, pointer: clean(&pointer), message: clean(&message), fix: clean(&fix) }
+    }
+}
+
+impl Warning {
+    /// The same, each text one printable line.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        Self { pointer: clean(&self.pointer), message: clean(&self.message) }
+    }
+}
+
+fn clean(text: &str) -> String {
+    crate::text::one_line(text, MAX_TEXT)
+}
+
 /// A policy that could not decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {detail}")]
 pub struct Failure {
     /// What kind of failure, for metrics and the operator's table.
     pub class: FailureClass,
-    /// What happened, for the operator's log.
+    /// What happened, for the operator's log: one line, at most [`MAX_DETAIL`] bytes.
     pub detail: String,
+}
+
+/// The most bytes of a failure's detail, which a guest may have written.
+pub const MAX_DETAIL: usize = 512;
+
+impl Failure {
+    /// A failure; `detail` is made one line and cut.
+    #[must_use]
+    pub fn new(class: FailureClass, detail: &str) -> Self {
+        Self { class, detail: crate::text::one_line(detail, MAX_DETAIL) }
+    }
 }
 
 /// The ways in which a policy fails to decide.
@@ -80,8 +115,10 @@ pub struct Failure {
 pub enum FailureClass {
     /// The guest trapped.
     Trap,
-    /// The guest ran out of its time or the review's.
+    /// The guest ran out of its time.
     Deadline,
+    /// The review's own deadline had passed before the guest could start, or passed while it ran.
+    Late,
     /// The guest asked for more memory than it may have.
     Memory,
     /// The guest's answer is too large or not of the contract.
@@ -102,9 +139,10 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes, for metrics that start at zero.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Trap,
         Self::Deadline,
+        Self::Late,
         Self::Memory,
         Self::Output,
         Self::Access,
@@ -121,6 +159,7 @@ impl FailureClass {
         match self {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
+            Self::Late => "late",
             Self::Memory => "memory",
             Self::Output => "output",
             Self::Access => "access",
@@ -137,6 +176,7 @@ impl FailureClass {
     pub fn blame(self) -> Blame {
         match self {
             Self::Match => Blame::Operator,
+            Self::Late => Blame::Cluster,
             Self::Host => Blame::Bug,
             _ => Blame::Guest,
         }

@@ -39,8 +39,18 @@ pub(crate) struct Evaluation {
 /// What one sandbox may use.
 pub(crate) struct Limits {
     /// Bytes of linear memory, all memories of the component together.
-    pub(crate) memory: usize,
+    memory: usize,
+    /// How many of them are in use.
+    used: usize,
     pub(crate) deadline: Instant,
+    /// Whether it is the review's deadline, not the policy's own.
+    pub(crate) late: bool,
+}
+
+impl Limits {
+    pub(crate) fn new(memory: usize, own: Instant, review: Instant) -> Self {
+        Self { memory, used: 0, deadline: own.min(review), late: review < own }
+    }
 }
 
 /// Why the host stopped a guest. Found again by type in what wasmtime returns.
@@ -48,6 +58,8 @@ pub(crate) struct Limits {
 pub(crate) enum Stopped {
     #[error("ran past its deadline")]
     Deadline,
+    #[error("was still running when the review's deadline passed")]
+    Late,
     #[error("asked for {desired} bytes of memory, and may have {limit}")]
     Memory { desired: usize, limit: usize },
     #[error("asked for a table of {desired} elements, and may have {limit}")]
@@ -68,6 +80,7 @@ impl Stopped {
     pub(crate) fn class(&self) -> verdict::FailureClass {
         match self {
             Self::Deadline => verdict::FailureClass::Deadline,
+            Self::Late => verdict::FailureClass::Late,
             Self::Memory { .. } | Self::Table { .. } => verdict::FailureClass::Memory,
             Self::Read { .. } | Self::NoPointer { .. } | Self::Data { .. } | Self::NotEvaluating => {
                 verdict::FailureClass::Access
@@ -149,10 +162,12 @@ impl wardset::policy::log::Host for Host {
 impl wit::Host for Host {}
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let desired = self.used.saturating_add(desired.saturating_sub(current));
         if desired > self.memory {
             return Err(Stopped::Memory { desired, limit: self.memory }.into());
         }
+        self.used = desired;
         Ok(true)
     }
 

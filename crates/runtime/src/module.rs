@@ -43,7 +43,10 @@ pub enum LoadError {
         /// Its size.
         found: usize,
     },
-    /// Not WebAssembly, or not a component.
+    /// Not WebAssembly.
+    #[error("the module is no WebAssembly: expected a binary component, which begins with `\\0asm`")]
+    NotWasm,
+    /// Not a component, or a broken one.
     #[error("the module is no WebAssembly component that can be compiled")]
     Compile(#[source] wasmtime::Error),
     /// The module needs something that no policy gets.
@@ -93,6 +96,9 @@ impl Module {
     pub async fn load(engine: &Engine, bytes: &[u8], cache: Option<&Cache>) -> Result<Self, LoadError> {
         if bytes.len() > MAX_MODULE {
             return Err(LoadError::TooLarge { found: bytes.len() });
+        }
+        if !bytes.starts_with(b"\0asm") {
+            return Err(LoadError::NotWasm);
         }
         let digest = hex(&Sha256::digest(bytes));
         let component = match cache {

@@ -26,7 +26,7 @@ impl Sandbox {
         evaluation: Option<Evaluation>,
         limits: Limits,
     ) -> Result<Self, Failure> {
-        let deadline = limits.deadline;
+        let (deadline, late) = (limits.deadline, limits.late);
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_HANDED_OVER);
@@ -35,7 +35,7 @@ impl Sandbox {
             if Instant::now() < deadline {
                 Ok(UpdateDeadline::Yield(1))
             } else {
-                Err(Stopped::Deadline.into())
+                Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
             }
         });
         let guest =
@@ -60,15 +60,15 @@ impl Sandbox {
         let answer = self.guest.call_evaluate(&mut self.store, request, settings).await;
         match answer.map_err(|error| failure(&error, Stage::Call))? {
             Ok(verdict) => Ok(verdict.into()),
-            Err(declined) => Err(Failure { class: FailureClass::Declined, detail: declined }),
+            Err(declined) => Err(Failure::new(FailureClass::Declined, &declined)),
         }
     }
 }
 
 /// Limits that end `timeout` from now, or with the review.
 pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> Limits {
-    let deadline = (Instant::now() + timeout).min(review_deadline);
-    Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX), deadline }
+    let own = Instant::now() + timeout;
+    Limits::new(usize::try_from(memory).unwrap_or(usize::MAX), own, review_deadline)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -81,7 +81,7 @@ enum Stage {
 /// that couldn't be read (out of bounds, no UTF-8, too large); of a start, the pool or the machine.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
-        return Failure { class: stopped.class(), detail: stopped.to_string() };
+        return Failure::new(stopped.class(), &stopped.to_string());
     } else if error.is::<Trap>() {
         FailureClass::Trap
     } else if stage == Stage::Call {
@@ -89,7 +89,7 @@ fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     } else {
         FailureClass::Host
     };
-    Failure { class, detail: error.root_cause().to_string() }
+    Failure::new(class, &error.root_cause().to_string())
 }
 
 impl From<wit::Verdict> for Verdict {

@@ -118,12 +118,14 @@ impl Snapshot {
         let policy = &turn.plan.policy;
         // Every plan came in together with its module.
         let Some(Loaded { module, allowed_data }) = self.loaded.get(&policy.name) else {
-            return Err(Failure { class: FailureClass::Host, detail: "the policy's module is gone".into() });
+            return Err(Failure::new(FailureClass::Host, "the policy's module is gone"));
         };
         let waited = tokio::time::timeout_at(deadline.into(), self.engine.slot()).await;
         let Ok(Some(_slot)) = waited else {
-            let detail = "the review's deadline passed before a sandbox was free".into();
-            return Err(Failure { class: FailureClass::Deadline, detail });
+            return Err(Failure::new(
+                FailureClass::Late,
+                "the review's deadline passed before a sandbox was free",
+            ));
         };
         let evaluation = Evaluation {
             policy: Arc::clone(&policy.name),
@@ -147,10 +149,7 @@ async fn run(
 ) -> Result<Verdict, Failure> {
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
     if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
-        return Err(Failure {
-            class: FailureClass::Deadline,
-            detail: "the review's deadline has passed".into(),
-        });
+        return Err(Failure::new(FailureClass::Late, "the review's deadline passed before its turn"));
     }
     let sandbox = Sandbox::start(engine, guest, Some(evaluation), limits).await?;
     sandbox.evaluate(request, &policy.settings).await

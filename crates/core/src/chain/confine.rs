@@ -11,7 +11,8 @@ use crate::document::Document;
 use crate::manifest::FORBIDDEN;
 use crate::patch::{Operation, is_within};
 use crate::policy::{LabelSelector, Selector};
-use crate::verdict::{Change, Edit, Failure, FailureClass, Verdict};
+use crate::text;
+use crate::verdict::{Change, Denial, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Verdict, Warning};
 
 /// The most changes of one verdict. A DaemonSet has a few hundred fields in all.
 pub const MAX_CHANGES: usize = 256;
@@ -34,13 +35,15 @@ impl Chain<'_> {
             ("changes", changes.len(), MAX_CHANGES),
         ] {
             if found > most {
-                return Err(failure(
+                return Err(Failure::new(
                     FailureClass::Output,
-                    format!("expected at most {most} {what}, found {found}"),
+                    &format!("expected at most {most} {what}, found {found}"),
                 ));
             }
         }
+        let warnings = warnings.into_iter().map(Warning::cleaned).collect();
         if !denials.is_empty() {
+            let denials = denials.into_iter().map(Denial::cleaned).collect();
             return Ok((Reported::Denied { denials, warnings }, None));
         }
         let mut held_back = 0;
@@ -51,7 +54,7 @@ impl Chain<'_> {
             if !turn.plan.manifest.may_write(operation.path()) {
                 let detail =
                     format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
-                return Err(failure(FailureClass::Writes, detail));
+                return Err(Failure::new(FailureClass::Writes, &detail));
             }
             if turn.gate == Gate::Closed && is_within(operation.path(), Pointer::from_static(TEMPLATE)) {
                 held_back += 1;
@@ -61,8 +64,10 @@ impl Chain<'_> {
                 continue;
             }
             let document = document.get_or_insert_with(|| Document::clone(&turn.document));
-            document.apply(&operation).map_err(|error| failure(FailureClass::Patch, error.to_string()))?;
-            applied.push(Applied { operation, reason });
+            document
+                .apply(&operation)
+                .map_err(|error| Failure::new(FailureClass::Patch, &text::with_causes(&error, MAX_DETAIL)))?;
+            applied.push(Applied { operation, reason: text::one_line(&reason, MAX_TEXT) });
         }
         if let Some(after) = &document {
             self.stays_within_bounds(turn, after)?;
@@ -77,9 +82,9 @@ impl Chain<'_> {
         for forbidden in FORBIDDEN.into_iter().chain(gated) {
             let pointer = Pointer::from_static(forbidden);
             if before.get(pointer) != after.get(pointer) {
-                return Err(failure(
+                return Err(Failure::new(
                     FailureClass::Writes,
-                    format!("a change of `{forbidden}`, which no policy may make"),
+                    &format!("a change of `{forbidden}`, which no policy may make"),
                 ));
             }
         }
@@ -89,20 +94,16 @@ impl Chain<'_> {
             && !selector_matches(after)
         {
             let detail = "a change of the template's labels after which the selector no longer matches them";
-            return Err(failure(FailureClass::Writes, detail.to_owned()));
+            return Err(Failure::new(FailureClass::Writes, detail));
         }
         Ok(())
     }
 }
 
-fn failure(class: FailureClass, detail: String) -> Failure {
-    Failure { class, detail }
-}
-
 fn operation(edit: Edit) -> Result<Operation, Failure> {
     let pointer = |path: String| {
         PointerBuf::parse(path.as_str()).map_err(|_| {
-            failure(FailureClass::Output, format!("a change at `{path}`, which is no JSON Pointer"))
+            Failure::new(FailureClass::Output, &format!("a change at `{path}`, which is no JSON Pointer"))
         })
     };
     Ok(match edit {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{PolicyReport, Result};
 use crate::policy::{Mode, OnError};
+use crate::text::{self, cut};
 use crate::verdict::Denial;
 
 /// The most bytes of one warning (webhook contract, point 6).
@@ -28,8 +29,11 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
         all.extend(report.warnings().iter().map(|warning| at(name, &warning.message, &warning.pointer)));
         match &report.result {
             Result::Denied { denials, .. } if mode == Mode::Warn => {
-                let line =
-                    |denial: &Denial| at(name, &format!("would deny: {}", denial.message), &denial.pointer);
+                let line = |denial: &Denial| {
+                    let fix =
+                        if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
+                    at(name, &format!("would deny: {}{fix}", denial.message), &denial.pointer)
+                };
                 all.extend(denials.iter().map(line));
             }
             Result::Allowed { applied, .. } if mode == Mode::Warn => {
@@ -51,12 +55,14 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
 }
 
 /// Who did what, one annotation for each kind of thing.
-pub(super) fn audit(reports: &[PolicyReport]) -> BTreeMap<&'static str, String> {
+///
+/// Of a review that is not allowed nothing is stored, so no policy is said to have changed it.
+pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'static str, String> {
     let mut audit: BTreeMap<&'static str, String> = BTreeMap::new();
     for report in reports {
         let enforced = report.plan.policy.mode == Mode::Enforce;
         let key = match (&report.result, enforced) {
-            (Result::Allowed { applied, .. }, true) if !applied.is_empty() => "changed-by",
+            (Result::Allowed { applied, .. }, true) if !applied.is_empty() && allowed => "changed-by",
             (Result::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
             (Result::Denied { .. }, true) => "denied-by",
             (Result::Denied { .. }, false) => "would-deny",
@@ -84,7 +90,7 @@ pub(super) fn audit(reports: &[PolicyReport]) -> BTreeMap<&'static str, String> 
 pub(super) fn denial(policy: &str, denial: &Denial) -> String {
     let pointer = if denial.pointer.is_empty() { "" } else { &format!(" at {}", denial.pointer) };
     let fix = if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
-    one_line(&format!("policy `{policy}`{pointer}: {}{fix}", denial.message))
+    line(&format!("policy `{policy}`{pointer}: {}{fix}", denial.message))
 }
 
 /// Several lines as one message.
@@ -95,12 +101,15 @@ pub(super) fn message(lines: &[String]) -> String {
     }
 }
 
-/// `text` without control characters, which would break a log line or an HTTP header, and not too long.
-pub(super) fn one_line(text: &str) -> String {
-    cut(printable(text), LINE)
+/// One line of a denial.
+pub(super) fn line(text: &str) -> String {
+    text::one_line(text, LINE)
 }
 
 fn at(policy: &str, message: &str, pointer: &str) -> String {
+    // Clients put the word there themselves.
+    let message = message.trim_start();
+    let message = message.strip_prefix("Warning:").map_or(message, str::trim_start);
     if pointer.is_empty() {
         format!("{policy}: {message}")
     } else {
@@ -110,7 +119,7 @@ fn at(policy: &str, message: &str, pointer: &str) -> String {
 
 fn fit(all: Vec<String>) -> Vec<String> {
     const ROOM_FOR_COUNT: usize = 80;
-    let all: Vec<String> = all.into_iter().map(|text| cut(printable(&text), WARNING)).collect();
+    let all: Vec<String> = all.into_iter().map(|text| text::one_line(&text, WARNING)).collect();
     let mut room = WARNINGS;
     let mut fitting: Vec<String> = Vec::with_capacity(all.len());
     let total = all.len();
@@ -124,27 +133,6 @@ fn fit(all: Vec<String>) -> Vec<String> {
         fitting.push(text);
     }
     fitting
-}
-
-fn printable(text: &str) -> String {
-    // `Warning:` would be shown twice: clients put it there.
-    let text = text.trim();
-    let text = text.strip_prefix("Warning:").map_or(text, str::trim_start);
-    text.chars().map(|c| if c.is_control() || is_line_break(c) { ' ' } else { c }).collect()
-}
-
-fn is_line_break(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.
-fn cut(mut text: String, most: usize) -> String {
-    const ELLIPSIS: char = '…';
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - ELLIPSIS.len_utf8()));
-        text.push(ELLIPSIS);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! CEL conditions, the `matchConditions` of a policy.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::{Key, Map};
-use cel::{Context, Program, Value};
+use cel::{Context, IdedExpr, Program, Value};
 
 use super::NamedExpression;
 
@@ -73,11 +73,8 @@ impl TryFrom<NamedExpression> for Condition {
             name: name.clone(),
             problem: errors.errors.first().map_or_else(String::new, |error| error.msg.replace('\n', " ")),
         })?;
-        let references = program.references();
-        let unknown: BTreeSet<&str> =
-            references.variables().into_iter().filter(|used| !VARIABLES.contains(used)).collect();
-        if let Some(variable) = unknown.first() {
-            return Err(ConditionError::Variable { name, variable: (*variable).to_owned() });
+        if let Some(variable) = unknown_variable(program.expression(), &mut Vec::new()) {
+            return Err(ConditionError::Variable { name, variable: variable.to_owned() });
         }
         Ok(Self { name: name.into(), program: Arc::new(program) })
     }
@@ -107,6 +104,43 @@ impl Condition {
             Err(source) => Err(ConditionError::Execution { name: name(), source }),
         }
     }
+}
+
+/// The first name that is neither one of [`VARIABLES`] nor bound by a macro such as `all(c, …)` around it. `bound` holds
+/// what is.
+fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
+    let entry = |entry: &'e EntryExpr| -> Vec<&'e IdedExpr> {
+        match entry {
+            EntryExpr::StructField(field) => vec![&field.value],
+            EntryExpr::MapEntry(member) => vec![&member.key, &member.value],
+        }
+    };
+    let parts: Vec<&IdedExpr> = match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) => Vec::new(),
+        Expr::Ident(name) => {
+            let known =
+                name.starts_with('@') || VARIABLES.contains(&name.as_str()) || bound.contains(&name.as_str());
+            return (!known).then_some(name);
+        }
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Map(map) => map.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
+        Expr::Struct(fields) => fields.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
+        Expr::Comprehension(all) => {
+            if let Some(unknown) = unknown_variable(&all.iter_range, bound) {
+                return Some(unknown);
+            }
+            let outside = bound.len();
+            bound.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
+            bound.extend(all.iter_var2.as_deref());
+            let inside = [&all.accu_init, &all.loop_cond, &all.loop_step, &all.result];
+            let unknown = inside.into_iter().find_map(|part| unknown_variable(part, bound));
+            bound.truncate(outside);
+            return unknown;
+        }
+    };
+    parts.into_iter().find_map(|part| unknown_variable(part, bound))
 }
 
 /// Whole numbers become `int`, as they do in Kubernetes' own CEL, so that `object.spec.minReadySeconds > 5` works.

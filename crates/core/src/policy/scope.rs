@@ -26,7 +26,7 @@ pub struct Match {
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
     /// A selector.
-    #[error("`spec.match.{field}`: {source}")]
+    #[error("`spec.match.{field}`")]
     Selector {
         /// `namespaceSelector` or `objectSelector`.
         field: &'static str,
@@ -34,7 +34,7 @@ pub enum ScopeError {
         source: SelectorError,
     },
     /// A condition.
-    #[error("`spec.match.conditions`: {0}")]
+    #[error("`spec.match.conditions`")]
     Condition(#[from] ConditionError),
     /// No operation at all.
     #[error("`spec.match.operations`: expected `CREATE`, `UPDATE` or both, found none")]

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::review::{Question, Review};
+use crate::text;
 
 fn policy(spec: serde_json::Value) -> Result<Policy, PolicyError> {
     let resource =
@@ -76,20 +77,16 @@ fn each_wrong_field_is_named_with_what_was_expected() {
             "`spec.match.objectSelector`: `k`: `In` and `NotIn` need at least one value",
         ),
         (
-            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "objct.x == 1"}]}}),
+            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "[1].all(n, n == objct)"}]}}),
             "`spec.match.conditions`: condition `c`: no variable `objct`; expected one of object, oldObject, request, namespaceObject",
         ),
     ] {
-        assert_eq!(policy(spec).unwrap_err().to_string(), message);
+        assert_eq!(text::with_causes(&policy(spec).unwrap_err(), 1000), message);
     }
     let error =
         policy(json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "1 +"}]}}));
-    assert!(
-        error
-            .unwrap_err()
-            .to_string()
-            .starts_with("`spec.match.conditions`: condition `c` is not a CEL expression: ")
-    );
+    let error = text::with_causes(&error.unwrap_err(), 1000);
+    assert!(error.starts_with("`spec.match.conditions`: condition `c` is not a CEL expression: "));
 }
 
 #[test]
@@ -162,11 +159,16 @@ fn conditions_see_object_request_and_namespace() {
         ("'g' in request.userInfo.groups && request.userInfo.username != 'root'", Ok(true)),
         ("namespaceObject.metadata.labels['kubernetes.io/metadata.name'] == 'team-a'", Ok(true)),
         ("has(object.spec.template)", Ok(false)),
-        ("object.spec.template.x == 1", Err("condition `c` could not be evaluated")),
+        ("object.spec.template.x == 1", Err("condition `c` could not be evaluated: No such key: template")),
+        ("[1, 2].all(n, n < 3) && object.spec.minReadySeconds in [7].map(x, x)", Ok(true)),
         ("1", Err("condition `c`: expected true or false, found `int`")),
     ] {
         let found = applies(json!({"conditions": [{"name": "c", "expression": expression}]}), &review);
-        assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{expression}");
+        assert_eq!(
+            found.map_err(|error| text::with_causes(&error, 1000)),
+            expected.map_err(str::to_owned),
+            "{expression}"
+        );
     }
 }
 

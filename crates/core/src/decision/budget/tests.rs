@@ -13,8 +13,8 @@ fn warnings_stay_within_what_the_api_server_carries() {
 
 #[test]
 fn nothing_that_breaks_a_line_or_a_header_gets_through() {
-    let fitted = fit(vec!["Warning: a\r\nb\tc\u{7f}\u{2028}d\u{0}".to_owned()]);
-    assert_eq!(fitted, ["a  b c  d "]);
+    let fitted = fit(vec![at("p", "Warning: a\r\nb\tc\u{7f}\u{2028}d\u{1b}[1m", "/x")]);
+    assert_eq!(fitted, ["p: a  b c  d [1m (/x)"]);
 }
 
 #[test]

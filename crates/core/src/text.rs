@@ -1,0 +1,42 @@
+//! Text that strangers wrote, made fit for a line: of a log, of a header, of a terminal.
+
+use std::error::Error;
+
+/// `text` in one line of printable characters, of at most `most` bytes. Control characters would forge log lines, break
+/// HTTP headers and steer terminals.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    cut(printable(text), most)
+}
+
+/// An error with its causes, outermost first, as one line. `Display` of the house's errors never repeats its source.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    one_line(&text, most)
+}
+
+/// `text` without what is not printable, each such character a blank.
+pub(crate) fn printable(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() || is_line_break(c) { ' ' } else { c }).collect()
+}
+
+/// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.
+pub(crate) fn cut(mut text: String, most: usize) -> String {
+    const ELLIPSIS: char = '…';
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len_utf8())));
+        text.push(ELLIPSIS);
+    }
+    text
+}
+
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
