@@ -20,8 +20,8 @@ use crate::sandbox::{self, Sandbox};
 pub struct Snapshot {
     engine: Arc<Engine>,
     plans: Vec<Arc<Plan>>,
-    /// By policy's name.
-    loaded: BTreeMap<Arc<str>, Loaded>,
+    /// What stands behind each plan, in the plans' order.
+    loaded: Vec<Loaded>,
 }
 
 struct Loaded {
@@ -88,6 +88,7 @@ impl Snapshot {
             plans.push(Arc::new(plan));
         }
         Plan::sort(&mut plans);
+        let loaded = plans.iter().filter_map(|plan| loaded.remove(&plan.policy.name)).collect();
         Ok(Self { engine, plans, loaded })
     }
 
@@ -116,10 +117,8 @@ impl Snapshot {
         deadline: Instant,
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
-        // Every plan came in together with its module.
-        let Some(Loaded { module, allowed_data }) = self.loaded.get(&policy.name) else {
-            return Err(Failure::new(FailureClass::Host, "the policy's module is gone"));
-        };
+        // A turn is of one of the plans, and each has its module at the same place.
+        let Loaded { module, allowed_data } = &self.loaded[turn.index];
         let waited = tokio::time::timeout_at(deadline.into(), self.engine.slot()).await;
         let Ok(Some(_slot)) = waited else {
             return Err(Failure::new(
