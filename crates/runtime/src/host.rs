@@ -39,8 +39,16 @@ pub(crate) struct Evaluation {
 /// What one sandbox may use.
 pub(crate) struct Limits {
     /// Bytes of linear memory, all memories of the component together.
-    pub(crate) memory: usize,
+    memory: usize,
+    /// What they have of it.
+    used: usize,
     pub(crate) deadline: Instant,
+}
+
+impl Limits {
+    pub(crate) fn new(memory: usize, deadline: Instant) -> Self {
+        Self { memory, used: 0, deadline }
+    }
 }
 
 /// Why the host stopped a guest. Found again by type in what wasmtime returns.
@@ -147,10 +155,16 @@ impl wardset::policy::log::Host for Host {
 impl wit::Host for Host {}
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.memory {
-            return Err(Stopped::Memory { desired, limit: self.memory }.into());
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // More than the memory's own type allows: the guest is told so, and has no more than before.
+            return Ok(false);
         }
+        let together = self.used.saturating_sub(current).saturating_add(desired);
+        if together > self.memory {
+            return Err(Stopped::Memory { desired: together, limit: self.memory }.into());
+        }
+        self.used = together;
         Ok(true)
     }
 

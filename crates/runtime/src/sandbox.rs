@@ -56,7 +56,7 @@ impl Sandbox {
 /// Limits that end `timeout` from now, or with the review.
 pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> Limits {
     let deadline = (Instant::now() + timeout).min(review_deadline);
-    Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX), deadline }
+    Limits::new(usize::try_from(memory).unwrap_or(usize::MAX), deadline)
 }
 
 #[derive(Clone, Copy, PartialEq)]
