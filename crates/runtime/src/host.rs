@@ -141,7 +141,9 @@ impl wardset::policy::log::Host for Host {
         self.log_lines += 1;
         let policy = &*self.evaluation()?.policy;
         let cut = message.floor_char_boundary(MAX_LOG_LINE);
-        let message = &message[..cut];
+        // A line break or an escape sequence would forge a line of somebody else.
+        let message = message[..cut].replace(char::is_control, " ");
+        let message = &*message;
         match level {
             wit::Level::Debug => tracing::debug!(target: "guest", policy, message),
             wit::Level::Info => tracing::info!(target: "guest", policy, message),
