@@ -11,6 +11,8 @@ use crate::host::{Evaluation, Host, Limits, Stopped};
 
 /// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
 const MAX_HANDED_OVER: usize = 1 << 20;
+/// The most bytes of a guest's own words about why it doesn't decide, or doesn't take its settings; the rest is cut.
+const MAX_WORDS: usize = 512;
 
 /// A running guest.
 pub(crate) struct Sandbox {
@@ -41,14 +43,14 @@ impl Sandbox {
 
     pub(crate) async fn validate_settings(mut self, settings: &str) -> Result<Result<(), String>, Failure> {
         let answer = self.guest.call_validate_settings(&mut self.store, settings).await;
-        answer.map_err(|error| failure(&error, Stage::Call))
+        answer.map(|answer| answer.map_err(words)).map_err(|error| failure(&error, Stage::Call))
     }
 
     pub(crate) async fn evaluate(mut self, request: &wit::Request, settings: &str) -> Result<Verdict, Failure> {
         let answer = self.guest.call_evaluate(&mut self.store, request, settings).await;
         match answer.map_err(|error| failure(&error, Stage::Call))? {
             Ok(verdict) => Ok(verdict.into()),
-            Err(declined) => Err(Failure { class: FailureClass::Declined, detail: declined }),
+            Err(declined) => Err(Failure { class: FailureClass::Declined, detail: words(declined) }),
         }
     }
 }
@@ -78,6 +80,12 @@ fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
         FailureClass::Host
     };
     Failure { class, detail: error.root_cause().to_string() }
+}
+
+/// What a guest says, cut to what a log line bears.
+fn words(mut said: String) -> String {
+    said.truncate(said.floor_char_boundary(MAX_WORDS));
+    said
 }
 
 impl From<wit::Verdict> for Verdict {
