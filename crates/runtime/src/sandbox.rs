@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wardset_core::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::contract::{Guest, GuestPre, wit};
 use crate::engine::Engine;
@@ -67,17 +67,18 @@ enum Stage {
     Call,
 }
 
-/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left of a call is an answer
-/// that couldn't be read (out of bounds, no UTF-8, too large); of a start, the pool or the machine.
+/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left is something that the
+/// guest handed over and that couldn't be read (out of bounds, no UTF-8, too large); or, of a start during which none of
+/// the guest's code ran, and of a pool without room, the pool or the machine.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return Failure { class: stopped.class(), detail: stopped.to_string() };
     } else if error.is::<Trap>() {
         FailureClass::Trap
-    } else if stage == Stage::Call {
-        FailureClass::Output
-    } else {
+    } else if error.is::<PoolConcurrencyLimitError>() || (stage == Stage::Start && !error.is::<WasmBacktrace>()) {
         FailureClass::Host
+    } else {
+        FailureClass::Output
     };
     Failure { class, detail: error.root_cause().to_string() }
 }
