@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -99,7 +100,10 @@ fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
 
 /// Writes beside the place and renames, so that no reader ever sees half a file.
 fn store(path: &Path, code: &[u8]) -> Result<(), String> {
-    let unfinished = path.with_extension(format!("{}.part", std::process::id()));
+    // Two threads of this process may compile the same module at once, so the process's id alone is no name of one's own.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}.part", std::process::id()));
     let write = || {
         let mut file = fs::File::create(&unfinished)?;
         file.write_all(&Sha256::digest(code))?;
