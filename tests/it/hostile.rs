@@ -1,1 +1,536 @@
+//! Guests that mean harm, and what contains each of them.
+//!
+//! [`GUESTS`] is the table: each guest, the review that it gets, and what stops it. For each there is a test that goes
+//! through every `mode` and `onError`, and that looks at the next review and at the policies around it. `cargo test
+//! --test it hostile::table -- --nocapture` prints it.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod bytes;
+mod cache;
+mod isolation;
+mod logs;
+mod pool;
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wardset_core::chain::Phase;
+use wardset_core::decision::{Decision, Outcome, PolicyReport, Result as Reported};
+use wardset_core::manifest::ManifestError;
+use wardset_core::policy::{Mode, OnError, Policy, Resource};
+use wardset_core::review::{Question, Review};
+use wardset_core::verdict::FailureClass::{
+    self, Access, Deadline, Declined, Late, Memory, Output, Patch, Trap, Writes,
+};
+use wardset_runtime::{Engine, EngineOptions, LoadError, Module, SettingsError, Snapshot, Unusable};
+
+use crate::guests;
+
+/// What stops a guest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    /// Its bytes or its shape are refused before any of it runs.
+    Load(Refusal),
+    /// It fails while it starts or is asked for its manifest, so that it is never loaded.
+    Start(FailureClass),
+    /// It fails when it is asked about its settings, so that no policy of it comes into force.
+    Settings(FailureClass),
+    /// It refuses its settings.
+    RefusesSettings,
+    /// It asks for cluster data that the operator doesn't allow.
+    ClusterData,
+    /// The review fails with this class, and the next one of the same policy is as it should be.
+    Review(FailureClass),
+    /// Each review of the policy fails with this class.
+    EachReview(FailureClass),
+    /// So many of its changes are dropped by the template gate, and it is otherwise taken at its word.
+    Gate(usize),
+    /// It gets nothing by it: the review goes on as if it had said nothing.
+    Nothing,
+    /// It denies, which is taken at its word where it is enforced, and cut to what anybody reads.
+    Denial,
+    /// It is taken at its word, and what the author sees of that is cut to what the API server carries.
+    Warnings,
+}
+
+/// Why a module isn't loaded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Refusal {
+    Compile,
+    Import,
+    Version,
+    World,
+    ForbiddenWrite,
+    Pointer,
+    TooMany,
+    Schema,
+    Text,
+}
+
+/// The review that a guest gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Of {
+    /// A create, so the template may be changed.
+    Create,
+    /// An update that leaves the template alone.
+    Update,
+}
+
+struct Case {
+    guest: &'static str,
+    review: Of,
+    by: By,
+}
+
+macro_rules! guests {
+    ($($test:ident: $guest:literal of $review:ident => $by:expr;)*) => {
+        const GUESTS: &[Case] = &[$(Case { guest: $guest, review: Of::$review, by: { use By::*; $by } },)*];
+        $(
+            #[tokio::test]
+            async fn $test() {
+                let case = GUESTS.iter().find(|case| case.guest == $guest).unwrap();
+                case.check().await;
+            }
+        )*
+    };
+}
+
+guests! {
+    stops_a_loop: "loop" of Create => Review(Deadline);
+    stops_a_loop_in_start: "loop-in-start" of Create => Start(Deadline);
+    stops_a_loop_in_manifest: "loop-in-manifest" of Create => Start(Deadline);
+    stops_a_loop_in_validate_settings: "loop-in-validate-settings" of Create => Settings(Deadline);
+    stops_a_loop_in_realloc: "loop-in-realloc" of Create => EachReview(Deadline);
+    stops_a_loop_in_the_first_realloc: "loop-in-first-realloc" of Create => Settings(Deadline);
+    stops_a_loop_in_post_return: "loop-in-post-return" of Create => Review(Deadline);
+    stops_bulk_fills: "fill-storm" of Create => Review(Deadline);
+    stops_a_storm_of_host_calls: "object-storm" of Create => Review(Deadline);
+    stops_a_storm_of_log_calls: "log-storm-without-end" of Create => Review(Deadline);
+    stops_recursion: "recursion" of Create => Review(Trap);
+    survives_a_panic: "unreachable" of Create => Review(Trap);
+    survives_a_division_by_zero: "divide-by-zero" of Create => Review(Trap);
+    survives_a_read_beyond_memory: "read-beyond-memory" of Create => Review(Trap);
+    survives_a_call_through_null: "call-through-null" of Create => Review(Trap);
+
+    bounds_memory_taken_by_the_page: "memory-by-page" of Create => Review(Memory);
+    bounds_memory_taken_at_once: "memory-by-gigabyte" of Create => Review(Memory);
+    bounds_memory_declared: "memory-at-start" of Create => Start(Memory);
+    bounds_memory_declared_beyond_the_pool: "memory-beyond-pool" of Create => Load(Refusal::Compile);
+    bounds_all_memories_together: "memory-twice" of Create => Review(Memory);
+    bounds_table_growth: "table-growth" of Create => Review(Memory);
+    bounds_tables_declared: "table-at-start" of Create => Load(Refusal::Compile);
+    bounds_core_instances: "many-core-instances" of Create => Load(Refusal::Compile);
+    bounds_handles: "handle-storm" of Create => Start(Output);
+
+    bounds_an_answer_of_megabytes: "answer-of-megabytes" of Create => Review(Output);
+    bounds_a_list_of_2_to_31: "list-of-2-to-31" of Create => Review(Output);
+    bounds_a_list_of_one_text: "list-of-one-text" of Create => Review(Output);
+    bounds_a_manifest_of_one_text: "manifest-of-one-text" of Create => Start(Output);
+    refuses_text_beyond_memory: "text-beyond-memory" of Create => Review(Output);
+    refuses_text_without_utf8: "text-without-utf8" of Create => Review(Output);
+    refuses_an_enum_out_of_range: "enum-out-of-range" of Create => Review(Output);
+    refuses_a_variant_out_of_range: "variant-out-of-range" of Create => Review(Output);
+    refuses_a_result_out_of_range: "result-out-of-range" of Create => Review(Output);
+    refuses_an_unaligned_answer: "answer-unaligned" of Create => Review(Output);
+    refuses_an_answer_beyond_memory: "answer-beyond-memory" of Create => Review(Output);
+    refuses_many_changes: "many-changes" of Create => Review(Output);
+    refuses_many_denials: "many-denials" of Create => Review(Output);
+    refuses_many_warnings: "many-warnings" of Create => Review(Output);
+    keeps_warnings_within_the_budget: "warnings-that-break-lines" of Create => Warnings;
+    keeps_denials_within_the_budget: "denies-at-length" of Create => Denial;
+    refuses_room_beyond_memory: "realloc-beyond-memory" of Create => Settings(Output);
+    takes_a_long_error: "declines" of Create => Review(Declined);
+    takes_a_long_refusal_of_settings: "settings-refused-at-length" of Create => RefusesSettings;
+
+    drops_a_storm_of_log_lines: "log-storm" of Create => Nothing;
+    cuts_log_lines_of_a_megabyte: "log-of-a-megabyte" of Create => Nothing;
+    refuses_log_lines_of_megabytes: "log-of-megabytes" of Create => Review(Output);
+    refuses_log_lines_beyond_memory: "log-beyond-memory" of Create => Review(Output);
+    refuses_log_levels_out_of_range: "log-level-out-of-range" of Create => Review(Output);
+
+    refuses_undeclared_reads: "read-undeclared" of Create => Review(Access);
+    refuses_reads_of_a_parent: "read-parent-of-declared" of Create => Review(Access);
+    refuses_reads_beside_a_declared_one: "read-beside-declared" of Create => Review(Access);
+    refuses_reads_without_any_declared: "read-without-reads" of Create => Review(Access);
+    refuses_undeclared_reads_of_the_old_object: "read-old-undeclared" of Update => Review(Access);
+    refuses_reads_at_no_pointer: "read-no-pointer" of Create => Review(Access);
+    refuses_pointers_beyond_memory: "read-with-pointer-beyond-memory" of Create => Review(Output);
+    refuses_undeclared_cluster_data: "cluster-undeclared" of Create => Review(Access);
+    refuses_cluster_data_that_is_not_allowed: "cluster-declared" of Create => ClusterData;
+    refuses_imports_in_start: "import-in-start" of Create => Start(Access);
+    refuses_imports_in_manifest: "import-in-manifest" of Create => Start(Access);
+    refuses_log_lines_in_manifest: "log-in-manifest" of Create => Start(Access);
+    refuses_imports_in_validate_settings: "import-in-validate-settings" of Create => Settings(Access);
+    refuses_imports_in_post_return: "import-in-post-return" of Create => Review(Trap);
+    blames_the_guest_for_what_it_hands_over_in_start: "log-beyond-memory-in-start" of Create => Start(Output);
+
+    refuses_undeclared_writes: "write-undeclared" of Create => Review(Writes);
+    refuses_writes_beside_a_declared_one: "write-beside-declared" of Create => Review(Writes);
+    refuses_writes_of_a_parent: "write-parent-of-declared" of Create => Review(Writes);
+    refuses_writes_without_any_declared: "write-without-writes" of Create => Review(Writes);
+    refuses_undeclared_writes_of_the_root: "write-root-undeclared" of Create => Review(Writes);
+    refuses_another_uid_by_the_parent: "parent-with-other-uid" of Create => Review(Writes);
+    refuses_no_uid_by_the_parent: "parent-without-uid" of Create => Review(Writes);
+    refuses_another_name_by_the_parent: "parent-with-other-name" of Create => Review(Writes);
+    refuses_no_finalizers_by_the_parent: "parent-without-finalizers" of Create => Review(Writes);
+    refuses_another_uid_by_an_escaped_key: "parent-with-escaped-key" of Create => Review(Writes);
+    refuses_a_repeated_key: "parent-with-repeated-key" of Create => Review(Patch);
+    refuses_metadata_removed: "parent-removed" of Create => Review(Writes);
+    refuses_kubectls_annotation_removed: "annotations-replaced" of Create => Review(Writes);
+    refuses_a_finalizer_removed: "element-of-finalizers" of Create => Review(Writes);
+    refuses_an_owner: "owner-appended" of Create => Review(Writes);
+    refuses_another_selector_by_the_parent: "parent-with-other-selector" of Create => Review(Writes);
+    refuses_a_wider_selector: "selector-below-parent" of Create => Review(Writes);
+    refuses_another_status: "status-from-the-root" of Create => Review(Writes);
+    refuses_another_root: "root-replaced" of Create => Review(Writes);
+    refuses_a_number_as_root: "root-replaced-by-number" of Create => Review(Writes);
+    refuses_no_root: "root-removed" of Create => Review(Patch);
+    takes_back_a_good_change_before_a_bad_one: "first-change-good" of Create => Review(Writes);
+    holds_template_changes_back: "template-directly" of Update => Gate(1);
+    holds_another_template_back: "template-whole" of Update => Gate(1);
+    refuses_another_template_by_the_parent: "template-by-parent" of Update => Review(Writes);
+    refuses_no_template_by_the_parent: "template-removed-by-parent" of Update => Review(Writes);
+    refuses_no_template_by_the_root: "template-by-root" of Update => Review(Writes);
+    refuses_labels_off_the_selector: "labels-off-the-selector" of Create => Review(Writes);
+    refuses_no_labels: "labels-removed" of Create => Review(Writes);
+    refuses_labels_of_another_type: "labels-of-another-type" of Create => Review(Writes);
+
+    refuses_changes_at_no_pointer: "change-at-no-pointer" of Create => Review(Output);
+    refuses_values_that_are_no_json: "value-no-json" of Create => Review(Patch);
+    refuses_values_that_break_out: "value-two-documents" of Create => Review(Patch);
+    refuses_empty_values: "value-empty" of Create => Review(Patch);
+    refuses_deep_values: "value-very-deep" of Create => Review(Patch);
+    refuses_depth_step_by_step: "nested-step-by-step" of Create => Review(Patch);
+    refuses_missing_parents: "parent-missing" of Create => Review(Patch);
+    refuses_parents_without_members: "parent-is-text" of Create => Review(Patch);
+    refuses_what_is_below_an_append: "append-then-descend" of Create => Review(Patch);
+    refuses_to_replace_at_an_append: "append-replaced" of Create => Review(Patch);
+    refuses_to_remove_at_an_append: "append-removed" of Create => Review(Patch);
+    refuses_positions_beyond_an_array: "position-beyond-array" of Create => Review(Patch);
+    refuses_positions_with_leading_zeros: "position-with-leading-zero" of Create => Review(Patch);
+    refuses_to_replace_what_is_not_there: "replaced-missing" of Create => Review(Patch);
+    refuses_to_remove_what_is_not_there: "removed-missing" of Create => Review(Patch);
+
+    refuses_to_write_the_selector: "declares-selector" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_below_the_selector: "declares-selector-member" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_the_name: "declares-name" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_the_uid: "declares-uid" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_finalizers: "declares-finalizers" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_the_status: "declares-status" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_the_kind: "declares-kind" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_to_write_at_no_pointer: "declares-no-pointer" of Create => Load(Refusal::Pointer);
+    refuses_to_read_at_no_pointer: "declares-no-pointer-to-read" of Create => Load(Refusal::Pointer);
+    refuses_a_schema_that_is_no_json: "declares-no-schema" of Create => Load(Refusal::Schema);
+    refuses_a_hundred_writes: "many-writes" of Create => Load(Refusal::TooMany);
+
+    offers_no_clock: "imports-clock" of Create => Load(Refusal::Import);
+    offers_nothing_without_a_package: "imports-plain" of Create => Load(Refusal::Import);
+    offers_no_more_than_the_contract: "imports-random-of-ours" of Create => Load(Refusal::World);
+    refuses_a_later_version: "imports-other-version" of Create => Load(Refusal::Version);
+    refuses_no_version: "imports-without-version" of Create => Load(Refusal::Version);
+    refuses_imports_of_another_type: "imports-other-type" of Create => Load(Refusal::World);
+    refuses_missing_exports: "exports-nothing" of Create => Load(Refusal::World);
+    refuses_exports_of_another_type: "exports-other-type" of Create => Load(Refusal::World);
+    refuses_core_modules: "core-module" of Create => Load(Refusal::Compile);
+    refuses_threads: "uses-threads" of Create => Load(Refusal::Compile);
+}
+
+/// No test may take longer, however slow the machine: a guest that isn't stopped would loop for ever.
+const SOON: Duration = Duration::from_secs(5);
+const EVERY_MODE: [Mode; 3] = [Mode::Enforce, Mode::Warn, Mode::Observe];
+const EVERY_ON_ERROR: [OnError; 3] = [OnError::Fail, OnError::Deny, OnError::Allow];
+
+/// One engine for all tests, so that what a guest might spoil in it is found by the others.
+static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Engine::new(EngineOptions { sandboxes: 8 }).unwrap());
+
+impl Case {
+    async fn check(&self) {
+        let module = match Module::load(&ENGINE, &guests::component(self.guest), None).await {
+            Ok(module) => Arc::new(module),
+            Err(error) => {
+                assert_eq!(self.by, refused(&error), "{error:?}");
+                assert_engine_works().await;
+                return;
+            }
+        };
+        assert!(!matches!(self.by, By::Load(_) | By::Start(_)), "the module was loaded");
+        for mode in EVERY_MODE {
+            for on_error in EVERY_ON_ERROR {
+                let hostile = (self.policy(mode, on_error), Arc::clone(&module));
+                match Snapshot::new(Arc::clone(&ENGINE), between_neighbours(hostile).await).await {
+                    Ok(snapshot) => self.check_reviews(&snapshot, mode, on_error).await,
+                    Err(error) => {
+                        assert_eq!(self.by, unusable(&error), "{error:?}");
+                        assert_engine_works().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its time is short where time is what stops the guest; elsewhere it must not be what a slow machine fails on.
+    fn policy(&self, mode: Mode, on_error: OnError) -> Policy {
+        let by_time =
+            matches!(self.by, By::Review(Deadline) | By::EachReview(Deadline) | By::Settings(Deadline));
+        policy("hostile", 0, mode, on_error, if by_time { "200ms" } else { "10s" })
+    }
+
+    async fn check_reviews(&self, snapshot: &Snapshot, mode: Mode, on_error: OnError) {
+        let hostile = decide(snapshot, &review(self.review, true)).await;
+        assert_bounds(&hostile);
+        assert_neighbours_unharmed(&hostile);
+        match self.by {
+            By::Review(class) | By::EachReview(class) => assert_failed(&hostile, class, mode, on_error),
+            By::Gate(held_back) => assert_held_back(&hostile, held_back),
+            By::Nothing => assert_silent(&hostile),
+            By::Denial => {
+                let enforced = mode == Mode::Enforce;
+                assert_eq!(matches!(hostile.outcome, Outcome::Denied { code: 403, .. }), enforced);
+                assert_eq!(hostile.outcome == Outcome::Allowed, !enforced);
+                assert_eq!(hostile.warnings.is_empty(), mode != Mode::Warn);
+            }
+            By::Warnings => {
+                assert_eq!(hostile.outcome, Outcome::Allowed);
+                assert_eq!(hostile.warnings.is_empty(), mode == Mode::Observe);
+            }
+            By::Load(_) | By::Start(_) | By::Settings(_) | By::RefusesSettings | By::ClusterData => {
+                panic!("came into force, instead of {:?}", self.by)
+            }
+        }
+        let next = decide(snapshot, &review(self.review, false)).await;
+        assert_bounds(&next);
+        assert_neighbours_unharmed(&next);
+        match self.by {
+            By::EachReview(class) => assert_failed(&next, class, mode, on_error),
+            _ => assert_silent(&next),
+        }
+    }
+}
+
+fn refused(error: &LoadError) -> By {
+    By::Load(match error {
+        LoadError::Start(failure) => return By::Start(failure.class),
+        LoadError::NotWasm | LoadError::Compile(_) => Refusal::Compile,
+        LoadError::Import { .. } => Refusal::Import,
+        LoadError::Version { .. } => Refusal::Version,
+        LoadError::World(_) => Refusal::World,
+        LoadError::Manifest(ManifestError::Forbidden { .. }) => Refusal::ForbiddenWrite,
+        LoadError::Manifest(ManifestError::Pointer { .. }) => Refusal::Pointer,
+        LoadError::Manifest(ManifestError::TooMany { .. }) => Refusal::TooMany,
+        LoadError::Manifest(ManifestError::Schema) => Refusal::Schema,
+        LoadError::Manifest(ManifestError::Unprintable { .. } | ManifestError::Name { .. }) => Refusal::Text,
+        LoadError::Manifest(ManifestError::Length { .. }) | LoadError::TooLarge { .. } => {
+            panic!("no guest of the table is refused for its length: {error}")
+        }
+    })
+}
+
+fn unusable(error: &Unusable) -> By {
+    match error {
+        Unusable::Settings { problem: SettingsError::Failed(failure), .. } => By::Settings(failure.class),
+        Unusable::Settings { problem: SettingsError::Refused(words), .. } => {
+            assert!(words.len() <= 1024, "a refusal of {} bytes for the log", words.len());
+            By::RefusesSettings
+        }
+        Unusable::ClusterData { .. } => By::ClusterData,
+        Unusable::SameName(name) => panic!("the test named two policies `{name}`"),
+    }
+}
+
+/// The hostile policy failed with `class`, and the decision is what `mode` and `onError` make of that.
+fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error: OnError) {
+    let Reported::Failed(failure) = &report(decision, "hostile").result else {
+        panic!("expected a failure of class {class}, found {:?}", report(decision, "hostile").result)
+    };
+    assert_eq!(failure.class, class, "{failure}");
+    match (mode, on_error) {
+        (Mode::Enforce, OnError::Fail) => assert!(matches!(decision.outcome, Outcome::Failed { .. })),
+        (Mode::Enforce, OnError::Deny) => {
+            assert!(matches!(decision.outcome, Outcome::Denied { code: 403, .. }), "{:?}", decision.outcome);
+        }
+        (Mode::Enforce, OnError::Allow) | (Mode::Warn | Mode::Observe, _) => {
+            assert_eq!(decision.outcome, Outcome::Allowed);
+        }
+    }
+    // What can't be decided isn't answered, and what is refused isn't changed.
+    assert_eq!(decision.to_admission_review().is_none(), matches!(decision.outcome, Outcome::Failed { .. }));
+    assert_eq!(decision.patch.is_empty(), decision.outcome != Outcome::Allowed);
+    if mode == Mode::Observe {
+        assert_eq!(decision.warnings, [""; 0], "the author sees nothing of an observing policy");
+    }
+}
+
+fn assert_held_back(decision: &Decision, expected: usize) {
+    let Reported::Allowed { applied, held_back, .. } = &report(decision, "hostile").result else {
+        panic!("expected a change held back, found {:?}", report(decision, "hostile").result)
+    };
+    assert_eq!((applied.len(), *held_back), (0, expected));
+    assert_eq!(decision.outcome, Outcome::Allowed);
+}
+
+/// The hostile policy said nothing.
+fn assert_silent(decision: &Decision) {
+    let Reported::Allowed { applied, held_back: 0, warnings } = &report(decision, "hostile").result else {
+        panic!("expected nothing, found {:?}", report(decision, "hostile").result)
+    };
+    assert!(applied.is_empty() && warnings.is_empty());
+    assert_eq!(decision.outcome, Outcome::Allowed);
+    assert_eq!(decision.warnings, [""; 0]);
+}
+
+/// The policies before and after the hostile one did what they do, and the object has their change and no other.
+fn assert_neighbours_unharmed(decision: &Decision) {
+    for name in ["before", "after"] {
+        assert!(matches!(report(decision, name).result, Reported::Allowed { .. }), "{name}");
+    }
+    assert_eq!(report(decision, "before").applied().len(), 1);
+    let mut expected = object();
+    expected["metadata"]["labels"]["neighbour"] = json!("unharmed");
+    assert_eq!(decision.object.to_value(), expected);
+    if decision.outcome == Outcome::Allowed {
+        assert_eq!(decision.patch.len(), 1);
+        assert_eq!(decision.patch[0].path().as_str(), "/metadata/labels/neighbour");
+    }
+}
+
+/// What reaches the API server and the log is short, and on one line.
+fn assert_bounds(decision: &Decision) {
+    for warning in &decision.warnings {
+        assert!(warning.len() <= 256 && !warning.contains(char::is_control), "{warning:?}");
+    }
+    assert!(decision.warnings.iter().map(String::len).sum::<usize>() <= 4096);
+    if let Outcome::Denied { message, .. } | Outcome::Failed { message, .. } = &decision.outcome {
+        // Several reasons are a list, each on a line that begins with `- `.
+        let lines = message.len() <= 8192 && message.lines().all(|line| !line.contains(char::is_control));
+        assert!(lines && message.lines().skip(1).all(|line| line.starts_with("- ")), "{message:?}");
+    }
+    for report in &decision.reports {
+        if let Reported::Failed(failure) = &report.result {
+            assert!(failure.detail.len() <= 1024, "a detail of {} bytes for the log", failure.detail.len());
+        }
+    }
+}
+
+/// After a module that was refused: others are loaded and decide.
+async fn assert_engine_works() {
+    let harmless = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
+    let snapshot = Snapshot::new(Arc::clone(&ENGINE), between_neighbours(harmless).await).await.unwrap();
+    let decision = decide(&snapshot, &review(Of::Create, true)).await;
+    assert_neighbours_unharmed(&decision);
+    assert_eq!(decision.outcome, Outcome::Allowed);
+}
+
+async fn between_neighbours(hostile: (Policy, Arc<Module>)) -> [(Policy, Arc<Module>); 3] {
+    let module = load("well-behaved").await;
+    [
+        (policy("before", -1, Mode::Enforce, OnError::Fail, "10s"), Arc::clone(&module)),
+        hostile,
+        (policy("after", 1, Mode::Enforce, OnError::Fail, "10s"), module),
+    ]
+}
+
+async fn load(guest: &str) -> Arc<Module> {
+    Arc::new(Module::load(&ENGINE, &guests::component(guest), None).await.unwrap())
+}
+
+async fn decide(snapshot: &Snapshot, review: &Review) -> Decision {
+    let started = Instant::now();
+    let decision = snapshot.decide(review, Phase::Mutate, started + 2 * SOON).await;
+    assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
+    decision
+}
+
+fn report<'d>(decision: &'d Decision, policy: &str) -> &'d PolicyReport {
+    decision.reports.iter().find(|report| &*report.plan.policy.name == policy).unwrap()
+}
+
+fn policy(name: &str, order: i32, mode: Mode, on_error: OnError, timeout: &str) -> Policy {
+    let resource = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": name},
+        "spec": {
+            "module": "file:guest.wasm", "order": order, "mode": mode, "onError": on_error,
+            "limits": {"timeout": timeout},
+        },
+    });
+    Policy::try_from(serde_json::from_value::<Resource>(resource).unwrap()).unwrap()
+}
+
+/// A dry run is what sets a hostile guest off.
+fn review(of: Of, dry_run: bool) -> Review {
+    let mut request = json!({
+        "uid": "705ab4f5", "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"},
+        "name": "node-agent", "namespace": "agents", "operation": "CREATE", "dryRun": dry_run,
+        "userInfo": {"username": "ci"}, "object": object(),
+    });
+    if of == Of::Update {
+        request["operation"] = json!("UPDATE");
+        request["oldObject"] = object();
+        request["oldObject"]["metadata"]["labels"] = json!({});
+    }
+    let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    match Question::parse(body.to_string().as_bytes()).unwrap() {
+        Question::Decide(review) => *review,
+        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+    }
+}
+
+fn object() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {
+            "name": "node-agent", "namespace": "agents", "uid": "3f1d", "labels": {"team": "edge"},
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "finalizers": ["wardset.dev/test"],
+        },
+        "spec": {
+            "selector": {"matchLabels": {"app": "node-agent"}},
+            "template": {
+                "metadata": {"labels": {"app": "node-agent"}},
+                "spec": {
+                    "containers": [{"name": "agent", "image": "agent:1"}],
+                    "tolerations": [{"operator": "Exists"}],
+                },
+            },
+        },
+        "status": {"currentNumberScheduled": 3},
+    })
+}
+
+/// A guest without a test doesn't pass: each file of `tests/guests` is in the table, or is named by a test beside it.
+#[test]
+fn every_guest_has_a_test() {
+    let others = [
+        include_str!("hostile/cache.rs"),
+        include_str!("hostile/isolation.rs"),
+        include_str!("hostile/pool.rs"),
+        include_str!("hostile.rs").split_once("const SOON").unwrap().1,
+    ];
+    let quoted = |name: &str| format!("\"{name}\"");
+    for guest in guests::all() {
+        let tested = GUESTS.iter().any(|case| case.guest == guest)
+            || others.iter().any(|source| source.contains(&quoted(&guest)));
+        assert!(tested, "no test uses the guest `{guest}`");
+        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` doesn't say what it does");
+    }
+}
+
+/// Prints what contains each guest.
+#[test]
+fn table() {
+    let mut lines: Vec<String> = Vec::new();
+    for Case { guest, by, .. } in GUESTS {
+        let by = format!("{by:?}");
+        lines.push(format!("{guest:34} {by:26} {}", guests::purpose(guest)));
+    }
+    let mut distinct: Vec<&str> = GUESTS.iter().map(|case| case.guest).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(
+        distinct.len(),
+        lines.len(),
+        "a guest stands in the table twice, so a test of it looks at the wrong line"
+    );
+    println!("{}", lines.join("\n"));
+}

@@ -99,7 +99,8 @@ pub(crate) fn patched(object: &Value, decision: &Decision) -> Value {
 pub(crate) fn corpus() -> Vec<(String, Value)> {
     let Some(folder) = std::env::var_os("WARDSET_CORPUS") else {
         // Past the capture of the test runner: whoever reads the run must see it.
-        let _ = std::io::stderr().write_all(b"WARDSET_CORPUS is not set: real manifests are not tried, only generated ones\n");
+        let _ = std::io::stderr()
+            .write_all(b"WARDSET_CORPUS is not set: real manifests are not tried, only generated ones\n");
         return Vec::new();
     };
     let mut daemonsets = Vec::new();

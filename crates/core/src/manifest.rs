@@ -51,6 +51,18 @@ pub enum ManifestError {
         /// How many there are.
         found: usize,
     },
+    /// Text with line breaks or other control characters.
+    #[error("manifest: `{field}` must be one printable line")]
+    Unprintable {
+        /// The field.
+        field: &'static str,
+    },
+    /// A name that can't be a module's.
+    #[error("manifest: `name` must be lower-case words joined by `-`, found `{name}`")]
+    Name {
+        /// What was found.
+        name: String,
+    },
     /// More prefixes than anyone needs.
     #[error("manifest: `{field}` must have at most {MAX_PREFIXES} entries, found {found}")]
     TooMany {
@@ -121,8 +133,12 @@ impl TryFrom<ManifestParts> for Manifest {
                 return Err(ManifestError::Forbidden { pointer: pointer.clone() });
             }
         }
+        let name = bounded("name", parts.name, 63)?;
+        if !crate::policy::is_dns_label(&name) {
+            return Err(ManifestError::Name { name });
+        }
         Ok(Self {
-            name: bounded("name", parts.name, 63)?,
+            name,
             version: bounded("version", parts.version, 63)?,
             description: bounded("description", parts.description, 500)?,
             reads: pointers("reads", parts.reads)?,

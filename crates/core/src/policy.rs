@@ -267,7 +267,8 @@ fn memory(text: &str) -> Result<u64, PolicyError> {
     })
 }
 
-fn is_dns_label(name: &str) -> bool {
+/// Whether `name` has 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends (RFC 1123).
+pub(crate) fn is_dns_label(name: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(inside)

@@ -121,7 +121,7 @@ pub enum FailureClass {
     Late,
     /// The guest asked for more memory than it may have.
     Memory,
-    /// The guest's answer is too large or not of the contract.
+    /// What the guest handed over, its answer or the argument of a call, is too large or not of the contract.
     Output,
     /// The guest read where its manifest doesn't say, or asked for data that it may not have.
     Access,

@@ -1,13 +1,15 @@
 //! Compiled modules on disk, so that the next start doesn't compile again.
 //!
 //! A cache file is machine code that will be run, so it is taken only from a folder that no other user can write to, and
-//! only whole: each file begins with the SHA-256 of the rest. Anything else is compiled again, and a folder that can't be
-//! written is no error of a load.
+//! only whole and under its own name: each file begins with the SHA-256 of its name and the rest. Anything else is compiled
+//! again, and a folder that can't be written is no error of a load.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -50,7 +52,7 @@ impl Cache {
         let io = |source| CacheError::Io { folder: folder.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io)?;
         let metadata = fs::metadata(&folder).map_err(io)?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+        if !is_ours(&metadata) {
             return Err(CacheError::NotOurs { folder });
         }
         Ok(Self { folder })
@@ -87,17 +89,22 @@ impl Cache {
 }
 
 fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
-    let file = fs::read(path).ok()?;
-    let whole =
-        file.split_at_checked(DIGEST_LEN).filter(|(digest, code)| *digest == &Sha256::digest(code)[..]);
+    let mut open = fs::File::open(path).ok()?;
+    if !open.metadata().is_ok_and(|metadata| is_ours(&metadata)) {
+        tracing::warn!(path = %path.display(), "a cached module could have been written by others; compiling it again");
+        return None;
+    }
+    let mut file = Vec::new();
+    open.read_to_end(&mut file).ok()?;
+    let whole = file.split_at_checked(DIGEST_LEN).filter(|(found, code)| **found == digest(path, code));
     let Some((_, code)) = whole else {
         tracing::warn!(path = %path.display(), "a cached module is damaged; compiling it again");
         return None;
     };
     // SAFETY: `deserialize` must only be given what `serialize` gave. The file is in a folder that `Cache::open` found to
-    // belong to this process's user and to be writable by nobody else, and its digest says that it is whole; so it is what
-    // `store` wrote there, which is the output of `serialize`. (wasmtime itself refuses the code of another version of it,
-    // or of other settings.)
+    // belong to this process's user and to be writable by nobody else, the same was just found of the file, and its digest
+    // says that it is whole and the file of this name; so it is what `store` wrote there, which is the output of
+    // `serialize`. (wasmtime itself refuses the code of another version of it, or of other settings.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
     let component = unsafe { Component::deserialize(engine, code) };
     component
@@ -107,10 +114,15 @@ fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
 
 /// Writes beside the place and renames, so that no reader ever sees half a file.
 fn store(path: &Path, code: &[u8]) -> Result<(), String> {
-    let unfinished = path.with_extension(format!("{}.part", std::process::id()));
+    // Two threads of this process may compile the same module at once, so the process's id alone is no name of one's own.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}.part", std::process::id()));
     let write = || {
-        let mut file = fs::File::create(&unfinished)?;
-        file.write_all(&Sha256::digest(code))?;
+        // Whatever the umask is, nobody else may write code.
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&digest(path, code))?;
         file.write_all(code)?;
         fs::rename(&unfinished, path)
     };
@@ -119,4 +131,17 @@ fn store(path: &Path, code: &[u8]) -> Result<(), String> {
         let _ = fs::remove_file(&unfinished);
         error.to_string()
     })
+}
+
+/// Of the name too, so that the code of one module is never taken for another's.
+fn digest(path: &Path, code: &[u8]) -> [u8; DIGEST_LEN] {
+    let mut digest = Sha256::new();
+    digest.update(path.file_name().unwrap_or_default().as_bytes());
+    digest.update(code);
+    digest.finalize().into()
+}
+
+/// Belongs to the user who runs this, and only they can write to it.
+fn is_ours(metadata: &fs::Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
 }

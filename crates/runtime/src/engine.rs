@@ -76,9 +76,10 @@ impl Drop for Engine {
 fn config(options: EngineOptions) -> Config {
     let n = options.sandboxes;
     let mut pool = PoolingAllocationConfig::new();
-    // A module that was linked from several has a few core instances, memories and tables.
+    // A module that was linked from several has a few core instances, memories and tables. Each total is what `n` modules
+    // take that have as many as one may have: so none can leave another without.
     pool.total_component_instances(n)
-        .total_core_instances(n * 4)
+        .total_core_instances(n * 8)
         .max_core_instances_per_component(8)
         .total_memories(n * 2)
         .max_memories_per_component(2)

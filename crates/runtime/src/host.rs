@@ -148,7 +148,9 @@ impl wardset::policy::log::Host for Host {
         self.log_lines += 1;
         let policy = &*self.evaluation()?.policy;
         let cut = message.floor_char_boundary(MAX_LOG_LINE);
-        let message = &message[..cut];
+        // A line break or an escape sequence would forge a line of somebody else.
+        let message = message[..cut].replace(char::is_control, " ");
+        let message = &*message;
         match level {
             wit::Level::Debug => tracing::debug!(target: "guest", policy, message),
             wit::Level::Info => tracing::info!(target: "guest", policy, message),
@@ -162,12 +164,21 @@ impl wardset::policy::log::Host for Host {
 impl wit::Host for Host {}
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let desired = self.used.saturating_add(desired.saturating_sub(current));
-        if desired > self.memory {
-            return Err(Stopped::Memory { desired, limit: self.memory }.into());
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // More than the memory's own type allows: the guest is told so, and has no more than before.
+            return Ok(false);
         }
-        self.used = desired;
+        let together = self.used.saturating_sub(current).saturating_add(desired);
+        if together > self.memory {
+            return Err(Stopped::Memory { desired: together, limit: self.memory }.into());
+        }
+        self.used = together;
         Ok(true)
     }
 

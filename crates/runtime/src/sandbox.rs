@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use wardset_core::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wardset_core::text;
+use wardset_core::verdict::{
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Verdict, Warning,
+};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::contract::{Guest, GuestPre, wit};
 use crate::engine::Engine;
@@ -11,7 +14,6 @@ use crate::host::{Evaluation, Host, Limits, Stopped};
 
 /// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
 const MAX_HANDED_OVER: usize = 1 << 20;
-
 /// A running guest.
 pub(crate) struct Sandbox {
     store: Store<Host>,
@@ -49,7 +51,9 @@ impl Sandbox {
 
     pub(crate) async fn validate_settings(mut self, settings: &str) -> Result<Result<(), String>, Failure> {
         let answer = self.guest.call_validate_settings(&mut self.store, settings).await;
-        answer.map_err(|error| failure(&error, Stage::Call))
+        answer
+            .map(|answer| answer.map_err(|said| text::one_line(&said, MAX_DETAIL)))
+            .map_err(|error| failure(&error, Stage::Call))
     }
 
     pub(crate) async fn evaluate(
@@ -77,17 +81,20 @@ enum Stage {
     Call,
 }
 
-/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left of a call is an answer
-/// that couldn't be read (out of bounds, no UTF-8, too large); of a start, the pool or the machine.
+/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left is something that the
+/// guest handed over and that couldn't be read (out of bounds, no UTF-8, too large); or, of a start during which none of
+/// the guest's code ran, and of a pool without room, the pool or the machine.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return Failure::new(stopped.class(), &stopped.to_string());
     } else if error.is::<Trap>() {
         FailureClass::Trap
-    } else if stage == Stage::Call {
-        FailureClass::Output
-    } else {
+    } else if error.is::<PoolConcurrencyLimitError>()
+        || (stage == Stage::Start && !error.is::<WasmBacktrace>())
+    {
         FailureClass::Host
+    } else {
+        FailureClass::Output
     };
     Failure::new(class, &error.root_cause().to_string())
 }

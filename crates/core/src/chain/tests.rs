@@ -183,6 +183,26 @@ fn manifests_that_declare_what_no_policy_may_change_are_refused() {
 }
 
 #[test]
+fn manifests_whose_words_could_forge_a_line_are_refused() {
+    let parts = |name: &str, description: &str| ManifestParts {
+        name: name.into(),
+        version: "0".into(),
+        description: description.into(),
+        settings_schema: "{}".into(),
+        ..ManifestParts::default()
+    };
+    assert!(Manifest::try_from(parts("a-1", "one line")).is_ok());
+    for (name, description, message) in [
+        ("A b", "d", "manifest: `name` must be lower-case words joined by `-`, found `A b`"),
+        ("a", "d\u{1b}[2J", "manifest: `description` must be one printable line"),
+        ("a\nb", "d", "manifest: `name` must be one printable line"),
+        ("a", "", "manifest: `description` must have 1 to 500 characters, found 0"),
+    ] {
+        assert_eq!(Manifest::try_from(parts(name, description)).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
 fn an_update_that_leaves_the_template_alone_never_changes_it() {
     let mut object = daemonset();
     object["metadata"]["annotations"] = json!({"lock": "held"});

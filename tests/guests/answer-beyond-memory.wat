@@ -1,0 +1,2 @@
+;; Answers outside of its memory.
+(func $hostile (result i32) (i32.const 0xfffffff0))

@@ -1,0 +1,5 @@
+;; Replaces the element after the last.
+;;@ writes /spec/template
+(data (i32.const 0x1000) "/spec/template/spec/tolerations/-")
+(data (i32.const 0x1100) "{}")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,5 @@
+;; Changes at what is no JSON Pointer.
+;;@ writes /metadata/labels
+(data (i32.const 0x1000) "metadata/labels/~2")
+(data (i32.const 0x1100) "\"y\"")
+(func $hostile (result i32) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,2 @@
+;; Declares that it reads at what is no JSON Pointer.
+;;@ reads /a~2

@@ -1,0 +1,2 @@
+;; States a schema of its settings that is no JSON.
+;;@ schema [{

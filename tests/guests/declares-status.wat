@@ -1,0 +1,2 @@
+;; Declares that it writes `/status`, which no policy may.
+;;@ writes /metadata/labels /status

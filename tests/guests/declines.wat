@@ -1,0 +1,5 @@
+;; Declines with a text of nearly a MiB, line breaks and all.
+;;@ memory 20
+(func $hostile (result i32)
+  (memory.fill (i32.const 0x10000) (i32.const 0x0a) (i32.const 0xff000))
+  (call $declined (i32.const 0x10000) (i32.const 0xff000)))

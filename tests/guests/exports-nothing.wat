@@ -1,0 +1,2 @@
+;; A whole component that exports nothing.
+(component)

@@ -1,0 +1,2 @@
+;; Reads the document while it is asked about its settings.
+(func (export "validate-settings") (param i32 i32) (result i32) (call $read (i32.const 0x1000)) (unreachable))

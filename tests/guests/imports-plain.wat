@@ -1,0 +1,2 @@
+;; A whole component that asks for a function without a package.
+(component (import "escape" (func)))

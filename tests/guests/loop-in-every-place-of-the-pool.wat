@@ -1,0 +1,9 @@
+;; Never answers, and has as many core instances, memories and tables as one module may have.
+(table 1 funcref)
+(memory 1)
+(func $hostile (result i32) (loop $for-ever (br $for-ever)) (unreachable))
+;;@ component
+(core module $empty)
+(core module $table (table 1 funcref))
+(core instance (instantiate $table)) (core instance (instantiate $table)) (core instance (instantiate $table))
+(core instance (instantiate $empty)) (core instance (instantiate $empty)) (core instance (instantiate $empty))

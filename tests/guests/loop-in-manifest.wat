@@ -1,0 +1,2 @@
+;; Never states what it is.
+(func (export "manifest") (result i32) (loop $for-ever (br $for-ever)) (unreachable))

@@ -1,0 +1,3 @@
+;; Never starts.
+(func $start (loop $for-ever (br $for-ever)))
+(start $start)

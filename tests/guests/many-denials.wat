@@ -1,0 +1,4 @@
+;; Denies for 3,000 reasons, all of them empty.
+;;@ memory 4
+(func $hostile (result i32)
+  (call $verdict (i32.const 0x10000) (i32.const 3000) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))

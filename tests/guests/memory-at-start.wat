@@ -1,0 +1,2 @@
+;; Declares 18.75 MiB from the start.
+;;@ memory 300

@@ -1,0 +1,2 @@
+;; Declares 64 MiB from the start, more than any sandbox has room for.
+;;@ memory 1024

@@ -1,0 +1,6 @@
+;; Takes ten MiB twice, in two memories, each of which alone is within the limit.
+(memory $second 1)
+(func $hostile (result i32)
+  (drop (memory.grow 0 (i32.const 160)))
+  (drop (memory.grow $second (i32.const 160)))
+  (call $changed))

@@ -1,0 +1,5 @@
+;; Replaces `/spec` whole, with another selector in it.
+;;@ writes /spec
+(data (i32.const 0x1000) "/spec")
+(data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"other\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"node-agent\"}},\"spec\":{\"containers\":[{\"name\":\"agent\",\"image\":\"agent:1\"}],\"tolerations\":[{\"operator\":\"Exists\"}]}}}")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

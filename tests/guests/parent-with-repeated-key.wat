@@ -1,0 +1,5 @@
+;; Replaces `/metadata` whole, with two uids in it: which of them counts?
+;;@ writes /metadata
+(data (i32.const 0x1000) "/metadata")
+(data (i32.const 0x1100) "{\"name\":\"node-agent\",\"namespace\":\"agents\",\"labels\":{},\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{}\"},\"finalizers\":[\"wardset.dev/test\"],\"uid\":\"3f1d\",\"uid\":\"stolen\"}")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

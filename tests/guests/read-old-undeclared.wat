@@ -1,0 +1,6 @@
+;; Reads of the old object what its manifest doesn't say.
+;;@ reads /metadata/labels
+(data (i32.const 0x1000) "/spec")
+(func $hostile (result i32)
+  (call $old-object (i32.const 0x1000) (i32.const 5) (i32.const 0x40))
+  (call $changed))

@@ -1,0 +1,2 @@
+;; Calls itself without end.
+(func $hostile (result i32) (i32.add (call $hostile) (i32.const 1)))

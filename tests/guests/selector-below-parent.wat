@@ -1,0 +1,5 @@
+;; Adds to the selector, and its `writes` name the parent only.
+;;@ writes /spec
+(data (i32.const 0x1000) "/spec/selector/matchLabels/tier")
+(data (i32.const 0x1100) "\"x\"")
+(func $hostile (result i32) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,5 @@
+;; Changes the status, and its `writes` are the whole document.
+;;@ writes ""
+(data (i32.const 0x1000) "/status/currentNumberScheduled")
+(data (i32.const 0x1100) "0")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

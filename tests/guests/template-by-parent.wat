@@ -1,0 +1,5 @@
+;; Replaces `/spec` whole, and changes the template in it.
+;;@ writes /spec
+(data (i32.const 0x1000) "/spec")
+(data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"node-agent\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"node-agent\"}},\"spec\":{\"containers\":[{\"name\":\"agent\",\"image\":\"stolen:1\"}],\"tolerations\":[{\"operator\":\"Exists\"}]}}}")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,5 @@
+;; Replaces `/spec` whole, and leaves the template out.
+;;@ writes /spec
+(data (i32.const 0x1000) "/spec")
+(data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"node-agent\"}}}")
+(func $hostile (result i32) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,5 @@
+;; Adds a value of no byte.
+;;@ writes /metadata/labels
+(data (i32.const 0x1000) "/metadata/labels/x")
+(data (i32.const 0x1100) "")
+(func $hostile (result i32) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,5 @@
+;; Replaces the parent of what its manifest's `writes` cover.
+;;@ writes /metadata/labels/x
+(data (i32.const 0x1000) "/metadata/labels")
+(data (i32.const 0x1100) "{}")
+(func $hostile (result i32) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,0 +1,60 @@
+//! Bytes that are no module at all.
+
+use super::*;
+
+#[tokio::test]
+async fn refuses_bytes_that_are_no_component() {
+    let whole = guests::component("well-behaved");
+    let garbage: Vec<u8> = (0..10_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let header_and_garbage = [&whole[..8], &garbage].concat();
+    for (what, bytes) in [
+        ("an empty file", &b""[..]),
+        ("text", b"apiVersion: wardset.dev/v1alpha1"),
+        ("a component in text, which only tests may load", b"(component)"),
+        ("garbage", &garbage),
+        ("a component's header and garbage", &header_and_garbage),
+    ] {
+        let error = Module::load(&ENGINE, bytes, None).await.err().unwrap();
+        assert_eq!(refused(&error), By::Load(Refusal::Compile), "{what}: {error:?}");
+    }
+    assert_engine_works().await;
+}
+
+/// Wherever a component is cut, what is left is no policy; a cut may fall between two sections.
+#[tokio::test]
+async fn refuses_a_component_that_was_cut() {
+    let whole = guests::component("well-behaved");
+    for cut in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
+        let error = Module::load(&ENGINE, &whole[..cut], None).await.err();
+        let by = error.as_ref().map(refused);
+        let expected = [By::Load(Refusal::Compile), By::Load(Refusal::World)];
+        assert!(by.is_some_and(|by| expected.contains(&by)), "cut at {cut}: {error:?}");
+    }
+    assert_engine_works().await;
+}
+
+#[tokio::test]
+async fn refuses_a_module_that_is_too_large_without_looking_at_it() {
+    // A custom section that makes a good module 17 MiB long.
+    let mut bytes = guests::component("well-behaved");
+    let section: Vec<u8> = [&[0][..], &leb128(17 << 20), &[1, b'x'], &vec![0; (17 << 20) - 2]].concat();
+    bytes.extend(section);
+    let error = Module::load(&ENGINE, &bytes, None).await.err().unwrap();
+    assert!(matches!(error, LoadError::TooLarge { found } if found == bytes.len()), "{error:?}");
+    // The same padding where it fits is no obstacle, so it is the size that is refused.
+    let mut bytes = guests::component("well-behaved");
+    bytes.extend([&[0][..], &leb128(1 << 20), &[1, b'x'], &vec![0; (1 << 20) - 2]].concat());
+    assert!(Module::load(&ENGINE, &bytes, None).await.is_ok());
+}
+
+fn leb128(mut number: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        bytes.push(if number == 0 { low } else { low | 0x80 });
+        if number == 0 {
+            return bytes;
+        }
+    }
+}

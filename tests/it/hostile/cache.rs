@@ -1,0 +1,176 @@
+//! The cache of compiled modules: what is in its folder is code that will be run.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use wardset_runtime::{Cache, CacheError};
+
+use super::*;
+
+#[tokio::test]
+async fn a_second_load_comes_from_the_file() {
+    let (folder, cache) = empty_cache();
+    load_cached(&cache, "well-behaved").await;
+    let file = only_file(&folder);
+    let first = (fs::metadata(&file).unwrap().ino(), fs::read(&file).unwrap());
+    load_cached(&cache, "well-behaved").await;
+    // Compiling again would put a new file in the place of the old one.
+    let second = (fs::metadata(&file).unwrap().ino(), fs::read(&file).unwrap());
+    assert!(first == second);
+    assert_eq!(only_file(&folder), file);
+}
+
+/// Every kind of damage: the module is compiled again, and the file mended.
+#[tokio::test]
+async fn a_damaged_file_is_never_loaded() {
+    let (folder, cache) = empty_cache();
+    load_cached(&cache, "well-behaved").await;
+    let file = only_file(&folder);
+    let good = fs::read(&file).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let longer = [&good[..], b"\0"].concat();
+    for (what, damaged) in [
+        ("a byte flipped in the digest", flipped(3)),
+        ("the first byte of the code flipped", flipped(32)),
+        ("a byte flipped in the middle", flipped(good.len() / 2)),
+        ("the last byte flipped", flipped(good.len() - 1)),
+        ("cut to half", good[..good.len() / 2].to_vec()),
+        ("cut within the digest", good[..10].to_vec()),
+        ("without its last byte", good[..good.len() - 1].to_vec()),
+        ("longer by a byte", longer),
+        ("empty", Vec::new()),
+    ] {
+        fs::write(&file, &damaged).unwrap();
+        load_cached(&cache, "well-behaved").await;
+        assert!(fs::read(&file).unwrap().len() == good.len(), "{what}: not compiled again");
+        assert!(fs::read(&file).unwrap() != damaged, "{what}: left as it was");
+    }
+}
+
+/// The file of another module, whole and of our own making, under this one's name.
+#[tokio::test]
+async fn the_file_of_another_module_is_never_loaded() {
+    let (folder, cache) = empty_cache();
+    load_cached(&cache, "unreachable").await;
+    let other = fs::read(only_file(&folder)).unwrap();
+    fs::remove_file(only_file(&folder)).unwrap();
+    load_cached(&cache, "well-behaved").await;
+    let file = only_file(&folder);
+    fs::write(&file, &other).unwrap();
+    let module = load_cached(&cache, "well-behaved").await;
+    assert_eq!(module.manifest.name, "well-behaved");
+    assert!(fs::read(&file).unwrap() != other);
+}
+
+#[tokio::test]
+async fn a_file_that_others_can_write_to_is_never_loaded() {
+    let (folder, cache) = empty_cache();
+    load_cached(&cache, "well-behaved").await;
+    let file = only_file(&folder);
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    for mode in [0o620, 0o602, 0o666] {
+        let before = fs::metadata(&file).unwrap().ino();
+        // Held open, so that the number of the file that goes isn't given to the one that comes.
+        let _held = fs::File::open(&file).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        load_cached(&cache, "well-behaved").await;
+        let after = fs::metadata(&file).unwrap();
+        assert_ne!(after.ino(), before, "{mode:o}: the file was loaded");
+        assert_eq!(after.mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o720, 0o702, 0o777, 0o1777] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let error = Cache::open(folder.path()).err().unwrap();
+        assert!(matches!(error, CacheError::NotOurs { .. }), "{mode:o}: {error:?}");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Cache::open(folder.path()).is_ok(), "others may read it");
+}
+
+#[test]
+fn a_folder_is_made_for_us_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("made/here");
+    Cache::open(&folder).unwrap();
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_an_error() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(Cache::open(file.join("below")), Err(CacheError::Io { .. })));
+}
+
+/// Modules are loaded all the same where nothing can be written. (The system lets root write anywhere, so for root the
+/// folder is one that is gone.)
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_no_obstacle() {
+    let (folder, cache) = empty_cache();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    load_cached(&cache, "well-behaved").await;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    load_cached(&cache, "well-behaved").await;
+    assert!(!folder.path().exists(), "a load makes no folder");
+}
+
+/// Many at once, in one process: each gets the module, what is left is one whole file and nothing unfinished.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn loads_at_the_same_time_leave_one_whole_file() {
+    let (folder, cache) = empty_cache();
+    let bytes = Arc::new(guests::component("well-behaved"));
+    for _ in 0..5 {
+        let loads: Vec<_> = (0..8)
+            .map(|_| {
+                let (cache, bytes) = (cache.clone(), Arc::clone(&bytes));
+                tokio::spawn(async move { Module::load(&ENGINE, &bytes, Some(&cache)).await.unwrap() })
+            })
+            .collect();
+        for load in loads {
+            assert_eq!(load.await.unwrap().manifest.name, "well-behaved");
+        }
+        let file = only_file(&folder);
+        let left = fs::metadata(&file).unwrap().ino();
+        load_cached(&cache, "well-behaved").await;
+        assert_eq!(fs::metadata(&file).unwrap().ino(), left, "what was left had to be compiled again");
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+fn empty_cache() -> (TempDir, Cache) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    (folder, cache)
+}
+
+/// Loads the module by the cache, and sees that it is the right one.
+async fn load_cached(cache: &Cache, guest: &str) -> Arc<Module> {
+    let module = Arc::new(Module::load(&ENGINE, &guests::component(guest), Some(cache)).await.unwrap());
+    assert_eq!(module.manifest.name, guest);
+    if guest == "well-behaved" {
+        let policies = [(policy("cached", 0, Mode::Enforce, OnError::Fail, "10s"), Arc::clone(&module))];
+        let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
+        let decision = decide(&snapshot, &review(Of::Create, false)).await;
+        assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
+    }
+    module
+}
+
+fn only_file(folder: &impl AsRef<Path>) -> PathBuf {
+    let files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}

@@ -1,0 +1,47 @@
+//! Each evaluation starts from the same state, and nothing of one review is there in the next.
+
+use super::*;
+
+/// One sandbox, so that each evaluation gets the place of the one before it.
+#[tokio::test]
+async fn no_evaluation_finds_anything_of_the_one_before() {
+    let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
+    let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
+    let policy = policy("remembers", 0, Mode::Enforce, OnError::Fail, "10s");
+    let snapshot = Snapshot::new(engine, [(policy, module)]).await.unwrap();
+    let review = review(Of::Create, false);
+    for n in 0..1000 {
+        let decision = decide(&snapshot, &review).await;
+        let Reported::Allowed { warnings, .. } = &report(&decision, "remembers").result else {
+            panic!("evaluation {n}: {:?}", report(&decision, "remembers").result)
+        };
+        let said: Vec<&str> = warnings.iter().map(|warning| &*warning.message).collect();
+        assert_eq!(said, ["fresh"], "evaluation {n}");
+    }
+}
+
+/// The guest of one policy in the place of another's: a secret that one leaves behind isn't the other's to find.
+#[tokio::test]
+async fn no_policy_finds_anything_of_another() {
+    let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
+    let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
+    let policies = ["first", "second", "third"]
+        .map(|name| (policy(name, 0, Mode::Enforce, OnError::Fail, "10s"), Arc::clone(&module)));
+    let snapshot = Snapshot::new(engine, policies).await.unwrap();
+    let decision = decide(&snapshot, &review(Of::Create, false)).await;
+    assert_eq!(decision.warnings, ["first: fresh", "second: fresh", "third: fresh"]);
+}
+
+/// The same review, a guest that fails half-way through it in between: the answer is the same to the byte.
+#[tokio::test]
+async fn a_decision_is_the_same_after_a_guest_that_failed() {
+    let hostile = load("first-change-good").await;
+    let policies =
+        between_neighbours((policy("hostile", 0, Mode::Enforce, OnError::Allow, "10s"), hostile)).await;
+    let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
+    let clean = review(Of::Create, false);
+    let before = decide(&snapshot, &clean).await.to_admission_review().unwrap();
+    let failed = decide(&snapshot, &review(Of::Create, true)).await;
+    assert!(matches!(report(&failed, "hostile").result, Reported::Failed(_)));
+    assert_eq!(decide(&snapshot, &clean).await.to_admission_review().unwrap(), before);
+}

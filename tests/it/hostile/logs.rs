@@ -1,0 +1,78 @@
+//! What reaches the operator's log of a guest that logs too much.
+
+use std::fmt::Debug;
+use std::sync::Mutex;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+
+use super::*;
+
+#[tokio::test]
+async fn a_storm_of_log_lines_is_cut_to_sixteen() {
+    let lines = logged_by("log-storm").await;
+    assert_eq!(lines, ["a line of the storm"; 16]);
+}
+
+#[tokio::test]
+async fn long_log_lines_are_cut_and_stay_lines() {
+    let lines = logged_by("log-of-a-megabyte").await;
+    assert_eq!(lines.len(), 16);
+    assert_eq!(lines[0], "harmless ERROR wardset: forged  [31m");
+    for line in &lines {
+        assert!(line.len() <= 512 && !line.contains(char::is_control), "{line:?}");
+    }
+}
+
+/// The messages that a guest's log lines reach a subscriber with.
+async fn logged_by(guest: &str) -> Vec<String> {
+    let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load(guest).await)];
+    let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let guard = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+    // On this thread, as the test's runtime has no other.
+    let decision = decide(&snapshot, &review(Of::Create, true)).await;
+    drop(guard);
+    assert_eq!(decision.outcome, Outcome::Allowed);
+    let lines = lines.lock().unwrap();
+    lines.clone()
+}
+
+/// Keeps the messages of guests.
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "guest"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Message(&mut self.0.lock().unwrap()));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Message<'l>(&'l mut Vec<String>);
+
+impl Visit for Message<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.0.push(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        assert_ne!(field.name(), "message", "a guest's message is text: {value:?}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Guests that burn their whole time: others go on, and the pool is whole afterwards.
+
+use super::*;
+
+/// While one policy burns, a review that doesn't get to it is decided, on two threads and on one.
+async fn decides_beside_a_burning_policy() {
+    let burning = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "2s"), load("loop").await);
+    let burning = Arc::new(Snapshot::new(Arc::clone(&ENGINE), [burning]).await.unwrap());
+    let other = (policy("other", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
+    let other = Snapshot::new(Arc::clone(&ENGINE), [other]).await.unwrap();
+
+    let burn = tokio::spawn(async move { decide(&burning, &review(Of::Create, true)).await });
+    // Gives the burning one its first turn, so that on one thread it is it that must yield.
+    tokio::task::yield_now().await;
+    for _ in 0..10 {
+        let decision = decide(&other, &review(Of::Create, false)).await;
+        assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
+    }
+    assert!(!burn.is_finished(), "the others had to wait for the burning one");
+    let burnt = burn.await.unwrap();
+    assert!(report(&burnt, "hostile").elapsed >= Duration::from_secs(2));
+    assert_failed(&burnt, Deadline, Mode::Enforce, OnError::Fail);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burning_policy_leaves_two_threads_to_others() {
+    decides_beside_a_burning_policy().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_burning_policy_leaves_one_thread_to_others() {
+    decides_beside_a_burning_policy().await;
+}
+
+/// The policies of a review share its deadline, so five that burn don't take five times as long.
+#[tokio::test]
+async fn burning_policies_together_end_with_the_review() {
+    let module = load("loop").await;
+    let names = ["a", "b", "c", "d", "e"];
+    let policies =
+        names.map(|name| (policy(name, 0, Mode::Enforce, OnError::Allow, "10s"), Arc::clone(&module)));
+    let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
+    let started = Instant::now();
+    let deadline = started + Duration::from_millis(200);
+    let decision = snapshot.decide(&review(Of::Create, true), Phase::Mutate, deadline).await;
+    assert!(started.elapsed() < SOON);
+    for name in names {
+        let Reported::Failed(failure) = &report(&decision, name).result else { panic!("`{name}` decided") };
+        assert_eq!(failure.class, Late);
+    }
+}
+
+/// A review that finds no sandbox free waits, and no longer than its deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_beyond_the_pool_wait_within_their_deadline() {
+    let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
+    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
+    let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
+    let snapshot = Arc::new(Snapshot::new(engine, policies).await.unwrap());
+    let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
+        let snapshot = Arc::clone(snapshot);
+        tokio::spawn(async move { snapshot.decide(&review(Of::Create, dry_run), Phase::Mutate, until).await })
+    };
+    let started = Instant::now();
+    let holders: Vec<_> = (0..2).map(|_| burn(&snapshot, true, started + Duration::from_secs(3))).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // These would be decided at once, if they had a sandbox.
+    let waiting: Vec<_> =
+        (0..6).map(|_| burn(&snapshot, false, Instant::now() + Duration::from_millis(200))).collect();
+    for waiting in waiting {
+        assert_failed(&waiting.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
+    }
+    assert!(
+        !holders.iter().any(tokio::task::JoinHandle::is_finished),
+        "they failed, and not for want of a sandbox"
+    );
+    for holder in holders {
+        assert_failed(&holder.await.unwrap(), Deadline, Mode::Enforce, OnError::Fail);
+    }
+    assert!(started.elapsed() < 2 * SOON);
+    assert_both_are_free(&snapshot).await;
+}
+
+/// A client that hangs up ends its review, and its sandbox is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_review_that_is_given_up_gives_its_sandbox_back() {
+    let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
+    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
+    let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
+    let snapshot = Arc::new(Snapshot::new(engine, policies).await.unwrap());
+    let far = Instant::now() + Duration::from_secs(60);
+    for _ in 0..10 {
+        let review = review(Of::Create, true);
+        let burning = snapshot.decide(&review, Phase::Mutate, far);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), burning).await.is_err(),
+            "it ended of itself"
+        );
+    }
+    assert_both_are_free(&snapshot).await;
+}
+
+/// A guest that takes as many places of every kind as one may, as often as there are sandboxes but one, leaves the last
+/// sandbox its places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_guest_takes_another_ones_place_in_the_pool() {
+    let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
+    let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
+    let greedy = load("loop-in-every-place-of-the-pool").await;
+    let greedy = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "1s"), greedy);
+    let greedy = Arc::new(Snapshot::new(Arc::clone(&engine), [greedy]).await.unwrap());
+    let other = (policy("other", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
+    let other = Snapshot::new(Arc::clone(&engine), [other]).await.unwrap();
+
+    let burning: Vec<_> = (0..3)
+        .map(|_| {
+            let greedy = Arc::clone(&greedy);
+            tokio::spawn(async move { decide(&greedy, &review(Of::Create, true)).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let decision = decide(&other, &review(Of::Create, false)).await;
+    assert_eq!(decision.outcome, Outcome::Allowed, "{:?}", report(&decision, "other").result);
+    for burning in burning {
+        assert_failed(&burning.await.unwrap(), Deadline, Mode::Enforce, OnError::Fail);
+    }
+}
+
+/// Of two sandboxes both are free: while a burning review holds one, others are decided in the other.
+async fn assert_both_are_free(snapshot: &Arc<Snapshot>) {
+    let until = Instant::now() + Duration::from_secs(2);
+    let holder = Arc::clone(snapshot);
+    let holder =
+        tokio::spawn(async move { holder.decide(&review(Of::Create, true), Phase::Mutate, until).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..20 {
+        assert_eq!(decide(snapshot, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
+    }
+    assert!(!holder.is_finished(), "one of the sandboxes was never given back");
+    assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
+}
