@@ -75,7 +75,7 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
         "they failed, and not for want of a sandbox"
     );
     for holder in holders {
-        assert_failed(&holder.await.unwrap(), Deadline, Mode::Enforce, OnError::Fail);
+        assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
     }
     assert!(started.elapsed() < 2 * SOON);
     assert_both_are_free(&snapshot).await;
