@@ -57,6 +57,12 @@ impl Engine {
         Ok(Arc::new(Self { wasmtime, linker, slots, ticker }))
     }
 
+    /// How many more sandboxes could run now.
+    #[must_use]
+    pub fn free_sandboxes(&self) -> usize {
+        self.slots.available_permits()
+    }
+
     /// A place in the pool. The permit is given back when it is dropped, which must be after the sandbox.
     pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         match self.slots.try_acquire() {

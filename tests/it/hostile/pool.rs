@@ -56,14 +56,14 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
     let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
-    let snapshot = Arc::new(Snapshot::new(engine, policies).await.unwrap());
+    let snapshot = Arc::new(Snapshot::new(Arc::clone(&engine), policies).await.unwrap());
     let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
         let snapshot = Arc::clone(snapshot);
         tokio::spawn(async move { snapshot.decide(&review(Of::Create, dry_run), Phase::Mutate, until).await })
     };
     let started = Instant::now();
     let holders: Vec<_> = (0..2).map(|_| burn(&snapshot, true, started + Duration::from_secs(3))).collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_free(&engine, 0).await;
     // These would be decided at once, if they had a sandbox.
     let waiting: Vec<_> =
         (0..6).map(|_| burn(&snapshot, false, Instant::now() + Duration::from_millis(200))).collect();
@@ -78,7 +78,7 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
         assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
     }
     assert!(started.elapsed() < 2 * SOON);
-    assert_both_are_free(&snapshot).await;
+    assert_both_are_free(&engine, &snapshot).await;
 }
 
 /// A client that hangs up ends its review, and its sandbox is free again.
@@ -87,7 +87,7 @@ async fn a_review_that_is_given_up_gives_its_sandbox_back() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
     let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
-    let snapshot = Arc::new(Snapshot::new(engine, policies).await.unwrap());
+    let snapshot = Arc::new(Snapshot::new(Arc::clone(&engine), policies).await.unwrap());
     let far = Instant::now() + Duration::from_secs(60);
     for _ in 0..10 {
         let review = review(Of::Create, true);
@@ -97,7 +97,7 @@ async fn a_review_that_is_given_up_gives_its_sandbox_back() {
             "it ended of itself"
         );
     }
-    assert_both_are_free(&snapshot).await;
+    assert_both_are_free(&engine, &snapshot).await;
 }
 
 /// A guest that takes as many places of every kind as one may, as often as there are sandboxes but one, leaves the last
@@ -118,7 +118,7 @@ async fn no_guest_takes_another_ones_place_in_the_pool() {
             tokio::spawn(async move { decide(&greedy, &review(Of::Create, true)).await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_free(&engine, 1).await;
     let decision = decide(&other, &review(Of::Create, false)).await;
     assert_eq!(decision.outcome, Outcome::Allowed, "{:?}", report(&decision, "other").result);
     for burning in burning {
@@ -127,15 +127,22 @@ async fn no_guest_takes_another_ones_place_in_the_pool() {
 }
 
 /// Of two sandboxes both are free: while a burning review holds one, others are decided in the other.
-async fn assert_both_are_free(snapshot: &Arc<Snapshot>) {
+async fn assert_both_are_free(engine: &Engine, snapshot: &Arc<Snapshot>) {
     let until = Instant::now() + Duration::from_secs(2);
     let holder = Arc::clone(snapshot);
     let holder =
         tokio::spawn(async move { holder.decide(&review(Of::Create, true), Phase::Mutate, until).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_free(engine, 1).await;
     for _ in 0..20 {
         assert_eq!(decide(snapshot, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
     }
     assert!(!holder.is_finished(), "one of the sandboxes was never given back");
     assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
+}
+
+/// Waits until all but `free` sandboxes are taken.
+async fn until_free(engine: &Engine, free: usize) {
+    while engine.free_sandboxes() > free {
+        tokio::task::yield_now().await;
+    }
 }
