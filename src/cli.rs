@@ -38,11 +38,21 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints data. A closed pipe (`wardset … | head`) is no error.
+/// Prints data for programs, byte for byte. A closed pipe (`wardset … | head`) is no error.
+fn print_data(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    unless_closed(std::io::stdout().write_all(text.as_bytes()))
+}
+
+/// Prints words for people, coloured where the terminal wants it. A closed pipe (`wardset … | head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::{ErrorKind, Write as _};
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+    use std::io::Write as _;
+    unless_closed(anstream::stdout().write_all(text.as_bytes()))
+}
+
+fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
 }

@@ -24,6 +24,9 @@ pub enum PoliciesError {
     /// A folder without policies.
     #[error("`{}` has no policy: expected files that end in .yaml, .yml or .json", .0.display())]
     Empty(PathBuf),
+    /// A file without policies: more likely a file that was cut off than a wish for none.
+    #[error("`{}` has no policy: expected at least one document of `kind: Policy`", .0.display())]
+    EmptyFile(PathBuf),
     /// A file that is no `Policy`.
     #[error("`{origin}` is no Policy")]
     Shape {
@@ -106,7 +109,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
             let text = std::fs::read_to_string(&file)
                 .map_err(|source| PoliciesError::Read { path: file.clone(), source })?;
             let folder = file.parent().unwrap_or(Path::new(""));
-            found.extend(parse(&text, &file.display().to_string(), folder)?);
+            let policies = parse(&text, &file.display().to_string(), folder)?;
+            if policies.is_empty() {
+                return Err(PoliciesError::EmptyFile(file));
+            }
+            found.extend(policies);
         }
     }
     Ok(found)

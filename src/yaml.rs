@@ -14,7 +14,8 @@ pub struct YamlError(String);
 ///
 /// Text that is no YAML, a key that stands twice, a document of another shape.
 pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    // `0644` is octal, as for kubectl: YAML 1.2 would make it six hundred and forty-four.
+    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(error.to_string()))
 }
 

@@ -110,7 +110,7 @@ Examples:
   wardset serve                                        a development certificate, made under certs/dev
   wardset serve --tls-dir /etc/wardset/tls --policies /etc/wardset/policies
 
-Exit codes: 0 stopped by SIGTERM or SIGINT after the last answer, 2 could not run.")]
+Exit codes: 0 stopped by SIGTERM, SIGINT or SIGHUP after the last answer, 2 could not run.")]
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) policies: PolicySources,

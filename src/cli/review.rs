@@ -96,7 +96,7 @@ fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
             super::say(&text::review(one));
         }
     }
-    super::print(&match output {
+    super::print_data(&match output {
         Output::Json | Output::Text => machine::json(&reviewed),
         Output::Yaml => machine::yaml(&reviewed),
         Output::Patch => machine::patches(&reviewed),

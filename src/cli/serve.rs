@@ -23,10 +23,12 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     // Before anything else, so that an early signal isn't lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     };
     let development = args.tls_dir.is_none();

@@ -66,16 +66,22 @@ pub fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, InputError> {
     while let Some(folder) = folders.pop() {
         let read = |source| InputError::Read { path: folder.clone(), source };
         for entry in std::fs::read_dir(&folder).map_err(read)? {
-            let entry = entry.map_err(read)?.path();
-            if entry.is_dir() {
-                folders.extend(recursive.then_some(entry));
-            } else if entry.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json") {
-                files.push(entry);
+            let entry = entry.map_err(read)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(read)?);
+            // A link to a folder could lead back up. A link to a file is fine, a pipe would be waited for.
+            if kind.is_dir() {
+                folders.extend(recursive.then_some(path));
+            } else if is_manifest(&path) && path.is_file() {
+                files.push(path);
             }
         }
     }
     files.sort();
     if files.is_empty() { Err(InputError::Empty(path.to_owned())) } else { Ok(files) }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
 }
 
 /// The documents of one file. JSON stays as it is written; a `List` gives its items.
@@ -94,8 +100,9 @@ pub fn documents(file: &Path) -> Result<Vec<Source>, InputError> {
         (file.display().to_string(), std::fs::read_to_string(file).map_err(read)?)
     };
     let documents = if text.trim_start().starts_with('{') {
-        // JSON documents between lines of `---` are YAML; what is neither is reported as the JSON that it looks like.
-        json(&origin, &text).or_else(|error| yaml(&origin, &text).map_err(|_| error))?
+        // JSON documents between lines of `---` are YAML.
+        let separated = text.lines().any(|line| line.starts_with("---"));
+        json(&origin, &text).or_else(|error| if separated { yaml(&origin, &text) } else { Err(error) })?
     } else {
         yaml(&origin, &text)?
     };

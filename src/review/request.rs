@@ -123,6 +123,9 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
         return Err(BuildError::NoName);
     }
     let old = old_object(settings, &kind, &name, &namespace)?;
+    if old.is_none() && !settings.old.is_empty() && settings.operation.is_none() && group == "apps" {
+        notes.push("--old has no object of this kind, namespace and name: reviewed as a create".to_owned());
+    }
     let operation =
         settings.operation.unwrap_or(if old.is_some() { Operation::Update } else { Operation::Create });
     if operation == Operation::Update && old.is_none() {
@@ -187,7 +190,10 @@ fn old_object(
         if old.string(pointer("/kind")).as_deref() != Some(kind) {
             continue;
         }
-        default_namespace(&mut old, settings, &mut Vec::new())?;
+        if default_namespace(&mut old, settings, &mut Vec::new()).is_err() {
+            // Without metadata it is the old self of nothing.
+            continue;
+        }
         let is = |at, text: &str| old.string(pointer(at)).as_deref() == Some(text);
         if is("/metadata/name", name) && is("/metadata/namespace", namespace) {
             return Ok(Some(old));

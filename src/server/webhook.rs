@@ -26,6 +26,9 @@ const MAX_BODY: usize = 8 << 20;
 /// The most bytes of the line that says why a request is refused.
 const MAX_REASON: usize = 512;
 
+/// The most bytes of a name in a log line. Kubernetes' own end at 253.
+const MAX_LOGGED: usize = 256;
+
 /// The API server's default, for clients that don't say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -96,7 +99,10 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             shared.metrics.refused(status.as_u16());
             let reason = text::with_causes(&refusal, MAX_REASON);
             tracing::warn!(status = status.as_u16(), reason, "refused a request");
-            drain(body).await;
+            // Of a body that doesn't come, and under overload, nothing is waited for.
+            if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
+                drain(body).await;
+            }
             let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
             let body = reason + "\n";
             retry.map_or_else(
@@ -171,7 +177,7 @@ async fn drain(mut body: Body) {
         }
     };
     // Out of time is as good as drained: the answer is sent either way.
-    let _ = tokio::time::timeout(Duration::from_secs(2), drained).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
 }
 
 async fn decide(
@@ -210,14 +216,15 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
         })
         .collect();
     let paths: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
+    let short = |text: &str| text::one_line(text, MAX_LOGGED);
     tracing::info!(
         target: "wardset::decision",
         webhook,
-        uid = review.uid,
+        uid = short(&review.uid),
         kind = review.kind,
-        namespace = review.namespace,
-        name = review.name,
-        user = review.user,
+        namespace = short(&review.namespace),
+        name = short(&review.name),
+        user = short(&review.user),
         operation = review.operation.label(),
         dry_run = review.dry_run,
         decision = decision.outcome.label(),
@@ -228,7 +235,7 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
     for report in &decision.reports {
         if let decision::Result::Failed(failure) = &report.result {
             tracing::error!(
-                uid = review.uid,
+                uid = short(&review.uid),
                 policy = &*report.plan.policy.name,
                 module = report.plan.digest,
                 class = failure.class.label(),

@@ -136,8 +136,8 @@ guests! {
     refuses_an_unaligned_answer: "answer-unaligned" of Create => Review(Output);
     refuses_an_answer_beyond_memory: "answer-beyond-memory" of Create => Review(Output);
     refuses_many_changes: "many-changes" of Create => Review(Output);
-    refuses_many_denials: "many-denials" of Create => Review(Output);
-    refuses_many_warnings: "many-warnings" of Create => Review(Output);
+    counts_many_denials: "many-denials" of Create => Denial;
+    counts_many_warnings: "many-warnings" of Create => Warnings;
     keeps_warnings_within_the_budget: "warnings-that-break-lines" of Create => Warnings;
     keeps_denials_within_the_budget: "denies-at-length" of Create => Denial;
     refuses_room_beyond_memory: "realloc-beyond-memory" of Create => Settings(Output);

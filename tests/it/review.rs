@@ -266,6 +266,12 @@ fn what_can_not_run_says_why_and_exits_2() {
         ("settings.yaml", replace("labels: {a: b}", "lables: {a: b}"), "policy `p`: `spec.settings`: "),
         ("twice.yaml", format!("{good}---\n{good}"), "there are two policies named `p`"),
         ("broken.yaml", "a: [".to_owned(), "is no Policy"),
+        ("empty.yaml", String::new(), "has no policy: expected at least one document of `kind: Policy`"),
+        (
+            "separator.yaml",
+            "---\n".to_owned(),
+            "has no policy: expected at least one document of `kind: Policy`",
+        ),
     ] {
         let policies = write(name, &text);
         let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
@@ -300,6 +306,45 @@ fn what_can_not_run_says_why_and_exits_2() {
         stderr(&missing).starts_with("error: `no/such/file.yaml` can't be read: "),
         "{}",
         stderr(&missing)
+    );
+}
+
+#[test]
+fn octal_modes_are_read_as_kubectl_reads_them() {
+    let manifest = wardset::yaml::to_string(&support::daemonset());
+    let volumes = "      volumes: [{name: s, secret: {secretName: s, defaultMode: 0400, items: [{key: k, path: p, mode: 0o644}]}}]\n";
+    let output = wardset_with(&["review", "-f", "-", "-o", "json"], &(manifest + volumes));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let secret = &report["object"]["spec"]["template"]["spec"]["volumes"][0]["secret"];
+    assert_eq!(
+        (&secret["defaultMode"], &secret["items"][0]["mode"]),
+        (&json!(0o400), &json!(0o644)),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_folder_that_leads_back_to_itself_or_holds_a_pipe_is_walked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yaml"), support::daemonset().to_string()).unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("pipe.yaml")).status().unwrap().success());
+    let output = wardset(&["review", "-R", "-f", folder.path().to_str().unwrap(), "-o", "patch"]);
+    assert_eq!((stdout(&output).lines().count(), output.status.code()), (1, Some(0)));
+}
+
+#[test]
+fn an_old_object_of_another_name_is_said_to_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.yaml");
+    std::fs::write(&old, "{}\n---\napiVersion: apps/v1\nkind: DaemonSet\n---\n".to_owned() + &two("a", "b"))
+        .unwrap();
+    let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--old", old.to_str().unwrap()]);
+    assert!(
+        stdout(&output)
+            .contains("note: --old has no object of this kind, namespace and name: reviewed as a create"),
+        "{}",
+        stdout(&output)
     );
 }
 

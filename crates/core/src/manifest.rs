@@ -118,10 +118,10 @@ impl TryFrom<ManifestParts> for Manifest {
     fn try_from(parts: ManifestParts) -> Result<Self, ManifestError> {
         let bounded = |field, text: String, most| {
             let found = text.chars().count();
-            if (1..=most).contains(&found) {
-                Ok(text)
-            } else {
-                Err(ManifestError::Length { field, most, found })
+            match () {
+                () if !(1..=most).contains(&found) => Err(ManifestError::Length { field, most, found }),
+                () if text.chars().any(char::is_control) => Err(ManifestError::Unprintable { field }),
+                () => Ok(text),
             }
         };
         let schema: Result<serde_json::Map<_, serde_json::Value>, _> =

@@ -266,7 +266,8 @@ impl Review {
     #[must_use]
     pub fn reach(&self) -> Reach {
         let Some(old) = &self.old_object else { return Reach::Everything };
-        if self.object.get_set(Pointer::from_static("/metadata/deletionTimestamp")).is_some() {
+        // The stored object's: an author who writes one into the new object deletes nothing.
+        if old.get_set(Pointer::from_static("/metadata/deletionTimestamp")).is_some() {
             return Reach::Nothing(LeftAlone::Deleting);
         }
         let differs = |pointer: &'static Pointer| self.object.get_set(pointer) != old.get_set(pointer);

@@ -24,7 +24,7 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
 
 /// `text` without what is not printable, each such character a blank.
 pub(crate) fn printable(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() || is_line_break(c) { ' ' } else { c }).collect()
+    text.trim().chars().map(|c| if c.is_control() || is_layout(c) { ' ' } else { c }).collect()
 }
 
 /// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.
@@ -37,6 +37,7 @@ pub(crate) fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-fn is_line_break(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}')
+/// Line and paragraph separators, and what turns the direction of the text after it.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -155,8 +155,10 @@ impl<'a> Domain<'a> {
                 Values::OneOf(values) => values.is_empty(),
                 Values::AllBut { above, below, .. } => {
                     // "7" and "07" are both seven, so the listed values never exhaust an interval.
-                    let (above, below) = (above.unwrap_or(i64::MIN), below.unwrap_or(i64::MAX));
-                    self.has_bound() && above.checked_add(1).is_none_or(|least| least >= below)
+                    // A bound is exclusive, and an integer of 64 bits; where there is none, the last integer is inside.
+                    let least = above.map_or(Some(i64::MIN), |above| above.checked_add(1));
+                    let most = below.map_or(Some(i64::MAX), |below| below.checked_sub(1));
+                    self.has_bound() && least.zip(most).is_none_or(|(least, most)| least > most)
                 }
             }
     }
@@ -262,6 +264,19 @@ mod tests {
             ("Lt", Some(label)) => number(label).is_some_and(|n| Some(n) < number(&requirement.values[0])),
             _ => false,
         }
+    }
+
+    #[test]
+    fn the_last_integers_are_inside_an_interval_without_an_end() {
+        let empty = |operator, value: &'static str| {
+            let mut domain = Domain::any();
+            domain.and(&Requirement::new("k", operator, &[value]));
+            domain.is_empty()
+        };
+        assert!(!empty(Operator::Gt, "9223372036854775806"));
+        assert!(empty(Operator::Gt, "9223372036854775807"));
+        assert!(!empty(Operator::Lt, "-9223372036854775807"));
+        assert!(empty(Operator::Lt, "-9223372036854775808"));
     }
 
     const LABELS: [Option<&str>; 9] =

@@ -12,11 +12,13 @@ use crate::manifest::FORBIDDEN;
 use crate::patch::{Operation, is_within};
 use crate::policy::{LabelSelector, Selector};
 use crate::text;
-use crate::verdict::{Change, Denial, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Verdict, Warning};
+use crate::verdict::{
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Verdict, Warning,
+};
 
-/// The most changes of one verdict. A DaemonSet has a few hundred fields in all.
-pub const MAX_CHANGES: usize = 256;
-/// The most denials, and the most warnings, of one verdict.
+/// The most changes of one verdict: two for each of 512 ORed terms, more than anyone writes.
+pub const MAX_CHANGES: usize = 1024;
+/// The most denials, and the most warnings, of one verdict; further ones are counted and left out.
 pub const MAX_MESSAGES: usize = 64;
 
 const TEMPLATE: &str = "/spec/template";
@@ -29,18 +31,24 @@ impl Chain<'_> {
         verdict: Verdict,
     ) -> Result<(Reported, Option<Document>), Failure> {
         let Verdict { denials, changes, warnings } = verdict;
-        for (what, found, most) in [
-            ("denials", denials.len(), MAX_MESSAGES),
-            ("warnings", warnings.len(), MAX_MESSAGES),
-            ("changes", changes.len(), MAX_CHANGES),
-        ] {
-            if found > most {
-                return Err(Failure::new(
-                    FailureClass::Output,
-                    &format!("expected at most {most} {what}, found {found}"),
-                ));
-            }
+        if changes.len() > MAX_CHANGES {
+            let found = changes.len();
+            let detail = format!("expected at most {MAX_CHANGES} changes, found {found}");
+            return Err(Failure::new(FailureClass::Output, &detail));
         }
+        let warnings = at_most(warnings, |left_out, _| Warning {
+            pointer: String::new(),
+            message: format!("{left_out} further warnings are left out"),
+        });
+        let denials = at_most(denials, |left_out, denials| {
+            let forbidden = denials.iter().any(|denial| denial.code == DenialCode::Forbidden);
+            Denial {
+                code: if forbidden { DenialCode::Forbidden } else { DenialCode::Invalid },
+                pointer: String::new(),
+                message: format!("{left_out} further reasons are left out"),
+                fix: String::new(),
+            }
+        });
         let warnings = warnings.into_iter().map(Warning::cleaned).collect();
         if !denials.is_empty() {
             let denials = denials.into_iter().map(Denial::cleaned).collect();
@@ -98,6 +106,18 @@ impl Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// The first [`MAX_MESSAGES`], and in the place of the rest what `summary` says of how many and which they are.
+///
+/// An author can make a policy find any number of faults: too many of them must not become a failure of the policy, which
+/// `onError` might let through.
+fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> Vec<T> {
+    if messages.len() > MAX_MESSAGES {
+        let rest = messages.split_off(MAX_MESSAGES);
+        messages.push(summary(rest.len(), &rest));
+    }
+    messages
 }
 
 fn operation(edit: Edit) -> Result<Operation, Failure> {

@@ -251,13 +251,19 @@ fn objects_on_their_way_out_and_updates_of_finalizers_are_left_alone() {
     let plans = [plan("p", &["/metadata/labels"], json!({}))];
     let refuse = |_: &Turn<'_>| -> Result<Verdict, Failure> { Ok(deny(DenialCode::Forbidden)) };
     for (object, old) in [
-        (with("deletionTimestamp", json!("2020-01-01T00:00:00Z")), daemonset()),
+        (
+            with("deletionTimestamp", json!("2020-01-01T00:00:00Z")),
+            with("deletionTimestamp", json!("2020-01-01T00:00:00Z")),
+        ),
         (daemonset(), with("finalizers", json!(["f"]))),
         (with("finalizers", json!(["f"])), daemonset()),
     ] {
         let decision = decide(&review(&object, Some(&old)), &plans, refuse);
         assert_eq!((decision.outcome.label(), decision.reports.len()), ("allowed", 0), "{object}");
     }
+    // A deletion that only the author speaks of: reviewed.
+    let claimed = with("deletionTimestamp", json!("2020-01-01T00:00:00Z"));
+    assert_eq!(decide(&review(&claimed, Some(&daemonset())), &plans, refuse).outcome.label(), "denied");
     // Finalizers and something else: reviewed.
     let mut both = with("finalizers", json!(["f"]));
     both["spec"]["minReadySeconds"] = json!(1);
@@ -319,17 +325,10 @@ fn warn_and_observe_neither_change_nor_deny_nor_fail() {
 #[test]
 fn verdicts_beyond_bounds_are_output_failures() {
     let plans = [plan("p", &["/metadata/labels"], json!({}))];
-    let warning = Warning { pointer: String::new(), message: String::new() };
-    let many = Verdict { warnings: vec![warning; MAX_MESSAGES + 1], ..Verdict::default() };
-    let denials = Verdict {
-        denials: vec![deny(DenialCode::Invalid).denials[0].clone(); MAX_MESSAGES + 1],
-        ..Verdict::default()
-    };
     let edit = Edit::Add { path: "/metadata/labels/b".into(), value: "1".into() };
-    for verdict in [many, denials, changes(vec![edit; MAX_CHANGES + 1])] {
-        let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(verdict.clone()));
-        assert_eq!(class(&decision), Some(FailureClass::Output));
-    }
+    let verdict = changes(vec![edit; MAX_CHANGES + 1]);
+    let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(verdict.clone()));
+    assert_eq!(class(&decision), Some(FailureClass::Output));
     for (edit, expected) in [
         (Edit::Add { path: "metadata".into(), value: "1".into() }, FailureClass::Output),
         (Edit::Add { path: "/metadata/labels/b".into(), value: "{".into() }, FailureClass::Patch),
@@ -339,6 +338,20 @@ fn verdicts_beyond_bounds_are_output_failures() {
         let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(changes([edit.clone()])));
         assert_eq!(class(&decision), Some(expected), "{edit:?}");
     }
+}
+
+#[test]
+fn more_messages_than_anyone_reads_are_counted_and_stay_what_they_are() {
+    let plans = [plan("p", &[], json!({"onError": "allow"}))];
+    let mut denials = vec![deny(DenialCode::Invalid).denials[0].clone(); MAX_MESSAGES + 6];
+    denials[MAX_MESSAGES + 2].code = DenialCode::Forbidden;
+    let verdict = Verdict { denials, ..Verdict::default() };
+    let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(verdict.clone()));
+    assert!(matches!(decision.outcome, Outcome::Denied { code: 403, .. }), "{:?}", decision.outcome);
+    let warning = Warning { pointer: String::new(), message: "w".into() };
+    let verdict = Verdict { warnings: vec![warning; MAX_MESSAGES + 6], ..Verdict::default() };
+    let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(verdict.clone()));
+    assert_eq!(decision.warnings.last().map(String::as_str), Some("p: 6 further warnings are left out"));
 }
 
 #[test]

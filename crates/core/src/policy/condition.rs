@@ -9,6 +9,13 @@ use cel::{Context, IdedExpr, Program, Value};
 
 use super::NamedExpression;
 
+/// The most bytes of an expression.
+const MAX_LENGTH: usize = 4096;
+
+/// The deepest nesting of an expression's tree. `a + b + c` nests two deep, a macro several. The interpreter takes a stack
+/// frame for each level, and a thread that runs out of its stack takes the process with it.
+const MAX_NESTING: usize = 100;
+
 /// The variables that a condition may use.
 const VARIABLES: [&str; 4] = ["object", "oldObject", "request", "namespaceObject"];
 
@@ -35,6 +42,12 @@ pub enum ConditionError {
         name: String,
         /// What the parser said, in one line.
         problem: String,
+    },
+    /// The expression is longer or nests deeper than can be evaluated safely.
+    #[error("condition `{name}`: expected at most {MAX_LENGTH} bytes, nested at most {MAX_NESTING} deep")]
+    TooLarge {
+        /// The condition.
+        name: String,
     },
     /// The expression names something that is not there.
     #[error(
@@ -69,10 +82,16 @@ impl TryFrom<NamedExpression> for Condition {
 
     fn try_from(typed: NamedExpression) -> Result<Self, ConditionError> {
         let NamedExpression { name, expression } = typed;
+        if expression.len() > MAX_LENGTH {
+            return Err(ConditionError::TooLarge { name });
+        }
         let program = Program::compile(&expression).map_err(|errors| ConditionError::Syntax {
             name: name.clone(),
             problem: errors.errors.first().map_or_else(String::new, |error| error.msg.replace('\n', " ")),
         })?;
+        if nests_deeper(program.expression(), MAX_NESTING) {
+            return Err(ConditionError::TooLarge { name });
+        }
         if let Some(variable) = unknown_variable(program.expression(), &mut Vec::new()) {
             return Err(ConditionError::Variable { name, variable: variable.to_owned() });
         }
@@ -109,38 +128,55 @@ impl Condition {
 /// The first name that is neither one of [`VARIABLES`] nor bound by a macro such as `all(c, …)` around it. `bound` holds
 /// what is.
 fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
-    let entry = |entry: &'e EntryExpr| -> Vec<&'e IdedExpr> {
-        match entry {
-            EntryExpr::StructField(field) => vec![&field.value],
-            EntryExpr::MapEntry(member) => vec![&member.key, &member.value],
-        }
-    };
-    let parts: Vec<&IdedExpr> = match &expression.expr {
-        Expr::Unspecified | Expr::Literal(_) => Vec::new(),
+    match &expression.expr {
         Expr::Ident(name) => {
             let known =
                 name.starts_with('@') || VARIABLES.contains(&name.as_str()) || bound.contains(&name.as_str());
-            return (!known).then_some(name);
+            (!known).then_some(name)
         }
-        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Select(select) => vec![&select.operand],
-        Expr::Map(map) => map.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
-        Expr::Struct(fields) => fields.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
-        Expr::Comprehension(all) => {
-            if let Some(unknown) = unknown_variable(&all.iter_range, bound) {
-                return Some(unknown);
-            }
+        Expr::Comprehension(all) => unknown_variable(&all.iter_range, bound).or_else(|| {
             let outside = bound.len();
             bound.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
             bound.extend(all.iter_var2.as_deref());
             let inside = [&all.accu_init, &all.loop_cond, &all.loop_step, &all.result];
             let unknown = inside.into_iter().find_map(|part| unknown_variable(part, bound));
             bound.truncate(outside);
-            return unknown;
+            unknown
+        }),
+        _ => parts(expression).into_iter().find_map(|part| unknown_variable(part, bound)),
+    }
+}
+
+/// Without recursion, since it is what guards the recursion of others.
+fn nests_deeper(expression: &IdedExpr, most: usize) -> bool {
+    let mut pending = vec![(expression, 1)];
+    while let Some((expression, depth)) = pending.pop() {
+        if depth > most {
+            return true;
         }
-    };
-    parts.into_iter().find_map(|part| unknown_variable(part, bound))
+        pending.extend(parts(expression).into_iter().map(|part| (part, depth + 1)));
+    }
+    false
+}
+
+fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
+    fn entry(entry: &EntryExpr) -> Vec<&IdedExpr> {
+        match entry {
+            EntryExpr::StructField(field) => vec![&field.value],
+            EntryExpr::MapEntry(member) => vec![&member.key, &member.value],
+        }
+    }
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Vec::new(),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Map(map) => map.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
+        Expr::Struct(fields) => fields.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
+        Expr::Comprehension(all) => {
+            vec![&all.iter_range, &all.accu_init, &all.loop_cond, &all.loop_step, &all.result]
+        }
+    }
 }
 
 /// Whole numbers become `int`, as they do in Kubernetes' own CEL, so that `object.spec.minReadySeconds > 5` works.

@@ -173,6 +173,25 @@ fn conditions_see_object_request_and_namespace() {
 }
 
 #[test]
+fn conditions_that_could_exhaust_a_stack_are_refused_when_they_are_read() {
+    let refused = |expression: String| {
+        let conditions = json!({"conditions": [{"name": "c", "expression": expression}]});
+        let error = policy(json!({"module": "builtin:x", "match": conditions})).unwrap_err();
+        text::with_causes(&error, 1000)
+    };
+    let message =
+        "`spec.match.conditions`: condition `c`: expected at most 4096 bytes, nested at most 100 deep";
+    for expression in [
+        format!("{} > 0", vec!["1"; 200].join("+")),
+        format!("object{} == 1", ".a".repeat(2000)),
+        format!("object{} == 1", "[0]".repeat(300)),
+        "1 + ".repeat(4000) + "1 > 0",
+    ] {
+        assert_eq!(refused(expression), message);
+    }
+}
+
+#[test]
 fn a_false_condition_wins_over_one_that_fails() {
     let review = review(json!({"metadata": {"name": "n"}}), "CREATE");
     let conditions = json!({"conditions": [
