@@ -35,8 +35,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The address of probes and metrics. Port 0 takes a free one.
     pub admin: SocketAddr,
-    /// Certificate, key and, where clients must show one, their CA.
-    pub tls: Arc<rustls::ServerConfig>,
     /// The most reviews at once; what comes on top is answered 429 at once.
     pub max_in_flight: usize,
     /// How long open requests may go on after shutdown has begun.
@@ -105,13 +103,15 @@ impl Options {
 }
 
 impl Bound {
-    /// Answers until `shutdown` completes, then says it isn't ready, finishes what is open and returns.
+    /// Answers until `shutdown` completes, then says it isn't ready, finishes what is open and returns. `tls` has
+    /// certificate, key and, where clients must show one, their CA.
     ///
     /// # Errors
     ///
     /// A listener that breaks.
     pub async fn run(
         self,
+        tls: Arc<rustls::ServerConfig>,
         snapshot: Arc<Snapshot>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
@@ -124,7 +124,7 @@ impl Bound {
             ready: AtomicBool::new(true),
         });
         let (webhook_handle, admin_handle) = (Handle::new(), Handle::new());
-        let tls = RustlsConfig::from_config(self.options.tls);
+        let tls = RustlsConfig::from_config(tls);
         // Without NoDelay the first answer of a fresh connection waits for the client's delayed acknowledgement, 40 ms.
         let tls = RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT).acceptor(NoDelayAcceptor::new());
         let failed = |what| move |source| ServeError::Listener { what, source };

@@ -32,6 +32,16 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         }
     };
     let development = args.tls_dir.is_none();
+    // A development certificate is nothing to show to a network.
+    let everywhere = IpAddr::V4(if development { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
+    let options = Options {
+        listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
+        admin: args.admin.unwrap_or(SocketAddr::new(everywhere, 8081)),
+        max_in_flight: args.max_in_flight as usize,
+        drain: Duration::from_secs(args.drain_seconds.into()),
+    };
+    // The sockets first: where another server has them, its development certificate must stay as it is.
+    let bound = options.bind()?;
     let tls_dir = match args.tls_dir {
         Some(folder) => folder,
         None => {
@@ -40,26 +50,16 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
             Path::new(DEVELOPMENT).join("tls")
         }
     };
-    // A development certificate is nothing to show to a network.
-    let everywhere =
-        if development { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    let tls = tls::from_folder(&tls_dir)?;
     if tls_dir.join("ca.crt").exists() {
         tracing::warn!(folder = %tls_dir.display(), "`ca.crt` is there: clients must show a certificate that it signed");
     }
-    let options = Options {
-        listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
-        admin: args.admin.unwrap_or(SocketAddr::new(everywhere, 8081)),
-        tls: tls::from_folder(&tls_dir)?,
-        max_in_flight: args.max_in_flight as usize,
-        drain: Duration::from_secs(args.drain_seconds.into()),
-    };
-    let bound = options.bind()?;
     let snapshot = Arc::new(app::snapshot(&args.policies.into()).await?);
     announce(&snapshot, bound.addresses);
     if development {
         explain_development(bound.addresses)?;
     }
-    bound.run(snapshot, shutdown).await?;
+    bound.run(tls, snapshot, shutdown).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use similar::{ChangeTag, TextDiff};
 use wardset_core::decision::{Outcome, PolicyReport, Result as Reported};
 use wardset_core::document::Document;
-use wardset_core::policy::Mode;
+use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
 
 use super::{Outcomes, Reviewed};
@@ -47,7 +47,10 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
     match decision.reach {
         Reach::Everything => {}
         Reach::NotTemplate => {
-            writeln!(out, "  note: the update leaves the template alone, so policies do too")?
+            let always =
+                decision.reports.iter().any(|report| report.plan.policy.template == TemplateRule::Always);
+            let but = if always { ", but for those with `template: always`" } else { "" };
+            writeln!(out, "  note: the update leaves the template alone, so policies do too{but}")?
         }
         Reach::Nothing(why) => writeln!(out, "  note: left alone: {why}")?,
     }
@@ -78,7 +81,11 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
             };
             writeln!(out, "{GREEN}allowed{GREEN:#}, {changes}")
         }
-        Outcome::Denied { code, message } => writeln!(out, "{RED}denied{RED:#} ({code}): {message}"),
+        Outcome::Denied { code, message } => {
+            // Several denials are a list that begins on a line of its own.
+            let gap = if message.starts_with('\n') { "" } else { " " };
+            writeln!(out, "{RED}denied{RED:#} ({code}):{gap}{message}")
+        }
         Outcome::Failed { blame, message } => {
             let status = blame.status();
             writeln!(
@@ -109,7 +116,14 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
             }
             writeln!(out)?;
             for change in applied {
-                writeln!(out, "      {} {}", change.operation.name(), change.operation.path())?;
+                write!(out, "      {} {}", change.operation.name(), change.operation.path())?;
+                // What is not made has no diff to show it.
+                match change.operation.value() {
+                    Some(value) if policy.mode != Mode::Enforce => {
+                        writeln!(out, " {}", wardset_core::text::one_line(value, 160))?;
+                    }
+                    _ => writeln!(out)?,
+                }
                 if !change.reason.is_empty() {
                     writeln!(out, "        {DIM}{}{DIM:#}", change.reason)?;
                 }

@@ -312,7 +312,7 @@ impl Case {
 fn refused(error: &LoadError) -> By {
     By::Load(match error {
         LoadError::Start(failure) => return By::Start(failure.class),
-        LoadError::NotWasm | LoadError::Compile(_) => Refusal::Compile,
+        LoadError::NotWasm | LoadError::CoreModule | LoadError::Compile(_) => Refusal::Compile,
         LoadError::Import { .. } => Refusal::Import,
         LoadError::Version { .. } => Refusal::Version,
         LoadError::World(_) => Refusal::World,

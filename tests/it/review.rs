@@ -288,6 +288,13 @@ fn what_can_not_run_says_why_and_exits_2() {
         "{}",
         stderr(&output)
     );
+    std::fs::write(folder.path().join("x.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
+    assert!(
+        stderr(&output).contains("the module is a core module: make it a component"),
+        "{}",
+        stderr(&output)
+    );
     for (input, expected) in [
         ("", "no document was found in `-`"),
         ("{\"a\":", "`standard input` is no JSON"),

@@ -31,11 +31,11 @@ impl Server {
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
-        let options = Options { listen: any, admin: any, tls, max_in_flight, drain: Duration::from_secs(10) };
+        let options = Options { listen: any, admin: any, max_in_flight, drain: Duration::from_secs(10) };
         let bound = options.bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(bound.run(Arc::new(snapshot), async { stopped.await.unwrap_or(()) }));
+        let running = tokio::spawn(bound.run(tls, Arc::new(snapshot), async { stopped.await.unwrap_or(()) }));
         Self { addresses, stop: Some(stop), running, certificates }
     }
 
@@ -332,10 +332,9 @@ async fn a_client_without_the_demanded_certificate_gets_no_answer() {
     std::fs::copy(certificates.path().join("ca.pem"), certificates.path().join("tls/ca.crt")).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
-    let bound =
-        Options { listen: any, admin: any, tls, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
+    let bound = Options { listen: any, admin: any, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
     let url = format!("https://localhost:{}/mutate", bound.addresses.webhook.port());
-    let running = tokio::spawn(bound.run(Arc::new(support::defaults().await), std::future::pending()));
+    let running = tokio::spawn(bound.run(tls, Arc::new(support::defaults().await), std::future::pending()));
     let client = client(certificates.path(), |builder| builder);
     assert!(client.post(url).send().await.is_err());
     running.abort();
@@ -370,17 +369,9 @@ fn a_folder_without_usable_certificates_says_which_file_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let certificates = tempfile::tempdir().unwrap();
-    development::make(certificates.path()).unwrap();
-    let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
     let listen = taken.local_addr().unwrap();
-    let options = Options {
-        listen,
-        admin: "127.0.0.1:0".parse().unwrap(),
-        tls,
-        max_in_flight: 1,
-        drain: Duration::ZERO,
-    };
+    let options =
+        Options { listen, admin: "127.0.0.1:0".parse().unwrap(), max_in_flight: 1, drain: Duration::ZERO };
     let error = options.bind().err().unwrap();
     assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
 }

@@ -1,10 +1,13 @@
 //! The command line.
 
-use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, policies};
+use crate::{Outcome, ci, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -12,8 +15,17 @@ pub(crate) fn run() -> Result<Outcome> {
     let repository = Repository::find()?;
     match cli.task {
         Task::Policies(options) => policies::run(&repository, &options),
+        Task::Component { core, out } => component(&core, &out),
         Task::Ci => ci::run(&repository),
     }
+}
+
+fn component(core: &Path, out: &Path) -> Result<Outcome> {
+    let bytes = fs::read(core).with_context(|| format!("cannot read `{}`", core.display()))?;
+    let component = guest::encode(&bytes)
+        .with_context(|| format!("`{}` is no core module with the exports of a policy", core.display()))?;
+    fs::write(out, component).with_context(|| format!("cannot write `{}`", out.display()))?;
+    Ok(Outcome::Fine)
 }
 
 /// The one list of tasks of this repository.
@@ -28,6 +40,13 @@ struct Cli {
 enum Task {
     /// Build the built-in policies into `policies/built`, or check what is there
     Policies(policies::Options),
+    /// Make a component of a policy's core module
+    Component {
+        /// What `cargo build --target wasm32-unknown-unknown` made
+        core: PathBuf,
+        /// Where the component goes
+        out: PathBuf,
+    },
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

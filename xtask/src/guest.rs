@@ -93,7 +93,8 @@ fn cargo_home() -> Result<PathBuf> {
     Ok(env::home_dir().context("there is no home directory, and `CARGO_HOME` is not set")?.join(".cargo"))
 }
 
-fn encode(core: &[u8]) -> Result<Vec<u8>> {
+/// Makes a component of a core module that was built with `wit-bindgen`.
+pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
     // No adapter: a policy that imports WASI by accident is an error here, not a surprise in the sandbox.
     ComponentEncoder::default().module(core)?.validate(true).encode()
 }

@@ -46,6 +46,11 @@ pub enum LoadError {
     /// Not WebAssembly.
     #[error("the module is no WebAssembly: expected a binary component, which begins with `\\0asm`")]
     NotWasm,
+    /// A core module, which is what a compiler makes.
+    #[error(
+        "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
+    )]
+    CoreModule,
     /// Not a component, or a broken one.
     #[error("the module is no WebAssembly component that can be compiled")]
     Compile(#[source] wasmtime::Error),
@@ -99,6 +104,10 @@ impl Module {
         }
         if !bytes.starts_with(b"\0asm") {
             return Err(LoadError::NotWasm);
+        }
+        // Four bytes of version and layer after the magic; a component's are `0d 00 01 00`.
+        if bytes[4..].starts_with(&[1, 0, 0, 0]) {
+            return Err(LoadError::CoreModule);
         }
         let digest = hex(&Sha256::digest(bytes));
         let component = match cache {
