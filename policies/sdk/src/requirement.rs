@@ -270,7 +270,8 @@ mod tests {
     fn the_last_integers_are_inside_an_interval_without_an_end() {
         let empty = |operator, value: &'static str| {
             let mut domain = Domain::any();
-            domain.and(&Requirement::new("k", operator, &[value]));
+            let requirement = Requirement::new("k", operator, &[value]);
+            domain.and(&requirement);
             domain.is_empty()
         };
         assert!(!empty(Operator::Gt, "9223372036854775806"));
