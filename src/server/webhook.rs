@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -103,12 +103,11 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
                 drain(body).await;
             }
-            let retry = matches!(refusal, Refusal::Overload).then_some([(header::RETRY_AFTER, "1")]);
-            let body = reason + "\n";
-            retry.map_or_else(
-                || (status, body.clone()).into_response(),
-                |retry| (status, retry, body.clone()).into_response(),
-            )
+            let mut response = (status, reason + "\n").into_response();
+            if matches!(refusal, Refusal::Overload) {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
     }
 }

@@ -98,7 +98,7 @@ impl Snapshot {
         &self.plans
     }
 
-    /// Decides on a review. What is not decided by `deadline` fails with the class `deadline`.
+    /// Decides on a review. What is not decided by `deadline` fails with the class `late`.
     pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
         let facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
