@@ -339,15 +339,14 @@ async fn every_real_daemonset_is_decided_and_its_result_stays() {
     }
 }
 
+async fn workers_only() -> Snapshot {
+    let settings = json!({"workersOnly": true});
+    support::snapshot(&support::policy("workers-only", "node-affinity", &settings, "")).await
+}
+
 #[tokio::test]
 async fn node_infrastructure_keeps_the_control_plane_even_where_kube_system_is_included() {
-    let workers_only = support::snapshot(&support::policy(
-        "workers-only",
-        "node-affinity",
-        &json!({"workersOnly": true}),
-        "",
-    ))
-    .await;
+    let workers_only = workers_only().await;
     let (mut left_alone, mut narrowed) = (Vec::new(), Vec::new());
     for (_, object) in corpus() {
         let decision = support::decide(&workers_only, &object, None).await;
@@ -375,13 +374,7 @@ async fn node_infrastructure_keeps_the_control_plane_even_where_kube_system_is_i
 /// The same without a corpus, so that a machine without one knows it too.
 #[tokio::test]
 async fn a_cni_agent_keeps_the_control_plane_and_a_log_agent_does_not() {
-    let workers_only = support::snapshot(&support::policy(
-        "workers-only",
-        "node-affinity",
-        &json!({"workersOnly": true}),
-        "",
-    ))
-    .await;
+    let workers_only = workers_only().await;
     let mut object = support::daemonset();
     object["spec"]["template"]["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
     assert_eq!(support::decide(&workers_only, &object, None).await.patch.len(), 1);

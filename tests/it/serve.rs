@@ -178,10 +178,8 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
     let good = || admission_review(&daemonset(), None);
     let v1beta1 =
         String::from_utf8(good()).unwrap().replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
-    let repeated = String::from_utf8(good())
-        .unwrap()
-        .replacen(r#""kind":"DaemonSet""#, r#""x":1"#, 0)
-        .replace(r#"{"matchLabels""#, r#"{"a":1,"a":2,"matchLabels""#);
+    let repeated =
+        String::from_utf8(good()).unwrap().replace(r#"{"matchLabels""#, r#"{"a":1,"a":2,"matchLabels""#);
     for (path, body, status, line) in [
         (
             "/mutate",
@@ -255,23 +253,23 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_over_what_it_does_not_decide_on() {
     let server = Server::start().await;
-    let text = String::from_utf8(admission_review(&daemonset(), None)).unwrap();
+    let changed = |change: fn(&mut Value)| {
+        let mut review: Value = serde_json::from_slice(&admission_review(&daemonset(), None)).unwrap();
+        change(&mut review["request"]);
+        review.to_string()
+    };
     for other in [
-        text.replace(
-            r#""kind":{"group":"apps","version":"v1","kind":"DaemonSet"}"#,
-            r#""kind":{"group":"","version":"v1","kind":"Pod"}"#,
-        ),
-        text.replace(r#""operation":"CREATE""#, r#""operation":"DELETE","object":null,"x":"#)
-            .replace(r#""x":,"#, ""),
-        text.replace(r#""operation":"CREATE""#, r#""operation":"CREATE","subResource":"status""#),
+        changed(|request| request["kind"] = json!({"group": "", "version": "v1", "kind": "Pod"})),
+        changed(|request| {
+            request["operation"] = json!("DELETE");
+            request["oldObject"] = request["object"].take();
+        }),
+        changed(|request| request["subResource"] = json!("status")),
     ] {
-        assert_ne!(other, text);
-        let (status, body) = refusal(server.post("/mutate", other.clone()).await).await;
-        if status == 400 {
-            // The replaced text has two objects, which is refused: also no decision.
-            continue;
-        }
-        let expected = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "allowed": true}});
+        let (status, body) = refusal(server.post("/mutate", other).await).await;
+        let response = json!({"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "allowed": true});
+        let expected =
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
         assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, expected));
     }
     server.shut_down().await;

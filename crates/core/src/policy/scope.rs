@@ -110,12 +110,6 @@ impl Match {
         self.namespace_selector.keys().any(|key| key != NAME_LABEL)
     }
 
-    /// The namespaces that are passed over.
-    #[must_use]
-    pub fn excluded_namespaces(&self) -> &[String] {
-        &self.exclude_namespaces
-    }
-
     fn selects_namespace(&self, review: &Review) -> Result<bool, Mismatch> {
         let name = |key: &str| (key == NAME_LABEL).then(|| Cow::from(review.namespace.as_str()));
         match &review.namespace_labels {
