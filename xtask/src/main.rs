@@ -10,8 +10,11 @@
 
 mod ci;
 mod cli;
+mod cluster;
 mod digests;
 mod guest;
+mod interrupt;
+mod lock;
 mod message;
 mod policies;
 mod process;
