@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, cluster, guest, policies};
+use crate::{Outcome, ci, cluster, e2e, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Policies(options) => policies::run(&repository, &options),
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
+        Task::E2e(arguments) => e2e::run(&repository, &arguments),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -53,6 +54,8 @@ enum Task {
         #[command(subcommand)]
         task: cluster::Task,
     },
+    /// Run the tests in `tests/e2e` against a control plane of their own
+    E2e(e2e::Arguments),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

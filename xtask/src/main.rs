@@ -12,6 +12,7 @@ mod ci;
 mod cli;
 mod cluster;
 mod digests;
+mod e2e;
 mod guest;
 mod interrupt;
 mod lock;
