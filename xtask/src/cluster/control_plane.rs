@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::binaries::{Binaries, Program};
 use super::certificates::{Certificates, Client};
-use super::component::Component;
+use super::component::{Component, Record};
 use super::kubeconfig;
 use super::kubectl::Kubectl;
 use super::nodes::Nodes;
@@ -73,9 +73,7 @@ impl ControlPlane {
 
     /// The number of the API server's process.
     pub(crate) fn api_server(&self) -> Option<u32> {
-        let name = Program::KubeApiserver.name();
-        let records = self.components.iter().map(Component::record);
-        records.filter(|record| record.name == name).map(|record| record.pid).next()
+        self.record(Program::KubeApiserver).map(|record| record.pid)
     }
 
     /// Lets it run on when this process ends. [`Folder::end`] ends it.
@@ -114,7 +112,7 @@ impl ControlPlane {
         for program in [Program::KubeControllerManager, Program::KubeScheduler, Program::Kwok] {
             plane.wait(program, interrupt)?;
         }
-        plane.wait_until("the nodes to be ready", interrupt, |plane| {
+        plane.wait_until("the nodes to be ready", Program::Kwok, interrupt, |plane| {
             let nodes = plane.kubectl.get(&["nodes"])?;
             let ready = ready_nodes(&nodes);
             if ready < options.nodes.count() {
@@ -135,6 +133,10 @@ impl ControlPlane {
         self.write(false)
     }
 
+    fn record(&self, program: Program) -> Option<&Record> {
+        self.components.iter().map(Component::record).find(|record| record.name == program.name())
+    }
+
     fn write(&self, ready: bool) -> Result<()> {
         self.folder.write(&State {
             ready,
@@ -146,25 +148,21 @@ impl ControlPlane {
     /// Waits until a component says that it is well.
     fn wait(&mut self, program: Program, interrupt: &Interrupt) -> Result<()> {
         let path = health_path(program.name());
-        self.wait_until(&format!("`{}` to be ready", program.name()), interrupt, |plane| {
-            let records = plane.components.iter().map(Component::record);
-            let record = records.filter(|record| record.name == program.name()).next_back();
-            let port = record.context("it was not started")?.port;
+        self.wait_until("it to be ready", program, interrupt, |plane| {
+            let port = plane.record(program).context("it was not started")?.port;
             // Costs nothing, unlike a kubectl that finds nobody.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).context("it does not listen")?;
             plane.kubectl.check(port, path)
         })
-        .with_context(|| {
-            let log = self.folder.logs().join(format!("{}.log", program.name()));
-            format!("the control plane did not start\nhint: the whole log is `{}`", log.display())
-        })
     }
 
-    /// Tries again until it succeeds, unless a component ends meanwhile.
+    /// Tries again until it succeeds, unless a component ends meanwhile. Where it does not, the log of `program` tells
+    /// most.
     fn wait_until(
         &mut self,
         what: &str,
+        program: Program,
         interrupt: &Interrupt,
         mut attempt: impl FnMut(&Self) -> Result<()>,
     ) -> Result<()> {
@@ -174,20 +172,17 @@ impl ControlPlane {
             // Looked at after each attempt: who answered may have been another process, on a port that was lost to it.
             for component in &mut self.components {
                 if let Some(status) = component.ended() {
-                    let record = component.record();
-                    return Err(
-                        Ended { name: record.name.clone(), status, last_words: record.last_words() }.into()
-                    );
+                    return Err(Ended { record: component.record().clone(), status }.into());
                 }
             }
             let Err(error) = result else { return Ok(()) };
             if start.elapsed() > READY_LIMIT {
-                let last_words = self.components.last().map(|component| component.record().last_words());
-                return Err(error.context(format!(
-                    "waited {} s for {what}{}",
-                    READY_LIMIT.as_secs(),
-                    last_words.unwrap_or_default()
-                )));
+                let mut words =
+                    format!("`{}`: waited {} s for {what}", program.name(), READY_LIMIT.as_secs());
+                if let Some(record) = self.record(program) {
+                    words.push_str(&record.log_end());
+                }
+                return Err(error.context(words));
             }
             interrupt.pause(POLL)?;
         }
@@ -232,20 +227,19 @@ pub(crate) fn ready_nodes(nodes: &Value) -> usize {
 /// A component that ended while it should have run.
 #[derive(Debug)]
 struct Ended {
-    name: String,
+    record: Record,
     status: ExitStatus,
-    last_words: String,
 }
 
 impl Ended {
     fn lost_its_port(&self) -> bool {
-        self.last_words.contains("address already in use")
+        self.record.last_words().contains("address already in use")
     }
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "`{}` ended ({}); its log ends in:{}", self.name, self.status, self.last_words)
+        write!(formatter, "`{}` ended ({}){}", self.record.name, self.status, self.record.log_end())
     }
 }
 
@@ -411,6 +405,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use serde_json::json;
 
     use super::*;
@@ -438,17 +435,35 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_ended_shows_its_last_words() {
-        use std::os::unix::process::ExitStatusExt as _;
-        let ended = Ended {
-            name: "etcd".to_owned(),
-            status: ExitStatus::from_raw(256),
-            last_words: "\n  listen tcp 127.0.0.1:1: bind: address already in use".to_owned(),
-        };
-        assert!(ended.lost_its_port());
-        assert_eq!(
-            ended.to_string(),
-            "`etcd` ended (exit status: 1); its log ends in:\n  listen tcp 127.0.0.1:1: bind: address already in use"
+    fn a_lost_port_is_lost_twice_before_it_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let starts = root.path().join("starts");
+        let etcd = root.path().join("etcd");
+        let script = format!(
+            "#!/bin/sh\necho start >> '{}'\necho 'listen tcp: bind: address already in use' >&2\nexit 7\n",
+            starts.display()
         );
+        fs::write(&etcd, script).unwrap();
+        fs::set_permissions(&etcd, fs::Permissions::from_mode(0o700)).unwrap();
+        let folder = Folder::at(root.path().join("run"));
+        let interrupt = Interrupt::listen().unwrap();
+        let options = Options {
+            repository: &Repository::at(root.path()),
+            binaries: &Binaries::at(Program::ALL.map(|_| etcd.clone())),
+            folder: folder.clone(),
+            nodes: Nodes::default(),
+            interrupt: &interrupt,
+        };
+        let error = message::of(&ControlPlane::start(&options).unwrap_err());
+        assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 2);
+        assert_eq!(
+            error,
+            format!(
+                "`etcd` ended (exit status: 7); its log ends in:\n  listen tcp: bind: address already in use\n\
+                 hint: the whole log is `{}`",
+                folder.logs().join("etcd.log").display()
+            )
+        );
+        assert!(folder.logs().join("etcd.log").is_file() && folder.state().unwrap().is_none());
     }
 }
