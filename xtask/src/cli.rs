@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, guest, policies};
+use crate::{Outcome, ci, cluster, e2e, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -16,6 +16,8 @@ pub(crate) fn run() -> Result<Outcome> {
     match cli.task {
         Task::Policies(options) => policies::run(&repository, &options),
         Task::Component { core, out } => component(&core, &out),
+        Task::Cluster { task } => cluster::run(&repository, &task),
+        Task::E2e(arguments) => e2e::run(&repository, &arguments),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -47,6 +49,13 @@ enum Task {
         /// Where the component goes
         out: PathBuf,
     },
+    /// A real control plane to try things out on, without containers or root
+    Cluster {
+        #[command(subcommand)]
+        task: cluster::Task,
+    },
+    /// Run the tests in `tests/e2e` against a control plane of their own
+    E2e(e2e::Arguments),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

@@ -10,8 +10,12 @@
 
 mod ci;
 mod cli;
+mod cluster;
 mod digests;
+mod e2e;
 mod guest;
+mod interrupt;
+mod lock;
 mod message;
 mod policies;
 mod process;

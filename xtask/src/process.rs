@@ -1,14 +1,18 @@
 //! Running other programs, with errors that name the command and what it said.
 
 use std::env;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::interrupt::Interrupt;
 
 /// cargo, the same one that runs xtask, in `dir`.
 pub(crate) fn cargo(dir: &Path) -> Command {
@@ -32,6 +36,57 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// Runs `command` in front of the user, as [`show`] does, with all that it starts in a process group of its own. Where
+/// this process is asked to stop, the group is: first as Ctrl-C does it, and half a second later for good.
+///
+/// # Errors
+/// It cannot be started, it ends without success (an [`Ended`]), or this process is asked to stop.
+pub(crate) fn show_until(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
+    interrupt.check()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", line(command)))?;
+    loop {
+        if let Some(status) =
+            child.try_wait().with_context(|| format!("cannot wait for {}", line(command)))?
+        {
+            return if status.success() {
+                Ok(())
+            } else {
+                Err(Ended { command: line(command), status }.into())
+            };
+        }
+        if let Err(error) = interrupt.pause(Duration::from_millis(20)) {
+            // Not waited for until both are sent: as long as it is not, the group's number belongs to nobody else.
+            let group = Pid::from_child(&child);
+            // Fails where the group has ended by itself.
+            let _ = kill_process_group(group, Signal::INT);
+            thread::sleep(Duration::from_millis(500));
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = child.wait();
+            return Err(error);
+        }
+    }
+}
+
+/// A command that ran in front of the user and did not succeed: it has said why.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    command: String,
+    status: ExitStatus,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} failed ({})", self.command, self.status)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// Runs `command` and returns its stdout.
 ///

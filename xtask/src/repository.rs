@@ -59,6 +59,11 @@ impl Repository {
         self.policies().join("built")
     }
 
+    /// The Go modules that the programs of a control plane are built from, and KWOK's configuration.
+    pub(crate) fn control_plane(&self) -> PathBuf {
+        self.root.join("tests/cluster")
+    }
+
     /// cargo's target directory, which the environment and cargo's configuration can move.
     pub(crate) fn target(&self) -> Result<PathBuf> {
         // cargo takes a relative one from the current directory, which it has in common with xtask.

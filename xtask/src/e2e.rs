@@ -1,0 +1,71 @@
+//! `cargo xtask e2e`: the tests in `tests/e2e`, against a control plane of their own.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::cluster::{Binaries, ControlPlane, Folder, Nodes, Options};
+use crate::interrupt::Interrupt;
+use crate::process::Ended;
+use crate::repository::Repository;
+use crate::{Outcome, lock, process};
+
+/// What to hand on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Arguments of the test binary, such as a part of a test's name
+    #[arg(last = true, value_name = "ARGUMENT")]
+    tests: Vec<OsString>,
+}
+
+/// Builds what is tested, starts a control plane, runs the tests, and ends all of it.
+///
+/// # Errors
+/// The build fails, the control plane does not start, or a signal came: then all is ended, too.
+pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outcome> {
+    let start = Instant::now();
+    let interrupt = Interrupt::listen()?;
+    let home = repository.target()?.join("e2e");
+    let _lock = lock::take(&home.join("lock"), "another `cargo xtask e2e`", &interrupt)?;
+    // What does not compile is said first.
+    process::show_until(process::cargo(repository.root()).args(TEST).arg("--no-run"), &interrupt)?;
+    let binaries = Binaries::find(repository, &interrupt)?;
+    eprintln!("starting the control plane");
+    let started = Instant::now();
+    let plane = ControlPlane::start(&Options {
+        repository,
+        binaries: &binaries,
+        folder: Folder::at(home.join("run")),
+        nodes: Nodes::default(),
+        interrupt: &interrupt,
+    })?;
+    eprintln!("up after {:.1} s", started.elapsed().as_secs_f64());
+
+    let mut tests = process::cargo(repository.root());
+    tests.args(TEST).arg("--").args(&arguments.tests);
+    tests.envs(plane.kubectl().environment());
+    tests.env("WARDSET_E2E", "1");
+    tests.env("WARDSET_E2E_KUBECTL", &plane.kubectl().program);
+    tests.env("WARDSET_E2E_CLUSTER", plane.folder().path());
+    if let Some(pid) = plane.api_server() {
+        tests.env("WARDSET_E2E_APISERVER_PID", pid.to_string());
+    }
+    let outcome = match process::show_until(&mut tests, &interrupt) {
+        Ok(()) => Outcome::Fine,
+        Err(error) if error.is::<Ended>() => {
+            eprintln!(
+                "error: {error}\nhint: logs of the control plane: `{}`",
+                plane.folder().logs().display()
+            );
+            Outcome::Found
+        }
+        Err(error) => return Err(error),
+    };
+    drop(plane);
+    eprintln!("took {:.1} s in all", start.elapsed().as_secs_f64());
+    Ok(outcome)
+}
+
+/// What cargo is asked for; the target is left out of `cargo test` otherwise.
+const TEST: [&str; 3] = ["test", "--test", "e2e"];
