@@ -10,6 +10,7 @@
 
 mod ci;
 mod cli;
+mod deploy;
 mod digests;
 mod guest;
 mod message;
