@@ -416,6 +416,82 @@ fn definition_of_policies_is_the_charts() {
     assert_eq!(installed, definition);
 }
 
+/// What is asked for by `kind/name` or `-n` in a manual is what `install.yaml` makes.
+#[test]
+fn manuals_name_objects_that_exist() {
+    for (manual, least) in [("deploy/RUNBOOK.md", 15), ("deploy/README.md", 4)] {
+        let manual_text = read(manual);
+        let mut named = 0;
+        for command in commands(&manual_text) {
+            let mut words = command.split_whitespace();
+            while let Some(word) = words.next() {
+                if word == "-n" || word == "--namespace" {
+                    assert_eq!(words.next(), Some(NAMESPACE), "{manual}: {command}");
+                }
+                let Some((resource, name)) = word.split_once('/') else { continue };
+                let kind = match resource {
+                    "deployment" => "Deployment",
+                    "secret" => "Secret",
+                    "resourcequota" => "ResourceQuota",
+                    "mutatingwebhookconfiguration" => "MutatingWebhookConfiguration",
+                    "validatingwebhookconfiguration" => "ValidatingWebhookConfiguration",
+                    "crd" => "CustomResourceDefinition",
+                    "namespace" | "policies.wardset.dev" => {
+                        assert!(name.bytes().all(|byte| byte.is_ascii_uppercase()), "{manual}: {command}");
+                        continue;
+                    }
+                    // Paths, labels, addresses.
+                    _ => {
+                        assert!(
+                            resource.contains(['.', ':', '"', '$', '|'])
+                                || ["deploy", "examples"].contains(&resource),
+                            "{manual}: `{word}` in {command}"
+                        );
+                        continue;
+                    }
+                };
+                object(kind, name);
+                named += 1;
+            }
+        }
+        assert!(named >= least, "{manual}: {named} objects");
+    }
+}
+
+/// The commands of a manual: the lines of ```sh blocks, and what stands in backticks and starts like one.
+fn commands(manual: &str) -> Vec<&str> {
+    let mut commands = Vec::new();
+    for (number, part) in manual.split("```").enumerate() {
+        if number % 2 == 1 {
+            commands.extend(part.strip_prefix("sh\n").unwrap_or_default().lines());
+        } else {
+            let inline = part.split('`').skip(1).step_by(2);
+            commands.extend(inline.filter(|code| code.starts_with("kubectl ") || code.starts_with("helm ")));
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_value_is_in_the_manual_with_the_files_it_names() {
+    let manual = read("deploy/README.md");
+    let values: Value = serde_saphyr::from_str(&read("deploy/chart/wardset/values.yaml")).unwrap();
+    for (name, value) in values.as_object().unwrap() {
+        assert!(manual.contains(&format!("`{name}")), "`{name}`");
+        for member in value.as_object().into_iter().flat_map(|members| members.keys()) {
+            let found = [format!("`{name}.{member}"), format!("`.{member}`"), format!("`{name}`")];
+            assert!(found.iter().any(|word| manual.contains(word)), "`{name}.{member}`");
+        }
+    }
+    for manual in ["README.md", "RUNBOOK.md"] {
+        let folder = Repository::find().unwrap().deploy();
+        for link in fs::read_to_string(folder.join(manual)).unwrap().split("](").skip(1) {
+            let path = link.split([')', '#']).next().unwrap();
+            assert!(path.is_empty() || folder.join(path).exists(), "{manual}: `{path}`");
+        }
+    }
+}
+
 #[test]
 fn difference_is_the_first_line_that_differs() {
     let folder = tempfile::tempdir().unwrap();
