@@ -1,4 +1,5 @@
-module wardset.dev/xtask/helm
+// The Helm that renders deploy/install.yaml, built by `cargo xtask deploy`. Not part of the product.
+module wardset/xtask/helm
 
 go 1.26.0
 
