@@ -1,10 +1,12 @@
-//! The composition root: from where policies are to a snapshot of them.
+//! The composition root: from where policies are to what decides by them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
 
+use crate::modules::Modules;
 use crate::policies;
 
 /// Where the policies and the compiled modules are.
@@ -16,12 +18,12 @@ pub struct Sources {
     pub cache: Option<PathBuf>,
 }
 
-/// An engine, and the policies in force.
+/// The modules, none loaded yet. A cache folder that can't be used is only said so in the log: it costs time.
 ///
 /// # Errors
 ///
-/// A policy that can't come into force. A cache folder that can't be used is only said so in the log: it costs time.
-pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
+/// An engine that this machine can't run.
+pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
     let engine = Engine::new(EngineOptions::default())?;
     let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
         Ok(cache) => Some(cache),
@@ -34,9 +36,18 @@ pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
             None
         }
     });
+    Ok(Arc::new(Modules::new(engine, cache)))
+}
+
+/// The policies in force, once and for all.
+///
+/// # Errors
+///
+/// A policy that can't come into force.
+pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
     let found =
         if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
-    policies::load(&engine, cache.as_ref(), found).await.context("the policies can't come into force")
+    policies::load(&*modules(sources)?, found).await.context("the policies can't come into force")
 }
 
 /// The cache folder of the user who runs this, where one is known.

@@ -26,6 +26,7 @@ pub fn run() -> ExitCode {
             args::Command::Review(review) => review::run(review).await,
             args::Command::Serve(serve) => serve::run(serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
+            args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
         }
     });
     result.unwrap_or_else(|error| failed(&error))

@@ -11,9 +11,14 @@
 pub mod app;
 pub mod builtin;
 pub mod cli;
+pub mod cluster;
+pub mod crd;
+pub mod folder;
 pub mod metrics;
+pub mod modules;
 pub mod policies;
 pub mod review;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod yaml;

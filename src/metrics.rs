@@ -49,6 +49,11 @@ struct RefusalLabels {
     status: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    what: &'static str,
+}
+
 /// All counters, and their text.
 pub struct Metrics {
     registry: Registry,
@@ -60,8 +65,13 @@ pub struct Metrics {
     errors: Family<ErrorLabels, Counter>,
     review_seconds: Histogram,
     evaluation_seconds: Family<PolicyLabels, Histogram, fn() -> Histogram>,
+    policy_ready: Family<PolicyLabels, Gauge>,
     /// How many policies are in force.
     pub policies: Gauge,
+    /// Watches of the cluster that broke and were taken up again.
+    watch_errors: Family<WatchLabels, Counter>,
+    /// Whether this replica writes status, certificates and `caBundle`.
+    pub leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -84,7 +94,10 @@ impl Metrics {
             errors: Family::default(),
             review_seconds: histogram(),
             evaluation_seconds: Family::new_with_constructor(histogram),
+            policy_ready: Family::default(),
             policies: Gauge::default(),
+            watch_errors: Family::default(),
+            leader: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -122,6 +135,21 @@ impl Metrics {
             metrics.evaluation_seconds.clone(),
         );
         registry.register("policies", "Policies in force", metrics.policies.clone());
+        registry.register(
+            "policy_ready",
+            "Whether what is in force of a policy is what is wanted (1), or an older revision or nothing that works (0)",
+            metrics.policy_ready.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Failures of watches of the cluster, each taken up again",
+            metrics.watch_errors.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica writes status, certificates and caBundle (1) or not (0)",
+            metrics.leader.clone(),
+        );
         for class in FailureClass::ALL {
             // Made by being asked for.
             drop(metrics.errors.get_or_create(&error_labels(class)));
@@ -153,6 +181,22 @@ impl Metrics {
                 _ => {}
             }
         }
+    }
+
+    /// Says whether what is in force of a policy is what is wanted.
+    pub fn policy_ready(&self, policy: &str, ready: bool) {
+        let labels = PolicyLabels { policy: policy.to_owned() };
+        self.policy_ready.get_or_create(&labels).set(i64::from(ready));
+    }
+
+    /// Forgets a policy that is no longer wanted.
+    pub fn policy_gone(&self, policy: &str) {
+        self.policy_ready.remove(&PolicyLabels { policy: policy.to_owned() });
+    }
+
+    /// Counts a failure of a watch of the cluster.
+    pub fn watch_failed(&self, what: &'static str) {
+        self.watch_errors.get_or_create(&WatchLabels { what }).inc();
     }
 
     /// Counts a request with nothing to decide on.

@@ -1,13 +1,17 @@
-//! Policies from files: read, validated, their modules found.
+//! Policies from files: read, validated, followed.
 
-use std::collections::BTreeMap;
+mod follow;
+
+pub use follow::Followed;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wardset_core::policy::{ModuleRef, Policy, PolicyError, Resource};
-use wardset_runtime::{Cache, Engine, LoadError, Module, Snapshot, Unusable};
+use wardset_runtime::{LoadError, Snapshot, Unusable};
 
 use crate::builtin;
+use crate::modules::Modules;
 use crate::yaml::{self, YamlError};
 
 /// Why policies can't come into force.
@@ -42,6 +46,14 @@ pub enum PoliciesError {
         name: String,
         /// The file.
         origin: String,
+        /// What is wrong.
+        source: Box<PolicyError>,
+    },
+    /// The same, where no file is known.
+    #[error("policy `{name}`")]
+    Rejected {
+        /// The policy.
+        name: String,
         /// What is wrong.
         source: Box<PolicyError>,
     },
@@ -83,6 +95,8 @@ pub enum PoliciesError {
 pub struct Found {
     /// The policy.
     pub policy: Policy,
+    /// As it stands in the file, without what makes no difference.
+    revision: String,
     /// The folder at which a relative `file:` module starts.
     folder: PathBuf,
 }
@@ -93,8 +107,13 @@ pub struct Found {
 ///
 /// None for a binary whose tests passed.
 pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
-    let parse = |file: &builtin::DefaultPolicy| parse(file.yaml, file.file, Path::new(""));
-    Ok(builtin::DEFAULTS.iter().map(parse).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    let mut found = Vec::new();
+    for file in builtin::DEFAULTS {
+        for (_, policy) in parse(file.yaml, file.file, Path::new(""))? {
+            found.push(policy?);
+        }
+    }
+    Ok(found)
 }
 
 /// The policies of files and folders, in the order given; a folder's files by name.
@@ -104,50 +123,41 @@ pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
 /// What can't be read, is no `Policy`, or has a field that can't be.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
     let mut found = Vec::new();
-    for path in paths {
-        for file in files(path)? {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|source| PoliciesError::Read { path: file.clone(), source })?;
-            let folder = file.parent().unwrap_or(Path::new(""));
-            let policies = parse(&text, &file.display().to_string(), folder)?;
-            if policies.is_empty() {
-                return Err(PoliciesError::EmptyFile(file));
-            }
-            found.extend(policies);
+    for file in all_files(paths)? {
+        for (_, policy) in read_file(&file)? {
+            found.push(policy?);
         }
     }
     Ok(found)
 }
 
-/// Loads each module once and puts the policies into force.
+/// Puts policies into force.
 ///
 /// # Errors
 ///
-/// The first module that can't be used, or the first policy that its module refuses.
-pub async fn load(
-    engine: &Arc<Engine>,
-    cache: Option<&Cache>,
-    found: Vec<Found>,
-) -> Result<Snapshot, PoliciesError> {
-    let mut modules: BTreeMap<String, Arc<Module>> = BTreeMap::new();
-    let mut ready = Vec::with_capacity(found.len());
-    for Found { policy, folder } in found {
-        let (key, bytes) = bytes(&policy, &folder)?;
-        let module = match modules.get(&key) {
-            Some(module) => Arc::clone(module),
-            None => {
-                let module =
-                    Module::load(engine, &bytes, cache).await.map_err(|source| PoliciesError::Module {
-                        policy: Arc::clone(&policy.name),
-                        module: policy.module.clone(),
-                        source,
-                    })?;
-                Arc::clone(modules.entry(key).or_insert(Arc::new(module)))
-            }
-        };
-        ready.push((policy, module));
+/// The first policy that can't come into force.
+pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, PoliciesError> {
+    let mut members = Vec::with_capacity(found.len());
+    for Found { policy, folder, .. } in found {
+        members.push(modules.member(policy, &folder).await?);
     }
-    Ok(Snapshot::new(Arc::clone(engine), ready).await?)
+    Ok(Snapshot::of(Arc::clone(modules.engine()), members)?)
+}
+
+/// Each policy of a file by its name, or what is wrong with that one.
+type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
+
+fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
+    let files: Vec<_> = paths.iter().map(|path| files(path)).collect::<Result<_, _>>()?;
+    Ok(files.into_iter().flatten().collect())
+}
+
+fn read_file(file: &Path) -> Result<Parsed, PoliciesError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| PoliciesError::Read { path: file.to_owned(), source })?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let policies = parse(&text, &file.display().to_string(), folder)?;
+    if policies.is_empty() { Err(PoliciesError::EmptyFile(file.to_owned())) } else { Ok(policies) }
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, PoliciesError> {
@@ -167,45 +177,24 @@ fn is_policy(file: &Path) -> bool {
     ends && file.is_file()
 }
 
-fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Found>, PoliciesError> {
-    let resources: Vec<Resource> =
-        yaml::documents(text).map_err(|source| PoliciesError::Shape { origin: origin.to_owned(), source })?;
-    resources
-        .into_iter()
-        .map(|resource| {
-            let name = resource.metadata.name.clone();
-            let policy = Policy::try_from(resource);
-            let policy = policy.map_err(|source| PoliciesError::Invalid {
-                name,
+fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesError> {
+    let shape = |source| PoliciesError::Shape { origin: origin.to_owned(), source };
+    let resources: Vec<Resource> = yaml::documents(text).map_err(shape)?;
+    let found = |resource: Resource| {
+        let name = resource.metadata.name.clone();
+        // What was read as JSON or YAML can be written as JSON.
+        let revision = serde_json::to_string(&resource).unwrap_or_default();
+        let found = match Policy::try_from(resource) {
+            Ok(policy) => Ok(Found { policy, revision, folder: folder.to_owned() }),
+            Err(source) => Err(PoliciesError::Invalid {
+                name: name.clone(),
                 origin: origin.to_owned(),
                 source: Box::new(source),
-            })?;
-            Ok(Found { policy, folder: folder.to_owned() })
-        })
-        .collect()
-}
-
-/// A module's bytes, and a key that is the same for the same module.
-fn bytes(policy: &Policy, folder: &Path) -> Result<(String, std::borrow::Cow<'static, [u8]>), PoliciesError> {
-    match &policy.module {
-        ModuleRef::Builtin(name) => {
-            let module = builtin::MODULES.iter().find(|module| module.name == name);
-            let module = module.ok_or_else(|| PoliciesError::NoBuiltin {
-                policy: Arc::clone(&policy.name),
-                name: name.clone(),
-            })?;
-            Ok((policy.module.to_string(), module.bytes.into()))
-        }
-        ModuleRef::File(path) => {
-            let path = folder.join(path);
-            let bytes = std::fs::read(&path).map_err(|source| PoliciesError::ModuleFile {
-                policy: Arc::clone(&policy.name),
-                path: path.clone(),
-                source,
-            })?;
-            Ok((format!("file:{}", path.display()), bytes.into()))
-        }
-    }
+            }),
+        };
+        (name, found)
+    };
+    Ok(resources.into_iter().map(found).collect())
 }
 
 fn names() -> String {

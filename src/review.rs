@@ -90,8 +90,10 @@ pub async fn review(
     match question {
         Question::PassOver { reason, .. } => Ok(Outcomes::PassedOver { origin, reason: explain(&reason) }),
         Question::Decide(mut review) => {
-            review.namespace_labels =
-                settings.namespace_labels.clone().map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+            review.namespace_labels = settings
+                .namespace_labels
+                .clone()
+                .map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels.into()));
             let decision = snapshot.decide(&review, Phase::Mutate, Instant::now() + DEADLINE).await;
             Ok(Outcomes::Decided(Box::new(Reviewed {
                 origin,

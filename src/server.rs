@@ -1,29 +1,34 @@
 //! The webhook: AdmissionReviews over TLS, and a plain port for probes and metrics.
 //!
 //! ```text
-//! Options ──bind──► Bound ──run──► (answers until shutdown, drains) ──► Ok
+//! Options ──bind──► Bound ──open──► Open (probes answer) ──run──► (reviews answer until shutdown, drain) ──► Ok
 //! ```
 //!
 //! What can fail fails in `bind`, before anybody waits for an answer. It owns the sockets and the drain; it never decides.
 
 mod admin;
 pub mod development;
+mod policy_review;
 pub mod tls;
 mod webhook;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use wardset_runtime::Snapshot;
 
+use crate::cluster::Namespaces;
 use crate::metrics::Metrics;
+use crate::modules::Modules;
 
 /// A client that takes longer for its TLS handshake, or for the head of a request, is cut.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,12 +85,50 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// A server that answers probes, says that it isn't ready, and waits for what it decides by.
+pub struct Open {
+    options: Options,
+    webhook: TcpListener,
+    admin: JoinHandle<Result<(), ServeError>>,
+    admin_handle: Handle<SocketAddr>,
+    status: Arc<Status>,
+    /// The addresses really taken.
+    pub addresses: Addresses,
+}
+
+/// What a review is decided by.
+pub struct Desk {
+    /// The policies in force; each review takes them once.
+    pub policies: Arc<ArcSwap<Snapshot>>,
+    /// By what `Policy` objects are checked.
+    pub modules: Arc<Modules>,
+    /// Labels of namespaces, where there is a cluster to know them from.
+    pub namespaces: Option<Arc<Namespaces>>,
+}
+
+/// What the admin port tells.
+pub(crate) struct Status {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: AtomicU8,
+}
+
+/// Whether reviews are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Readiness {
+    /// Policies or a certificate are still waited for.
+    Starting,
+    /// They are.
+    Ready,
+    /// The open ones are finished, and then no more.
+    Stopping,
+}
+
 /// What requests share.
 pub(crate) struct Shared {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) metrics: Metrics,
+    pub(crate) desk: Desk,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) places: Semaphore,
-    pub(crate) ready: AtomicBool,
 }
 
 impl Options {
@@ -103,6 +146,25 @@ impl Options {
 }
 
 impl Bound {
+    /// Answers probes and metrics from now on: alive, not ready.
+    ///
+    /// # Errors
+    ///
+    /// A listener that breaks.
+    pub fn open(self, metrics: Arc<Metrics>) -> Result<Open, ServeError> {
+        let Self { options, webhook, admin, addresses } = self;
+        let status = Arc::new(Status { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) });
+        let admin_handle = Handle::new();
+        let admin = axum_server::from_tcp(admin)
+            .map_err(failed("admin"))?
+            .handle(admin_handle.clone())
+            .serve(admin::router(Arc::clone(&status)).into_make_service());
+        let admin = tokio::spawn(async move { admin.await.map_err(failed("admin")) });
+        Ok(Open { options, webhook, admin, admin_handle, status, addresses })
+    }
+}
+
+impl Open {
     /// Answers until `shutdown` completes, then says it isn't ready, finishes what is open and returns. `tls` has
     /// certificate, key and, where clients must show one, their CA.
     ///
@@ -112,22 +174,18 @@ impl Bound {
     pub async fn run(
         self,
         tls: Arc<rustls::ServerConfig>,
-        snapshot: Arc<Snapshot>,
+        desk: Desk,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let metrics = Metrics::new();
-        metrics.policies.set(i64::try_from(snapshot.plans().len()).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared {
-            snapshot,
-            metrics,
+            desk,
+            metrics: Arc::clone(&self.status.metrics),
             places: Semaphore::new(self.options.max_in_flight),
-            ready: AtomicBool::new(true),
         });
-        let (webhook_handle, admin_handle) = (Handle::new(), Handle::new());
+        let handle = Handle::new();
         let tls = RustlsConfig::from_config(tls);
         // Without NoDelay the first answer of a fresh connection waits for the client's delayed acknowledgement, 40 ms.
         let tls = RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT).acceptor(NoDelayAcceptor::new());
-        let failed = |what| move |source| ServeError::Listener { what, source };
         let mut webhook = axum_server::from_tcp(self.webhook).map_err(failed("webhook"))?.acceptor(tls);
         webhook
             .http_builder()
@@ -135,31 +193,38 @@ impl Bound {
             .timer(hyper_util::rt::TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT);
         webhook.http_builder().http2().timer(hyper_util::rt::TokioTimer::new()).max_concurrent_streams(256);
-        let webhook = webhook
-            .handle(webhook_handle.clone())
-            .serve(webhook::router(Arc::clone(&shared)).into_make_service());
-        let admin = axum_server::from_tcp(self.admin).map_err(failed("admin"))?.handle(admin_handle.clone());
-        let admin = admin.serve(admin::router(Arc::clone(&shared)).into_make_service());
-        let drain = self.options.drain;
+        let webhook = webhook.handle(handle.clone()).serve(webhook::router(shared).into_make_service());
+        self.status.set(Readiness::Ready);
         let stop = async {
             shutdown.await;
-            shared.ready.store(false, Ordering::Relaxed);
+            self.status.set(Readiness::Stopping);
             tracing::info!(
-                connections = webhook_handle.connection_count(),
+                connections = handle.connection_count(),
                 "stopping: not ready any more, finishing open reviews"
             );
-            webhook_handle.graceful_shutdown(Some(drain));
+            handle.graceful_shutdown(Some(self.options.drain));
         };
         let webhook = async {
             let ended = webhook.await.map_err(failed("webhook"));
             // Probes and metrics are answered until the last review is.
-            admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
+            self.admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
             ended
         };
-        let (webhook, admin, ()) =
-            tokio::join!(webhook, async { admin.await.map_err(failed("admin")) }, stop);
+        // A task that panicked was reported where it did; to stop is all that is left.
+        let admin = async { self.admin.await.unwrap_or(Ok(())) };
+        let (webhook, admin, ()) = tokio::join!(webhook, admin, stop);
         webhook.and(admin)
     }
+}
+
+impl Status {
+    fn set(&self, readiness: Readiness) {
+        self.readiness.store(readiness as u8, Ordering::Relaxed);
+    }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> ServeError {
+    move |source| ServeError::Listener { what, source }
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -22,6 +22,8 @@ pub(super) enum Command {
     Serve(Serve),
     /// List the policies in force
     Policies(Policies),
+    /// Print the CustomResourceDefinition of Policy
+    Crd,
 }
 
 /// Where policies come from, for every command.
@@ -109,6 +111,7 @@ pub(super) enum Output {
 Examples:
   wardset serve                                        a development certificate, made under certs/dev
   wardset serve --tls-dir /etc/wardset/tls --policies /etc/wardset/policies
+  wardset serve --cluster                              policies, certificates and namespaces of a cluster
 
 Exit codes: 0 stopped by SIGTERM, SIGINT or SIGHUP after the last answer, 2 could not run.")]
 pub(super) struct Serve {
@@ -137,9 +140,66 @@ pub(super) struct Serve {
           value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub(super) drain_seconds: u32,
 
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
+
     /// Log lines as text or JSON
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT", hide_env_values = true)]
     pub(super) log_format: LogFormat,
+}
+
+/// What a server is called in its cluster. The chart gives all of it.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "In a cluster")]
+pub(super) struct Cluster {
+    /// Take policies from `Policy` resources and know the labels of namespaces. The cluster is that of the Pod, else of the
+    /// kubeconfig. Without --tls-dir the server keeps its own certificates there
+    #[arg(long)]
+    pub(super) cluster: bool,
+
+    /// The server's namespace. Default: the Pod's, else the kubeconfig's
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub(super) namespace: Option<String>,
+
+    /// The Service by which the API server reaches this server
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "wardset",
+        requires = "cluster",
+        hide_short_help = true
+    )]
+    pub(super) service: String,
+
+    /// The Secret with the server's own CA and certificate
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "wardset-certificates",
+        requires = "cluster",
+        hide_short_help = true
+    )]
+    pub(super) secret: String,
+
+    /// The Mutating- and ValidatingWebhookConfiguration that get the CA
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "wardset",
+        requires = "cluster",
+        hide_short_help = true
+    )]
+    pub(super) webhooks: String,
+
+    /// The Lease by which replicas agree on who writes
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "wardset",
+        requires = "cluster",
+        hide_short_help = true
+    )]
+    pub(super) lease: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

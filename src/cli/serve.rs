@@ -8,12 +8,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use wardset_runtime::Snapshot;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::args::{LogFormat, Serve};
+use super::args::{self, LogFormat, Serve};
+use crate::app::{self, Sources};
+use crate::cluster::{self, Cluster};
+use crate::metrics::Metrics;
+use crate::policies::{self, Followed};
 use crate::review::{input::Source, request};
-use crate::server::{Addresses, Options, development, tls};
-use crate::{app, telemetry};
+use crate::server::{Addresses, Desk, Options, development, tls};
+use crate::store::{self, Store};
+use crate::telemetry;
 
 /// Where development certificates go. Git ignores it.
 const DEVELOPMENT: &str = "certs/dev";
@@ -21,17 +27,8 @@ const DEVELOPMENT: &str = "certs/dev";
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     telemetry::for_server(args.log_format == LogFormat::Json);
     // Before anything else, so that an early signal isn't lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    };
-    let development = args.tls_dir.is_none();
+    let mut stop = stop_on_signal()?;
+    let development = args.tls_dir.is_none() && !args.cluster.cluster;
     // A development certificate is nothing to show to a network.
     let everywhere = IpAddr::V4(if development { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
     let options = Options {
@@ -40,39 +37,110 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         max_in_flight: args.max_in_flight as usize,
         drain: Duration::from_secs(args.drain_seconds.into()),
     };
+    let metrics = Arc::new(Metrics::new());
     // The sockets first: where another server has them, its development certificate must stay as it is.
-    let bound = options.bind()?;
-    let tls_dir = match args.tls_dir {
-        Some(folder) => folder,
-        None => {
-            development::make(Path::new(DEVELOPMENT))
-                .context("no development certificate; give one by --tls-dir")?;
-            Path::new(DEVELOPMENT).join("tls")
+    let open = options.bind()?.open(Arc::clone(&metrics))?;
+    let addresses = open.addresses;
+    let mut stop_early = stop.clone();
+    let prepared = tokio::select! {
+        prepared = prepare(args, &metrics) => prepared?,
+        _ = stop_early.wait_for(|stop| *stop) => {
+            tracing::info!("stopped before it was ready");
+            return Ok(ExitCode::SUCCESS);
         }
     };
-    let tls = tls::from_folder(&tls_dir)?;
-    if tls_dir.join("ca.crt").exists() {
-        tracing::warn!(folder = %tls_dir.display(), "`ca.crt` is there: clients must show a certificate that it signed");
-    }
-    let snapshot = Arc::new(app::snapshot(&args.policies.into()).await?);
-    announce(&snapshot, bound.addresses);
+    let Prepared { tls, desk, cluster, _tasks } = prepared;
+    announce(&desk, addresses);
     if development {
-        explain_development(bound.addresses)?;
+        explain_development(addresses)?;
     }
-    bound.run(tls, snapshot, shutdown).await?;
+    let shutdown = async {
+        // A sender that is gone is a reason to stop, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    open.run(tls, desk, shutdown).await?;
+    if let Some(cluster) = cluster {
+        // A Lease that can't be given back ends by itself.
+        let _ = tokio::time::timeout(Duration::from_secs(2), cluster.stop()).await;
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(snapshot: &Snapshot, addresses: Addresses) {
-    for plan in snapshot.plans().iter().filter(|plan| plan.policy.scope.needs_namespace_labels()) {
+/// All that a server needs to answer reviews.
+struct Prepared {
+    tls: Arc<rustls::ServerConfig>,
+    desk: Desk,
+    cluster: Option<Cluster>,
+    /// What follows files; it ends with this.
+    _tasks: JoinSet<()>,
+}
+
+async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared> {
+    let tls = match &args.tls_dir {
+        Some(folder) => tls::from_folder(folder)?,
+        None => {
+            development::make(Path::new(DEVELOPMENT))
+                .context("no development certificate; give one by --tls-dir")?;
+            tls::from_folder(&Path::new(DEVELOPMENT).join("tls"))?
+        }
+    };
+    let sources: Sources = args.policies.into();
+    let store = Arc::new(Store::new(app::modules(&sources)?, Arc::clone(metrics))?);
+    let mut tasks = JoinSet::new();
+    if !sources.policies.is_empty() {
+        tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
+    } else if !args.cluster.cluster {
+        store.put(store::Source::Files, policies::defaults()?.into_iter().map(Into::into).collect()).await;
+    }
+    let cluster = match args.cluster {
+        typed if typed.cluster => Some(join(typed, &store, metrics).await?),
+        _ => None,
+    };
+    let namespaces = cluster.as_ref().map(Cluster::namespaces);
+    let desk = Desk { policies: store.live(), modules: store.modules(), namespaces };
+    Ok(Prepared { tls, desk, cluster, _tasks: tasks })
+}
+
+/// Becomes a server of a cluster: returns once its policies are in force.
+async fn join(typed: args::Cluster, store: &Arc<Store>, metrics: &Arc<Metrics>) -> anyhow::Result<Cluster> {
+    let (client, namespace) = cluster::client().await?;
+    let names = cluster::Names { namespace: typed.namespace.unwrap_or(namespace), lease: typed.lease };
+    let cluster = Cluster::start(&client, &names, store, metrics);
+    cluster.heard(store).await;
+    Ok(cluster)
+}
+
+/// True from the first SIGTERM, SIGINT or SIGHUP on.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        stop.send_replace(true);
+        // Later signals change nothing; the receivers learn of the end by this value.
+        stop.closed().await;
+    });
+    Ok(stopped)
+}
+
+fn announce(desk: &Desk, addresses: Addresses) {
+    let policies = desk.policies.load();
+    let blind = desk.namespaces.is_none();
+    for plan in policies.plans().iter().filter(|plan| blind && plan.policy.scope.needs_namespace_labels()) {
         tracing::warn!(
             policy = &*plan.policy.name,
-            "this policy selects namespaces by labels, which are not known without a cluster: each review that it could \
+            "this policy selects namespaces by labels, which are not known without --cluster: each review that it could \
              apply to is handled as its `onError` says"
         );
     }
-    tracing::info!(webhook = %addresses.webhook, admin = %addresses.admin, policies = snapshot.plans().len(), "ready");
+    tracing::info!(webhook = %addresses.webhook, admin = %addresses.admin, policies = policies.plans().len(), "ready");
 }
 
 /// Says what was made, with a command that works as it stands.

@@ -9,29 +9,31 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::Shared;
+use super::{Readiness, Status};
 
 /// The format of `/metrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+pub(super) fn router(status: Arc<Status>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(async || (StatusCode::NOT_FOUND, "expected GET /livez, /readyz or /metrics\n"))
-        .with_state(shared)
+        .with_state(status)
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    // The sockets answer only once every policy is compiled, so all that is left to say is whether the end has begun.
-    if shared.ready.load(Ordering::Relaxed) {
+async fn readyz(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    let readiness = status.readiness.load(Ordering::Relaxed);
+    if readiness == Readiness::Ready as u8 {
         (StatusCode::OK, "ok\n")
+    } else if readiness == Readiness::Starting as u8 {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting: waiting for policies and a certificate\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.to_text())
+async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], status.metrics.to_text())
 }

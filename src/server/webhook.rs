@@ -1,4 +1,4 @@
-//! `POST /mutate` and `POST /validate`: the webhook contract (daemonset-semantics, section 3), and nothing of the decision.
+//! `POST /mutate`, `POST /validate` and `POST /validate-policy`: the webhook contract (daemonset-semantics, section 3), and nothing of the decision.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use wardset_core::policy::Mode;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
 
-use super::Shared;
+use super::{Shared, policy_review};
 
 /// The most bytes of a request's body: an object and its old self, each at most 1.5 MiB in etcd, with room.
 const MAX_BODY: usize = 8 << 20;
@@ -34,7 +34,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that is answered by a status of its own.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("expected `Content-Type: application/json`, found `{0}`")]
     MediaType(String),
     #[error("the body is larger than {MAX_BODY} bytes")]
@@ -47,6 +47,8 @@ enum Refusal {
     Timeout(String),
     #[error(transparent)]
     Request(#[from] wardset_core::review::RequestError),
+    #[error(transparent)]
+    PolicyReview(#[from] policy_review::RequestError),
     #[error("too many reviews at once; try again")]
     Overload,
 }
@@ -58,7 +60,9 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Overload => StatusCode::TOO_MANY_REQUESTS,
-            Self::Body(_) | Self::Timeout(_) | Self::Request(_) => status(Blame::Request),
+            Self::Body(_) | Self::Timeout(_) | Self::Request(_) | Self::PolicyReview(_) => {
+                status(Blame::Request)
+            }
         }
     }
 }
@@ -74,10 +78,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     let validate = async |State(shared): State<Arc<Shared>>, request: Request| {
         answer(shared, Phase::Validate, request).await
     };
+    let validate_policy =
+        async |State(shared): State<Arc<Shared>>, request: Request| answer_for_policy(shared, request).await;
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
-        .fallback(async || (StatusCode::NOT_FOUND, "expected POST /mutate or POST /validate\n"))
+        .route("/validate-policy", post(validate_policy))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "expected POST /mutate, POST /validate or POST /validate-policy\n")
+        })
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "expected POST\n"))
         .with_state(shared)
 }
@@ -85,47 +94,72 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let started = Instant::now();
     let (head, mut body) = request.into_parts();
-    match question(&shared, &head, &mut body, started).await {
+    let question = match receive(&shared, &head, &mut body, started).await {
+        Ok((bytes, deadline, place)) => match Question::parse(&bytes) {
+            Ok(question) => Ok((question, deadline, place)),
+            Err(error) => Err(error.into()),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    match question {
         Ok((Question::PassOver { uid, reason }, ..)) => {
             shared.metrics.passed_over();
             tracing::debug!(uid, %reason, "passed over");
             json(decision::passed_over(&uid))
         }
         Ok((Question::Decide(review), deadline, _place)) => {
-            decide(&shared, phase, &review, started, deadline).await
+            decide(&shared, phase, *review, started, deadline).await
         }
-        Err(refusal) => {
-            let status = refusal.status();
-            shared.metrics.refused(status.as_u16());
-            let reason = text::with_causes(&refusal, MAX_REASON);
-            tracing::warn!(status = status.as_u16(), reason, "refused a request");
-            // Of a body that doesn't come, and under overload, nothing is waited for.
-            if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
-                drain(body).await;
-            }
-            let mut response = (status, reason + "\n").into_response();
-            if matches!(refusal, Refusal::Overload) {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            response
-        }
+        Err(refusal) => refuse(&shared, refusal, body).await,
     }
 }
 
-/// Everything up to a question that can be decided: media type, deadline, a place, the body, its shape.
-async fn question<'s>(
+/// The same for a `Policy`: whether it could come into force.
+async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
+    let (head, mut body) = request.into_parts();
+    let answered = async {
+        let (bytes, deadline, _place) = receive(&shared, &head, &mut body, Instant::now()).await?;
+        let answer = policy_review::answer(&shared.desk.modules, &bytes);
+        Ok(tokio::time::timeout_at(deadline.into(), answer)
+            .await
+            .map_err(|_| policy_review::RequestError::Late)??)
+    };
+    match answered.await {
+        Ok(answer) => json(answer),
+        Err(refusal) => refuse(&shared, refusal, body).await,
+    }
+}
+
+async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
+    let status = refusal.status();
+    shared.metrics.refused(status.as_u16());
+    let reason = text::with_causes(&refusal, MAX_REASON);
+    tracing::warn!(status = status.as_u16(), reason, "refused a request");
+    // Of a body that doesn't come, and under overload, nothing is waited for.
+    if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
+        drain(body).await;
+    }
+    let mut response = (status, reason + "\n").into_response();
+    if matches!(refusal, Refusal::Overload) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Everything up to bytes that can be read: media type, deadline, a place, the body.
+async fn receive<'s>(
     shared: &'s Shared,
     head: &Parts,
     body: &mut Body,
     started: Instant,
-) -> Result<(Question, Instant, tokio::sync::SemaphorePermit<'s>), Refusal> {
+) -> Result<(Bytes, Instant, tokio::sync::SemaphorePermit<'s>), Refusal> {
     media_type(&head.headers)?;
     let deadline = started + inner_timeout(head.uri.query())?;
     let place = shared.places.try_acquire().map_err(|_| Refusal::Overload)?;
     let body = tokio::time::timeout_at(deadline.into(), read(&head.headers, body))
         .await
         .map_err(|_| Refusal::Slow)??;
-    Ok((Question::parse(&body)?, deadline, place))
+    Ok((body, deadline, place))
 }
 
 fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -182,11 +216,17 @@ async fn drain(mut body: Body) {
 async fn decide(
     shared: &Shared,
     phase: Phase,
-    review: &Review,
+    mut review: Review,
     started: Instant,
     deadline: Instant,
 ) -> Response {
-    let decision = shared.snapshot.decide(review, phase, deadline).await;
+    // Taken once, so that a change of policies in the middle of a review doesn't reach it.
+    let policies = shared.desk.policies.load_full();
+    if let Some(namespaces) = shared.desk.namespaces.as_ref().filter(|_| policies.looks_at_namespaces()) {
+        review.namespace_labels = namespaces.labels(&review.namespace, deadline).await;
+    }
+    let review = &review;
+    let decision = policies.decide(review, phase, deadline).await;
     let elapsed = started.elapsed();
     let webhook = match phase {
         Phase::Mutate => "mutate",

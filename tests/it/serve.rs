@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use reqwest::{Client, Response, Version};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wardset::server::{Addresses, Options, ServeError, development, tls};
+use wardset::server::{Addresses, Desk, Options, ServeError, development, tls};
 use wardset_runtime::Snapshot;
 
 use crate::support::{self, admission_review, daemonset};
@@ -35,7 +36,8 @@ impl Server {
         let bound = options.bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(bound.run(tls, Arc::new(snapshot), async { stopped.await.unwrap_or(()) }));
+        let open = bound.open(Arc::default()).unwrap();
+        let running = tokio::spawn(open.run(tls, desk(snapshot), async { stopped.await.unwrap_or(()) }));
         Self { addresses, stop: Some(stop), running, certificates }
     }
 
@@ -65,6 +67,12 @@ impl Server {
         self.stop.take().unwrap().send(()).unwrap();
         self.running.await.unwrap().unwrap();
     }
+}
+
+/// What decides: this snapshot, for good.
+fn desk(snapshot: Snapshot) -> Desk {
+    let policies = Arc::new(ArcSwap::from_pointee(snapshot));
+    Desk { policies, modules: Arc::new(support::modules()), namespaces: None }
 }
 
 pub(crate) fn client(
@@ -332,7 +340,8 @@ async fn a_client_without_the_demanded_certificate_gets_no_answer() {
     let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
     let bound = Options { listen: any, admin: any, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
     let url = format!("https://localhost:{}/mutate", bound.addresses.webhook.port());
-    let running = tokio::spawn(bound.run(tls, Arc::new(support::defaults().await), std::future::pending()));
+    let open = bound.open(Arc::default()).unwrap();
+    let running = tokio::spawn(open.run(tls, desk(support::defaults().await), std::future::pending()));
     let client = client(certificates.path(), |builder| builder);
     assert!(client.post(url).send().await.is_err());
     running.abort();

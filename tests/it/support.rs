@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wardset::modules::Modules;
 use wardset::policies::{self, PoliciesError};
 use wardset_core::chain::Phase;
 use wardset_core::decision::Decision;
@@ -31,12 +32,17 @@ pub(crate) fn cache_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")
 }
 
+/// The modules of one test.
+pub(crate) fn modules() -> Modules {
+    Modules::new(engine(), Some(Cache::open(cache_folder()).unwrap()))
+}
+
 /// The policies of `yaml` in force.
 pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("policies.yaml"), yaml).unwrap();
     let found = policies::read(&[folder.path().to_owned()])?;
-    policies::load(&engine(), Some(&Cache::open(cache_folder()).unwrap()), found).await
+    policies::load(&modules(), found).await
 }
 
 /// The policies of `yaml` in force.
@@ -46,8 +52,7 @@ pub(crate) async fn snapshot(yaml: &str) -> Snapshot {
 
 /// The default set in force.
 pub(crate) async fn defaults() -> Snapshot {
-    let cache = Cache::open(cache_folder()).unwrap();
-    policies::load(&engine(), Some(&cache), policies::defaults().unwrap()).await.unwrap()
+    policies::load(&modules(), policies::defaults().unwrap()).await.unwrap()
 }
 
 /// The YAML of a policy `name` with a built-in module.
@@ -83,7 +88,7 @@ pub(crate) fn review(object: &Value, old: Option<&Value>) -> Review {
 /// Decides as `/mutate` does.
 pub(crate) async fn decide(snapshot: &Snapshot, object: &Value, old: Option<&Value>) -> Decision {
     let mut review = review(object, old);
-    review.namespace_labels = NamespaceLabels::Known([].into());
+    review.namespace_labels = NamespaceLabels::Known(Arc::default());
     snapshot.decide(&review, Phase::Mutate, Instant::now() + Duration::from_secs(30)).await
 }
 

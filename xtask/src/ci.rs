@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
     },
     step("tests of the policies", Place::Policies, TEST),
     step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
+    step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
 ];
 
 /// One command of cargo.

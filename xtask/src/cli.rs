@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, cluster, e2e, guest, policies};
+use crate::{Outcome, ci, cluster, deploy, e2e, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -15,6 +15,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let repository = Repository::find()?;
     match cli.task {
         Task::Policies(options) => policies::run(&repository, &options),
+        Task::Deploy(options) => deploy::run(&repository, &options),
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
@@ -42,6 +43,8 @@ struct Cli {
 enum Task {
     /// Build the built-in policies into `policies/built`, or check what is there
     Policies(policies::Options),
+    /// Make the manifests in `deploy` of the chart and the default policies, or check them; needs Go, which builds Helm
+    Deploy(deploy::Options),
     /// Make a component of a policy's core module
     Component {
         /// What `cargo build --target wasm32-unknown-unknown` made
@@ -73,7 +76,9 @@ mod tests {
 
     #[test]
     fn refuses_no_build_without_check() {
-        let error = Cli::try_parse_from(["xtask", "policies", "--no-build"]).unwrap_err().to_string();
-        assert!(error.contains("--check"), "{error}");
+        for line in [["xtask", "policies", "--no-build"], ["xtask", "deploy", "--no-render"]] {
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains("--check"), "{error}");
+        }
     }
 }

@@ -149,28 +149,9 @@ impl Workspace {
             collect(&dir.join("src"), &mut |_| true, &mut files)?;
         }
 
-        let mut named = BTreeMap::new();
-        for file in files {
-            let path = file
-                .strip_prefix(repository.root())
-                .with_context(|| format!("`{}` is outside the repository", file.display()))?;
-            let name = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-            let content = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-            named.insert(name, content);
-        }
-
-        let mut hash = Sha256::new();
-        // Each part is led by its length: no two lists of parts read the same.
-        let mut part = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        guest::LINK_ARGS.iter().for_each(|arg| part(arg.as_bytes()));
-        for (name, content) in &named {
-            part(name.as_bytes());
-            part(content);
-        }
-        Ok(hex(&hash.finalize()))
+        let named = named(repository, files)?;
+        let flags = guest::LINK_ARGS.iter().map(|arg| arg.as_bytes());
+        Ok(of_parts(flags.chain(named.iter().flat_map(|(name, content)| [name.as_bytes(), content]))))
     }
 }
 
@@ -250,6 +231,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 over the path and content of each file below `dir`, in order of path. The same on every machine, as long as git
+/// leaves line ends alone.
+pub(crate) fn of_folder(repository: &Repository, dir: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    collect(dir, &mut |_| true, &mut files)?;
+    let named = named(repository, files)?;
+    Ok(of_parts(named.iter().flat_map(|(name, content)| [name.as_bytes(), content])))
+}
+
 /// Enough of a digest for a person to tell two apart.
 pub(crate) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
@@ -269,6 +259,30 @@ fn collect(dir: &Path, wanted: &mut dyn FnMut(&Path) -> bool, files: &mut Vec<Pa
         }
     }
     Ok(())
+}
+
+/// The content of each file by its path in the repository, with `/` on every machine.
+fn named(repository: &Repository, files: Vec<PathBuf>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut named = BTreeMap::new();
+    for file in files {
+        let path = file
+            .strip_prefix(repository.root())
+            .with_context(|| format!("`{}` is outside the repository", file.display()))?;
+        let name = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+        let content = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        named.insert(name, content);
+    }
+    Ok(named)
+}
+
+/// Each part is led by its length: no two lists of parts read the same.
+fn of_parts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,6 +11,7 @@
 mod ci;
 mod cli;
 mod cluster;
+mod deploy;
 mod digests;
 mod e2e;
 mod guest;

@@ -64,6 +64,31 @@ impl Repository {
         self.root.join("tests/cluster")
     }
 
+    /// The policies that are in force where nobody says otherwise.
+    pub(crate) fn default_policies(&self) -> PathBuf {
+        self.policies().join("defaults")
+    }
+
+    /// The manifests, and their manuals.
+    pub(crate) fn deploy(&self) -> PathBuf {
+        self.root.join("deploy")
+    }
+
+    /// The Helm chart, the one source of what is installed.
+    pub(crate) fn chart(&self) -> PathBuf {
+        self.deploy().join("chart/wardset")
+    }
+
+    /// The definition of `policies.wardset.dev`, generated.
+    pub(crate) fn crd(&self) -> PathBuf {
+        self.chart().join("files/policies.wardset.dev.yaml")
+    }
+
+    /// The Go module that names Helm's version.
+    pub(crate) fn helm(&self) -> PathBuf {
+        self.root.join("xtask/helm")
+    }
+
     /// cargo's target directory, which the environment and cargo's configuration can move.
     pub(crate) fn target(&self) -> Result<PathBuf> {
         // cargo takes a relative one from the current directory, which it has in common with xtask.

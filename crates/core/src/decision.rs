@@ -199,10 +199,20 @@ impl Decision {
 /// The answer to a request that there is nothing to decide on: yes.
 #[must_use]
 pub fn passed_over(uid: &str) -> Vec<u8> {
+    bare(uid, None)
+}
+
+/// The answer to a request for an object that makes no sense: no, with the status 422.
+#[must_use]
+pub fn refused(uid: &str, message: &str) -> Vec<u8> {
+    bare(uid, Some(Status { code: 422, reason: "Invalid", message }))
+}
+
+fn bare(uid: &str, status: Option<Status<'_>>) -> Vec<u8> {
     answer(&Response {
         uid,
-        allowed: true,
-        status: None,
+        allowed: status.is_none(),
+        status,
         patch_type: None,
         patch: None,
         warnings: &[],

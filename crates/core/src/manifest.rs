@@ -150,6 +150,20 @@ impl TryFrom<ManifestParts> for Manifest {
 }
 
 impl Manifest {
+    /// What is known of a module that can't be loaded: it reads nothing and writes nothing.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            name: "unknown".to_owned(),
+            version: "0.0.0".to_owned(),
+            description: "a module that can't be loaded".to_owned(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            cluster: Vec::new(),
+            settings_schema: "{}".to_owned(),
+        }
+    }
+
     /// Whether the module may change objects.
     #[must_use]
     pub fn mutates(&self) -> bool {

@@ -23,6 +23,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The only `apiVersion` of a `Policy`.
@@ -62,6 +63,14 @@ pub enum ModuleRef {
     File(String),
 }
 
+impl ModuleRef {
+    /// Whether the module is a file, which can change while its name does not.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
 impl fmt::Display for ModuleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,7 +81,7 @@ impl fmt::Display for ModuleRef {
 }
 
 /// What becomes of a policy's verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// Denials refuse the object, changes are made.
@@ -97,7 +106,7 @@ impl Mode {
 }
 
 /// What becomes of a review when a policy can't decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnError {
     /// HTTP 500, so that the webhook's `failurePolicy` decides.
@@ -110,7 +119,7 @@ pub enum OnError {
 }
 
 /// When a policy may change `/spec/template`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TemplateRule {
     /// On a create, and on an update whose author changes the template too.
@@ -121,7 +130,7 @@ pub enum TemplateRule {
 }
 
 /// Kinds of cluster data that a module may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ClusterData {
     /// The labels of the object's namespace.
@@ -205,10 +214,7 @@ impl TryFrom<Resource> for Policy {
             on_error: spec.on_error,
             scope: spec.r#match.try_into()?,
             template: spec.template,
-            limits: Limits {
-                timeout: limits.timeout.map_or(Ok(Limits::default().timeout), |text| timeout(&text))?,
-                memory: limits.memory.map_or(Ok(Limits::default().memory), |text| memory(&text))?,
-            },
+            limits: Limits { timeout: timeout(&limits.timeout)?, memory: memory(&limits.memory)? },
             settings: spec.settings.to_string().into(),
             cluster_data: spec.cluster_data,
         })

@@ -133,13 +133,15 @@ pub enum FailureClass {
     Declined,
     /// A condition of the policy, or its namespace selector, could not be evaluated.
     Match,
+    /// The policy has no module that works: it is missing, can't be loaded, or refuses the settings.
+    Unready,
     /// The sandbox itself failed.
     Host,
 }
 
 impl FailureClass {
     /// All classes, for metrics that start at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Trap,
         Self::Deadline,
         Self::Late,
@@ -150,6 +152,7 @@ impl FailureClass {
         Self::Patch,
         Self::Declined,
         Self::Match,
+        Self::Unready,
         Self::Host,
     ];
 
@@ -167,6 +170,7 @@ impl FailureClass {
             Self::Patch => "patch",
             Self::Declined => "declined",
             Self::Match => "match",
+            Self::Unready => "unready",
             Self::Host => "host",
         }
     }
@@ -175,7 +179,7 @@ impl FailureClass {
     #[must_use]
     pub fn blame(self) -> Blame {
         match self {
-            Self::Match => Blame::Operator,
+            Self::Match | Self::Unready => Blame::Operator,
             Self::Late => Blame::Cluster,
             Self::Host => Blame::Bug,
             _ => Blame::Guest,

@@ -54,6 +54,9 @@ pub enum LoadError {
     /// Not a component, or a broken one.
     #[error("the module is no WebAssembly component that can be compiled")]
     Compile(#[source] wasmtime::Error),
+    /// The compiler panicked.
+    #[error("the compiler broke down over the module; what it printed is in the log")]
+    Crashed,
     /// The module needs something that no policy gets.
     #[error(
         "the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`"
@@ -109,7 +112,7 @@ impl Module {
         if bytes[4..].starts_with(&[1, 0, 0, 0]) {
             return Err(LoadError::CoreModule);
         }
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = Self::digest_of(bytes);
         let component = match cache {
             Some(cache) => cache.load_or_compile(&engine.wasmtime, &digest, bytes),
             None => Component::from_binary(&engine.wasmtime, bytes),
@@ -124,6 +127,12 @@ impl Module {
         let stated = sandbox.manifest().await.map_err(LoadError::Start)?;
         let manifest = Arc::new(Manifest::try_from(ManifestParts::from(stated))?);
         Ok(Self { guest, manifest, digest })
+    }
+
+    /// SHA-256 of a module's bytes, in hexadecimal: what tells modules apart.
+    #[must_use]
+    pub fn digest_of(bytes: &[u8]) -> String {
+        hex(&Sha256::digest(bytes))
     }
 
     /// Asks the module whether it can work with a policy's settings.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
 use wardset_core::decision::Decision;
+use wardset_core::manifest::Manifest;
 use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Operation, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
@@ -21,12 +22,25 @@ pub struct Snapshot {
     engine: Arc<Engine>,
     plans: Vec<Arc<Plan>>,
     /// What stands behind each plan, in the plans' order.
-    loaded: Vec<Loaded>,
+    backing: Vec<Backing>,
+    looks_at_namespaces: bool,
 }
 
-struct Loaded {
-    module: Arc<Module>,
-    allowed_data: Arc<[ClusterData]>,
+/// One policy, as a snapshot takes it. Cheap to clone: a new snapshot shares what did not change with the one before.
+#[derive(Clone)]
+pub struct Member {
+    plan: Arc<Plan>,
+    backing: Backing,
+}
+
+#[derive(Clone)]
+enum Backing {
+    Module {
+        module: Arc<Module>,
+        allowed_data: Arc<[ClusterData]>,
+    },
+    /// Why there is none.
+    Nothing(Arc<str>),
 }
 
 /// Why a policy can't come into force.
@@ -55,6 +69,42 @@ pub enum Unusable {
     },
 }
 
+impl Member {
+    /// A policy with the module that it names, once the module has accepted its settings.
+    ///
+    /// # Errors
+    ///
+    /// Settings that the module refuses, or cluster data that it needs and the policy doesn't allow.
+    pub async fn new(engine: &Engine, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
+        if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
+            let ClusterData::NamespaceLabels = data;
+            let module = module.manifest.name.clone();
+            return Err(Unusable::ClusterData { policy: policy.name, module });
+        }
+        module
+            .validate_settings(engine, &policy)
+            .await
+            .map_err(|problem| Unusable::Settings { policy: Arc::clone(&policy.name), problem })?;
+        let allowed_data = policy.cluster_data.clone().into();
+        let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
+        Ok(Self { plan: Arc::new(plan), backing: Backing::Module { module, allowed_data } })
+    }
+
+    /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
+    /// `onError` says what becomes of that.
+    #[must_use]
+    pub fn unready(policy: Policy, reason: &str) -> Self {
+        let plan = Plan { policy, manifest: Arc::new(Manifest::unknown()), digest: String::new() };
+        Self { plan: Arc::new(plan), backing: Backing::Nothing(reason.into()) }
+    }
+
+    /// The policy, and what its module says of itself.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+}
+
 impl Snapshot {
     /// Puts policies with their modules into force.
     ///
@@ -66,30 +116,42 @@ impl Snapshot {
         engine: Arc<Engine>,
         policies: impl IntoIterator<Item = (Policy, Arc<Module>)>,
     ) -> Result<Self, Unusable> {
-        let mut plans = Vec::new();
-        let mut loaded = BTreeMap::new();
+        let mut members = Vec::new();
         for (policy, module) in policies {
-            let name = Arc::clone(&policy.name);
-            if let Some(data) =
-                module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data))
-            {
-                let ClusterData::NamespaceLabels = data;
-                return Err(Unusable::ClusterData { policy: name, module: module.manifest.name.clone() });
-            }
-            module
-                .validate_settings(&engine, &policy)
-                .await
-                .map_err(|error| Unusable::Settings { policy: Arc::clone(&name), problem: error })?;
-            let allowed_data = policy.cluster_data.clone().into();
-            let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
-            if loaded.insert(Arc::clone(&name), Loaded { module, allowed_data }).is_some() {
+            members.push(Member::new(&engine, policy, module).await?);
+        }
+        Self::of(engine, members)
+    }
+
+    /// Puts members into order and force. Takes microseconds: everything slow was done when they were made.
+    ///
+    /// # Errors
+    ///
+    /// A name that stands twice.
+    pub fn of(engine: Arc<Engine>, members: impl IntoIterator<Item = Member>) -> Result<Self, Unusable> {
+        let mut plans = Vec::new();
+        let mut backing = BTreeMap::new();
+        for member in members {
+            let name = Arc::clone(&member.plan.policy.name);
+            if backing.insert(Arc::clone(&name), member.backing).is_some() {
                 return Err(Unusable::SameName(name));
             }
-            plans.push(Arc::new(plan));
+            plans.push(member.plan);
         }
         Plan::sort(&mut plans);
-        let loaded = plans.iter().filter_map(|plan| loaded.remove(&plan.policy.name)).collect();
-        Ok(Self { engine, plans, loaded })
+        let backing = plans.iter().filter_map(|plan| backing.remove(&plan.policy.name)).collect();
+        let looks = |plan: &Arc<Plan>| {
+            plan.policy.scope.looks_at_namespace()
+                || plan.policy.cluster_data.contains(&ClusterData::NamespaceLabels)
+        };
+        let looks_at_namespaces = plans.iter().any(looks);
+        Ok(Self { engine, plans, backing, looks_at_namespaces })
+    }
+
+    /// Whether it can make a difference to a decision what labels a namespace has.
+    #[must_use]
+    pub fn looks_at_namespaces(&self) -> bool {
+        self.looks_at_namespaces
     }
 
     /// The policies, in the order in which they run.
@@ -118,7 +180,10 @@ impl Snapshot {
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
-        let Loaded { module, allowed_data } = &self.loaded[turn.index];
+        let (module, allowed_data) = match &self.backing[turn.index] {
+            Backing::Module { module, allowed_data } => (module, allowed_data),
+            Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
+        };
         let waited = tokio::time::timeout_at(deadline.into(), self.engine.slot()).await;
         let Ok(Some(_slot)) = waited else {
             return Err(Failure::new(
@@ -164,7 +229,7 @@ impl<'r> Facts<'r> {
     fn new(review: &'r Review) -> Self {
         let namespace_labels = match &review.namespace_labels {
             // A map of strings: serialisation can't fail.
-            NamespaceLabels::Known(labels) => serde_json::to_string(labels).ok().map(Into::into),
+            NamespaceLabels::Known(labels) => serde_json::to_string(&**labels).ok().map(Into::into),
             NamespaceLabels::Unknown => None,
         };
         Self { review, namespace_labels }

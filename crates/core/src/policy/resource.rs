@@ -1,5 +1,10 @@
 //! A `Policy` as people type it. An unknown field is an error.
+//!
+//! The CustomResourceDefinition is made from these types, so their first lines are what `kubectl explain` prints, and
+//! what their attributes bound is what the API server refuses. [`super::Policy::try_from`] checks all of it again: a file
+//! never passes an API server.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterData, LabelSelector, Mode, OnError, TemplateRule};
@@ -29,76 +34,122 @@ pub struct Metadata {
     pub name: String,
 }
 
-/// `spec` of a policy.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What the policy is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicySpec {
-    /// `builtin:NAME` or `file:PATH`.
+    /// Where the module comes from: `builtin:NAME`, a module inside the server, or `file:PATH`, one in its file system.
+    #[schemars(length(max = 1024), extend("x-kubernetes-validations" = [{
+        "rule": "self.matches('^(builtin|file):.+')",
+        "message": "expected `builtin:NAME` or `file:PATH`",
+    }]))]
     pub module: String,
-    /// Mutation order, low first. Default 0.
+    /// Mutation order, low first; ties by name. Default 0.
     #[serde(default)]
     pub order: i32,
-    /// Default `enforce`.
+    /// What becomes of the verdict: `enforce` it, or only report it, to the author (`warn`) or to the operator
+    /// (`observe`). Default `enforce`.
     #[serde(default)]
     pub mode: Mode,
-    /// Default `fail`.
+    /// What becomes of a review when the policy can't decide: `fail` lets the webhook's failurePolicy decide, `deny`
+    /// refuses the object, `allow` goes on without the policy. Default `fail`.
     #[serde(default)]
     pub on_error: OnError,
-    /// Default: every DaemonSet that is created or updated.
+    /// Which reviews the policy decides on; a review must satisfy each part. Default: every DaemonSet that is created or
+    /// updated.
     #[serde(default)]
     pub r#match: MatchSpec,
-    /// Default `onChange`.
+    /// When the policy may change `spec.template`: `onChange`, on a create and on an update whose author changes it too, or
+    /// `always`, where an update of an annotation may roll every pod. Default `onChange`.
     #[serde(default)]
     pub template: TemplateRule,
-    /// Default 100 ms and 16 MiB.
+    /// What one evaluation may use.
     #[serde(default)]
     pub limits: LimitsSpec,
-    /// What the module is told; its own schema says what may stand here. Default `{}`.
+    /// What the module is told; the module's own schema says what may stand here (`wardset policies -o json`). Default
+    /// `{}`.
     #[serde(default = "no_settings")]
+    #[schemars(schema_with = "any_object")]
     pub settings: serde_json::Value,
     /// The cluster data that the module may have. Default none.
     #[serde(default)]
+    #[schemars(length(max = 8))]
     pub cluster_data: Vec<ClusterData>,
 }
 
-/// `spec.match`: a review must satisfy each part.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Which reviews the policy decides on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MatchSpec {
     /// Default `[CREATE, UPDATE]`.
-    pub operations: Option<Vec<Operation>>,
+    #[schemars(length(min = 1, max = 2))]
+    pub operations: Vec<Operation>,
     /// Labels of the object's namespace. Default all.
     pub namespace_selector: LabelSelector,
     /// Labels of the object. Default all.
     pub object_selector: LabelSelector,
     /// Namespaces that are passed over. Default none.
+    #[schemars(length(max = 1024), inner(length(max = 63)))]
     pub exclude_namespaces: Vec<String>,
     /// Objects that are passed over, by name. Default none.
+    #[schemars(length(max = 1024), inner(length(max = 253)))]
     pub exclude_names: Vec<String>,
-    /// CEL expressions over `object`, `oldObject`, `request` and `namespaceObject`, all of which must be true.
+    /// CEL expressions over `object`, `oldObject`, `request` and `namespaceObject`, all of which must be true. Default none.
+    #[schemars(length(max = 64))]
     pub conditions: Vec<NamedExpression>,
 }
 
 /// One CEL condition.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedExpression {
     /// Named in errors.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// A CEL expression that gives true or false.
+    #[schemars(length(max = 4096))]
     pub expression: String,
 }
 
-/// `spec.limits`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// What one evaluation may use.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
-    /// `1ms` to `10s`. Default `100ms`.
-    pub timeout: Option<String>,
-    /// `1Mi` to `32Mi`. Default `16Mi`.
-    pub memory: Option<String>,
+    /// Wall-clock time, `1ms` to `10s`. Default `100ms`.
+    #[schemars(length(max = 8), extend("x-kubernetes-validations" = [{
+        "rule": "self.matches('^[0-9]+(ms|s)$')", "message": "expected `1ms` to `10s`",
+    }]))]
+    pub timeout: String,
+    /// Linear memory, `1Mi` to `32Mi`. Default `16Mi`.
+    #[schemars(length(max = 8), extend("x-kubernetes-validations" = [{
+        "rule": "self.matches('^[0-9]+(Ki|Mi)$')", "message": "expected `1Mi` to `32Mi`",
+    }]))]
+    pub memory: String,
+}
+
+impl Default for MatchSpec {
+    fn default() -> Self {
+        Self {
+            operations: vec![Operation::Create, Operation::Update],
+            namespace_selector: LabelSelector::default(),
+            object_selector: LabelSelector::default(),
+            exclude_namespaces: Vec::new(),
+            exclude_names: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+}
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        Self { timeout: "100ms".to_owned(), memory: "16Mi".to_owned() }
+    }
 }
 
 fn no_settings() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

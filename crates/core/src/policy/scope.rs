@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jsonptr::Pointer;
 use serde_json::json;
@@ -45,7 +46,7 @@ pub enum ScopeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamespaceLabels {
     /// All of them.
-    Known(BTreeMap<String, String>),
+    Known(Arc<BTreeMap<String, String>>),
     /// Nothing but the label that every namespace has: `kubernetes.io/metadata.name`.
     Unknown,
 }
@@ -110,6 +111,13 @@ impl Match {
         self.namespace_selector.keys().any(|key| key != NAME_LABEL)
     }
 
+    /// Whether it makes a difference to the policy's scope what labels the namespace has: by `namespaceSelector`, or since a
+    /// condition may look at them.
+    #[must_use]
+    pub fn looks_at_namespace(&self) -> bool {
+        self.needs_namespace_labels() || !self.conditions.is_empty()
+    }
+
     fn selects_namespace(&self, review: &Review) -> Result<bool, Mismatch> {
         let name = |key: &str| (key == NAME_LABEL).then(|| Cow::from(review.namespace.as_str()));
         match &review.namespace_labels {
@@ -128,7 +136,7 @@ impl TryFrom<MatchSpec> for Match {
     type Error = ScopeError;
 
     fn try_from(typed: MatchSpec) -> Result<Self, ScopeError> {
-        let operations = typed.operations.unwrap_or_else(|| vec![Operation::Create, Operation::Update]);
+        let operations = typed.operations;
         if operations.is_empty() {
             return Err(ScopeError::NoOperation);
         }
@@ -161,7 +169,7 @@ impl<'r> LazyVariables<'r> {
             let review = self.review;
             let old = review.old_object.as_ref().map_or(serde_json::Value::Null, |old| old.to_value());
             let mut labels = match &review.namespace_labels {
-                NamespaceLabels::Known(labels) => labels.clone(),
+                NamespaceLabels::Known(labels) => BTreeMap::clone(labels),
                 NamespaceLabels::Unknown => BTreeMap::new(),
             };
             labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| review.namespace.clone());

@@ -3,20 +3,26 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A selector as typed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A label selector.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LabelSelector {
     /// Keys and the values that they must have.
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
+    #[schemars(length(max = 64))]
     pub match_expressions: Vec<RequirementSpec>,
 }
 
-/// One requirement as typed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One requirement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(self.operator in ['In', 'NotIn']) == (size(self.values) > 0)",
+    "message": "`In` and `NotIn` need at least one value, `Exists` and `DoesNotExist` take none",
+}]))]
 #[serde(deny_unknown_fields)]
 pub struct RequirementSpec {
     /// The label's key.
@@ -25,11 +31,12 @@ pub struct RequirementSpec {
     pub operator: Operator,
     /// For `In` and `NotIn`.
     #[serde(default)]
+    #[schemars(length(max = 1024), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 
 /// How a requirement looks at a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// The label is there and has one of the values.
     In,

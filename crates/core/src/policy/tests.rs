@@ -144,7 +144,8 @@ fn namespace_labels_that_are_not_known_are_an_error_and_not_a_guess() {
     let mut review = review(json!({"metadata": {"name": "n"}}), "CREATE");
     let namespace = "team-a".to_owned();
     assert_eq!(applies(by_label.clone(), &review), Err(Mismatch::NamespaceLabels { namespace }));
-    review.namespace_labels = NamespaceLabels::Known([("tier".to_owned(), "prod".to_owned())].into());
+    review.namespace_labels =
+        NamespaceLabels::Known(Arc::new([("tier".to_owned(), "prod".to_owned())].into()));
     assert_eq!(applies(by_label, &review), Ok(true));
     assert_eq!(applies(json!({"namespaceSelector": {"matchLabels": {"tier": "dev"}}}), &review), Ok(false));
 }

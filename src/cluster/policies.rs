@@ -1,0 +1,90 @@
+//! `Policy` resources: watched, and handed to the store whenever something about them changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::reflector::{self, Store as Cache};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use wardset_core::policy::{API_VERSION, Policy, PolicyError, Resource};
+use wardset_core::text;
+
+use crate::metrics::Metrics;
+use crate::store::{Source, Store, Wanted};
+
+/// The most bytes of what is said of a policy that can't be read.
+const MAX_PROBLEM: usize = 1024;
+
+/// All `Policy` resources as last heard of. They are kept as they came: one that can't be read must not break the watch of
+/// the others.
+pub(super) type Resources = Cache<DynamicObject>;
+
+/// The kind, for requests.
+pub(super) fn api(client: Client) -> Api<DynamicObject> {
+    Api::all_with(client, &kind())
+}
+
+/// The kind.
+pub(super) fn kind() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("wardset.dev", "v1alpha1", "Policy"))
+}
+
+/// Watches until the process ends, and keeps `store` at what is wanted. `resources` are written by `writer`.
+pub(super) async fn watch(
+    client: Client,
+    writer: reflector::store::Writer<DynamicObject>,
+    resources: Resources,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+) {
+    let changed = Notify::new();
+    let heard = async {
+        let slim = |resource: &mut DynamicObject| resource.managed_fields_mut().clear();
+        let events = watcher(api(client), watcher::Config::default()).default_backoff().modify(slim);
+        let mut events = events.reflect(writer).boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                // In the middle of a list the cache still has the one before.
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(_) => changed.notify_one(),
+                Err(error) => super::watch_failed(&metrics, "policies", &error),
+            }
+        }
+    };
+    let applied = async {
+        loop {
+            // What comes while one change is applied is taken as one by the next round.
+            changed.notified().await;
+            let mut wanted: Vec<Wanted> = resources.state().iter().map(|resource| wanted(resource)).collect();
+            wanted.sort_by(|a, b| a.name.cmp(&b.name));
+            store.put(Source::Cluster, wanted).await;
+        }
+    };
+    tokio::join!(heard, applied);
+}
+
+/// Tells one `spec` from another.
+pub(super) fn revision(resource: &DynamicObject) -> String {
+    resource.data.get("spec").map(Value::to_string).unwrap_or_default()
+}
+
+fn wanted(resource: &DynamicObject) -> Wanted {
+    let name: Arc<str> = resource.name_any().into();
+    let read = |spec: Option<&Value>| policy(&name, spec);
+    // Where a policy comes from a cluster, `file:` is a path in the server's own file system.
+    let policy = read(resource.data.get("spec")).map(|policy| (policy, PathBuf::new()));
+    let last_good = resource.data.pointer("/status/lastGood/spec").and_then(|spec| read(Some(spec)).ok());
+    Wanted { revision: revision(resource).into(), policy, last_good, name }
+}
+
+fn policy(name: &str, spec: Option<&Value>) -> Result<Policy, String> {
+    let resource =
+        json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": name}, "spec": spec});
+    let resource: Resource =
+        serde_json::from_value(resource).map_err(|error| text::one_line(&error.to_string(), MAX_PROBLEM))?;
+    Policy::try_from(resource).map_err(|error: PolicyError| text::with_causes(&error, MAX_PROBLEM))
+}

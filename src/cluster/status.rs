@@ -1,0 +1,172 @@
+//! What a cluster says of a policy: its `status`, written by the replica that leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::runtime::reflector::ObjectRef;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::policies::{Resources, api, revision};
+use crate::store::{Source, Standing, State};
+
+/// What is in force of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// The generation of `spec` that the rest speaks of.
+    pub observed_generation: i64,
+    /// The condition `Ready`: whether what is in force is what `spec` says.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The module in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleStatus>,
+    /// The last `spec` that came into force. A server that starts while `spec` can't come into force goes on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<LastGood>,
+}
+
+/// A condition, as in every Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`.
+    pub r#type: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// `InForce`, `LastGoodInForce` or `NotInForce`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Since when the condition has its status.
+    #[schemars(extend("format" = "date-time"))]
+    pub last_transition_time: String,
+    /// The generation of `spec` that the condition speaks of.
+    pub observed_generation: i64,
+}
+
+/// The module in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleStatus {
+    /// Its name, as it states it.
+    pub name: String,
+    /// Its version, as it states it.
+    pub version: String,
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+}
+
+/// A `spec` that was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    /// Its generation.
+    pub generation: i64,
+    /// As it stood.
+    #[schemars(schema_with = "any_object")]
+    pub spec: Value,
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// What stands in `managedFields` for the parts of an object that a server writes.
+const FIELD_MANAGER: &str = "wardset";
+
+/// After a failure, and where nothing happened: another look.
+const AGAIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Writes statuses for as long as this replica leads, until the process ends.
+pub(super) async fn keep(
+    client: Client,
+    resources: Resources,
+    mut standings: watch::Receiver<Arc<Vec<(Source, Standing)>>>,
+    mut leads: watch::Receiver<bool>,
+) {
+    loop {
+        let mut pause = LOOK;
+        if *leads.borrow_and_update() {
+            let now = Arc::clone(&standings.borrow_and_update());
+            for (_, standing) in now.iter().filter(|(source, _)| *source == Source::Cluster) {
+                if let Err(error) = write(&client, &resources, standing).await {
+                    tracing::warn!(policy = &*standing.name, error = %error, "the status could not be written");
+                    pause = AGAIN;
+                }
+            }
+        }
+        // A sender that is gone belongs to a server that stops.
+        let gone = tokio::select! {
+            changed = standings.changed() => changed.is_err(),
+            changed = leads.changed() => changed.is_err(),
+            () = tokio::time::sleep(pause) => false,
+        };
+        if gone {
+            return;
+        }
+    }
+}
+
+async fn write(client: &Client, resources: &Resources, standing: &Standing) -> Result<(), kube::Error> {
+    let api = api(client.clone());
+    let known = resources.get(&ObjectRef::new_with(&standing.name, super::policies::kind()));
+    // The standing speaks of this very `spec`, or a newer one is on its way.
+    let Some(resource) = known.filter(|resource| revision(resource) == *standing.revision) else {
+        return Ok(());
+    };
+    let before: Option<PolicyStatus> =
+        resource.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
+    let status = status(&resource, standing, before.as_ref());
+    if before.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let patch = json!({"apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "status": status});
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(&standing.name, &params, &Patch::Apply(patch)).await {
+        // It was deleted since.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyStatus>) -> PolicyStatus {
+    let generation = resource.metadata.generation.unwrap_or_default();
+    let (ready, reason, message) = match &standing.state {
+        State::Ready => ("True", "InForce", "in force".to_owned()),
+        State::LastGood(problem) => {
+            ("False", "LastGoodInForce", format!("the last good revision goes on: {problem}"))
+        }
+        State::Unready(problem) => ("False", "NotInForce", problem.clone()),
+    };
+    let known = before.and_then(|before| before.conditions.iter().find(|known| known.r#type == "Ready"));
+    let since = known.filter(|known| known.status == ready).map(|known| known.last_transition_time.clone());
+    let condition = Condition {
+        r#type: "Ready".to_owned(),
+        status: ready.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: since.unwrap_or_else(|| format!("{:.0}", Timestamp::now())),
+        observed_generation: generation,
+    };
+    let last_good = match standing.state {
+        State::Ready => {
+            Some(LastGood { generation, spec: resource.data.get("spec").cloned().unwrap_or_default() })
+        }
+        State::LastGood(_) | State::Unready(_) => before.and_then(|before| before.last_good.clone()),
+    };
+    let module = standing.module.clone().map(|(name, version, digest)| ModuleStatus {
+        name,
+        version,
+        digest: format!("sha256:{digest}"),
+    });
+    PolicyStatus { observed_generation: generation, conditions: vec![condition], module, last_good }
+}

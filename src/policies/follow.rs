@@ -1,0 +1,131 @@
+//! Policy files that people change while a server runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wardset_core::policy::ModuleRef;
+use wardset_core::text;
+
+use super::{Found, PoliciesError, all_files, read_file};
+use crate::folder::Folder;
+use crate::store::{Source, Store, Wanted};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The most bytes of what is said of a policy that can't be used.
+const MAX_PROBLEM: usize = 1024;
+
+/// Files and folders of policies, and what was last read of each file.
+pub struct Followed {
+    paths: Vec<PathBuf>,
+    seen: Folder,
+    read: BTreeMap<PathBuf, Vec<Wanted>>,
+    store: Arc<Store>,
+}
+
+impl Followed {
+    /// Reads `paths` and puts their policies into force. At a start everything must be good, so that a mistake stops a
+    /// rollout instead of a policy.
+    ///
+    /// # Errors
+    ///
+    /// The first file or policy that can't be used.
+    pub async fn start(paths: Vec<PathBuf>, store: Arc<Store>) -> Result<Self, PoliciesError> {
+        // Before they are read, so that what is written in between counts as a change.
+        let seen = Folder::new(paths.clone());
+        let mut read = BTreeMap::new();
+        for file in all_files(&paths)? {
+            let mut policies = Vec::new();
+            for (_, found) in read_file(&file)? {
+                let found = found?;
+                store.modules().member(found.policy.clone(), &found.folder).await?;
+                policies.push(found.into());
+            }
+            read.insert(file, policies);
+        }
+        let mut followed = Self { paths, seen, read, store };
+        followed.put().await?;
+        Ok(followed)
+    }
+
+    /// Looks at the files twice a second until the process ends.
+    pub async fn follow(mut self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.look().await;
+        }
+    }
+
+    /// Takes what changed since the last look. A file that can't be read, or is no policy, changes nothing of what came
+    /// from it before; nor does a folder that is suddenly empty.
+    pub async fn look(&mut self) {
+        if !self.seen.changed() {
+            return;
+        }
+        let files = match all_files(&self.paths) {
+            Ok(files) => files,
+            Err(error) => return problem(&error),
+        };
+        let mut before = std::mem::take(&mut self.read);
+        for file in files {
+            let policies = match read_file(&file) {
+                Ok(parsed) => parsed
+                    .into_iter()
+                    .map(|(name, found)| found.map_or_else(|error| broken(&name, &error), Wanted::from))
+                    .collect(),
+                Err(error) => {
+                    problem(&error);
+                    before.remove(&file).unwrap_or_default()
+                }
+            };
+            self.read.insert(file, policies);
+        }
+        if let Err(error) = self.put().await {
+            problem(&error);
+        }
+    }
+
+    async fn put(&mut self) -> Result<(), PoliciesError> {
+        let mut names = BTreeMap::new();
+        for wanted in self.read.values().flatten() {
+            if names.insert(Arc::clone(&wanted.name), ()).is_some() {
+                return Err(wardset_runtime::Unusable::SameName(Arc::clone(&wanted.name)).into());
+            }
+        }
+        // Modules are followed too, those that policies name now.
+        let modules = self.read.values().flatten().filter_map(|wanted| match &wanted.policy {
+            Ok((policy, folder)) => match &policy.module {
+                ModuleRef::File(path) => Some(folder.join(path)),
+                ModuleRef::Builtin(_) => None,
+            },
+            Err(_) => None,
+        });
+        self.seen.follow(self.paths.iter().cloned().chain(modules));
+        self.store.put(Source::Files, self.read.values().flatten().cloned().collect()).await;
+        Ok(())
+    }
+}
+
+impl From<Found> for Wanted {
+    fn from(Found { policy, revision, folder }: Found) -> Self {
+        let name = Arc::clone(&policy.name);
+        Self { name, revision: revision.into(), policy: Ok((policy, folder)), last_good: None }
+    }
+}
+
+/// A policy that can be named and no more. Its revision is its problem: the same one again is nothing new.
+fn broken(name: &str, error: &PoliciesError) -> Wanted {
+    let problem = text::with_causes(error, MAX_PROBLEM);
+    Wanted { name: name.into(), revision: problem.as_str().into(), policy: Err(problem), last_good: None }
+}
+
+fn problem(error: &PoliciesError) {
+    let problem = text::with_causes(error, MAX_PROBLEM);
+    tracing::error!(
+        problem,
+        "policy files can't be taken as they are now: what came from them before goes on"
+    );
+}

@@ -1,0 +1,82 @@
+//! Helm, of the version that `xtask/helm/go.mod` names, built and kept by Go's own cache.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::repository::Repository;
+
+/// How to do without.
+const HINT: &str =
+    "hint: Helm is built by Go 1.26 or newer; `cargo xtask deploy --check --no-render` needs neither";
+
+/// What the chart is rendered as. Its objects don't show it.
+const RELEASE: &str = "wardset";
+
+/// A Helm that starts, and the chart that it is for.
+#[derive(Debug)]
+pub(crate) struct Helm {
+    program: PathBuf,
+    chart: PathBuf,
+    /// Where it may write, in place of the user's home.
+    home: PathBuf,
+}
+
+impl Helm {
+    /// Builds Helm where Go's cache doesn't have it yet: minutes.
+    ///
+    /// # Errors
+    /// There is no Go, or it can't build.
+    pub(crate) fn find(repository: &Repository) -> Result<Self> {
+        let mut go = Command::new("go");
+        // Builds it, and says where it is.
+        go.current_dir(repository.helm()).args(["tool", "-n", "helm"]);
+        let output = match go.stdin(Stdio::null()).stderr(Stdio::inherit()).output() {
+            Ok(output) if output.status.success() => output,
+            Ok(output) => bail!("{} failed ({})\n{HINT}", process::line(&go), output.status),
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!("`go` is missing\n{HINT}"),
+            Err(error) => return Err(error).with_context(|| format!("cannot start {}", process::line(&go))),
+        };
+        let program = String::from_utf8(output.stdout).context("Go's cache is at a path that is no UTF-8")?;
+        let home = repository.target()?.join("helm");
+        Ok(Self { program: program.trim().into(), chart: repository.chart(), home })
+    }
+
+    /// Holds the chart to Helm's own rules; a warning is an error.
+    ///
+    /// # Errors
+    /// It breaks one.
+    pub(crate) fn lint(&self) -> Result<()> {
+        let mut lint = self.command();
+        // What it finds, it says on stdout.
+        process::show(lint.args(["lint", "--strict", "--quiet"]).arg(&self.chart))
+    }
+
+    /// The objects of the chart with these further arguments, as YAML.
+    ///
+    /// # Errors
+    /// The values are refused, or a template fails.
+    pub(crate) fn render(&self, args: &[&str]) -> Result<String> {
+        let mut template = self.command();
+        process::stdout(template.args(["template", RELEASE]).arg(&self.chart).args(args))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // Settings and plugins of the user's own Helm have no say, and its namespace neither.
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("HELM_") {
+                command.env_remove(variable);
+            }
+        }
+        for (variable, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            command.env(variable, self.home.join(folder));
+        }
+        command
+    }
+}
