@@ -1,15 +1,16 @@
 //! `cargo xtask cluster`: a real control plane to try things out on, without containers or root.
 //!
 //! ```text
-//! binaries ─┐
-//! certificates, kubeconfig ─┴─► control_plane ──► component: one process each
-//!                                     └────────► state: what another process finds it by
+//! binaries ──────────────────┐
+//! certificates ─► kubeconfig ─┴─► commands ─┬─► control_plane ─┬─► component: one process each
+//!                                    nodes ─┘                  └─► state: what another process finds it by
 //! ```
 //!
 //! All that it makes is in the target directory: nothing else on the machine changes, and no two checkouts meet.
 
 mod binaries;
 mod certificates;
+mod commands;
 mod component;
 mod control_plane;
 mod kubeconfig;
