@@ -3,4 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
 
 mod control_plane;
+mod install;
+mod installed;
+mod load;
+mod proxy;
 mod support;

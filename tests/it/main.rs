@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
 
 mod cases;
+mod crd;
 mod follow;
 mod guests;
 mod hostile;
