@@ -324,6 +324,7 @@ fn refused(error: &LoadError) -> By {
         LoadError::Manifest(ManifestError::Length { .. }) | LoadError::TooLarge { .. } => {
             panic!("no guest of the table is refused for its length: {error}")
         }
+        LoadError::Crashed => panic!("the compiler broke down over a guest: {error}"),
     })
 }
 
