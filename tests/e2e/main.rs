@@ -2,9 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
 
+mod apply;
+mod canned;
+mod contract;
 mod control_plane;
+mod differential;
+mod failure;
+mod gate;
+#[expect(dead_code, reason = "what only the tests of all guests need")]
+#[path = "../it/guests.rs"]
+mod guests;
 mod install;
 mod installed;
+mod life;
 mod load;
+mod nodes;
+mod placement;
+mod pods;
 mod proxy;
+mod registration;
+mod requests;
+mod rollout;
 mod support;
