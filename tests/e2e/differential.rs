@@ -78,7 +78,8 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
         namespace.run_with_input(&["replace", "--filename=-"], &object.to_string()).succeeded();
     }
     let (before, after) = (before.asked(), after.asked());
-    assert_eq!((before.len(), after.len()), (10, 10));
+    // The API server starts an update anew, webhooks and all, where the controller wrote the status in between.
+    assert!(before.len() >= 10 && before.len() == after.len(), "{} and {}", before.len(), after.len());
     for (came, left) in before.iter().zip(&after) {
         let object = &came.request()["object"];
         let patch: json_patch::Patch = serde_json::from_str(&review(&gate, &came.review, "patch")).unwrap();
