@@ -20,11 +20,11 @@ use crate::support::{Namespace, eventually};
 #[derive(Debug)]
 pub(crate) struct Gate {
     label: String,
-    folder: TempDir,
-    server: Mutex<Server>,
-    log: Log,
-    // Before the server ends: its place in this struct doesn't matter, since `Drop` of `Server` is what kills it.
+    // In the order in which they go: nobody is to be asked who is no more.
     _registration: Registration,
+    server: Mutex<Server>,
+    folder: TempDir,
+    log: Log,
 }
 
 /// What it is started with.
@@ -55,6 +55,7 @@ pub(crate) struct Decided {
     pub(crate) name: String,
     /// Who asked.
     pub(crate) user: String,
+    /// Whether nothing was to be stored.
     pub(crate) dry_run: bool,
     /// `allowed`, `denied` or `failed`.
     pub(crate) decision: String,
@@ -152,8 +153,7 @@ impl Gate {
         self.lines("wardset::decision").iter().filter(|line| of(line)).map(Decided::read).collect()
     }
 
-    /// What the operator is told: the lines of the log that are no decisions.
-    pub(crate) fn lines(&self, target: &str) -> Vec<Value> {
+    fn lines(&self, target: &str) -> Vec<Value> {
         let lines = self.log.lock().unwrap();
         lines.iter().filter(|line| line["target"] == target).cloned().collect()
     }

@@ -9,19 +9,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Kubectl, eventually, unique};
 
-/// Two configurations of one name, one of each kind. They go when this is dropped.
+/// One configuration of each kind that has entries, both of one name. They go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Registration {
     name: String,
 }
 
-/// What asks the API server: the path below which a webhook is, and its entry but for `clientConfig`.
+/// Entries of both configurations, but for their `clientConfig`.
 pub(crate) type Entries = Vec<(Kind, Value)>;
 
 /// When the API server asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// After defaults, before validation.
     Mutating,
+    /// After validation.
     Validating,
 }
 
