@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::nodes;
 use crate::support::{Kubectl, Namespace, eventually, example};
 
 #[test]
 fn has_seven_nodes_and_all_are_ready() {
+    let _nodes = nodes::steady();
     let nodes = Kubectl::new().json(&["get", "nodes"]);
     let ready: BTreeSet<&str> = nodes["items"]
         .as_array()

@@ -3,10 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
 #![expect(clippy::print_stderr, reason = "figures, and the words of what failed, are for who runs the tests")]
 
+mod apply;
+mod canned;
 mod certificates;
+mod contract;
 mod control_plane;
+mod differential;
+mod failure;
+mod gate;
+#[expect(dead_code, reason = "what only the tests of all guests need")]
+#[path = "../it/guests.rs"]
+mod guests;
 mod install;
 mod installed;
+mod life;
 mod load;
+mod nodes;
+mod placement;
+mod pods;
 mod proxy;
+mod registration;
+mod requests;
+mod rollout;
 mod support;

@@ -6,11 +6,15 @@ use std::fmt::Debug;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use crate::nodes::{self, Hold};
 
 /// The kubectl of the control plane that `cargo xtask e2e` started.
 #[derive(Debug, Clone)]
@@ -109,17 +113,31 @@ impl Run {
 pub(crate) struct Namespace {
     kubectl: Kubectl,
     name: String,
+    folder: TempDir,
+    /// What runs in it depends on the nodes.
+    _nodes: Rc<Hold>,
 }
 
 impl Namespace {
     /// A namespace whose name starts with `prefix`.
     pub(crate) fn new(prefix: &str) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(1);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{prefix}-{}-{number}", std::process::id());
+        Self::labelled(prefix, &[])
+    }
+
+    /// A namespace whose name starts with `prefix`, with these labels (`KEY` or `KEY=VALUE`) from its birth on.
+    pub(crate) fn labelled(prefix: &str, labels: &[&str]) -> Self {
+        let name = unique(prefix);
         let kubectl = Kubectl::new();
-        kubectl.succeed(&["create", "namespace", &name]);
-        let namespace = Self { kubectl, name };
+        let pair = |label: &&str| {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            (key.to_owned(), json!(value))
+        };
+        let labels: Map<String, Value> = labels.iter().map(pair).collect();
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels },
+        });
+        kubectl.run_with_input(&["create", "--filename=-"], &object.to_string()).succeeded();
+        let namespace = Self { kubectl, name, folder: tempfile::tempdir().unwrap(), _nodes: nodes::steady() };
         eventually(Duration::from_secs(30), "the namespace has its service account", || {
             let run = namespace.run(&["get", "serviceaccount", "default"]);
             if run.success { Ok(()) } else { Err(run.stderr) }
@@ -130,6 +148,19 @@ impl Namespace {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The path of a file with this text, which is there as long as the namespace is.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// `examples/fluentd-ds.yaml` as it is, but for its namespace.
+    pub(crate) fn example_file(&self) -> String {
+        let text = example_text().replace("namespace: default", &format!("namespace: {}", self.name));
+        self.file("fluentd-ds.yaml", &text)
     }
 
     /// As [`Kubectl::run`], in this namespace.
@@ -145,6 +176,11 @@ impl Namespace {
     /// As [`Kubectl::json`], in this namespace.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.kubectl.json(&self.with_name(args))
+    }
+
+    /// As [`Kubectl::run_with_input`], in this namespace.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Run {
+        self.kubectl.run_with_input(&self.with_name(args), input)
     }
 
     /// Applies an object, which is put into this namespace.
@@ -209,9 +245,18 @@ pub(crate) fn eventually<T, Last: Debug>(
     }
 }
 
+/// A name that nothing else in the cluster has. Names sort as they were made.
+pub(crate) fn unique(prefix: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{number:04}", std::process::id())
+}
+
 /// `examples/fluentd-ds.yaml`: a DaemonSet that nothing is wrong with.
 pub(crate) fn example() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fluentd-ds.yaml");
-    let text = std::fs::read_to_string(path).unwrap();
-    wardset::yaml::documents::<Value>(&text).unwrap().remove(0)
+    wardset::yaml::documents::<Value>(&example_text()).unwrap().remove(0)
+}
+
+fn example_text() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fluentd-ds.yaml")).unwrap()
 }

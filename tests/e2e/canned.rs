@@ -1,0 +1,199 @@
+//! A webhook of the test's own: it answers as the test says, and remembers what it was asked. What the API server makes of
+//! an answer can only be seen where one may give a wrong one.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum_server::tls_rustls::RustlsConfig;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use wardset::server::{development, tls};
+
+use crate::registration::{Entries, Kind, PROBE, Registration};
+use crate::support::Namespace;
+
+/// The webhook. It ends when this is dropped.
+pub(crate) struct Canned {
+    label: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    _registration: Registration,
+    // Dropped after the registration.
+    _server: Answering,
+}
+
+/// One review as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// On which path.
+    pub(crate) kind: Kind,
+    /// What stands after the path.
+    pub(crate) query: String,
+    /// The AdmissionReview.
+    pub(crate) review: Value,
+}
+
+/// What goes back: a status, and a body, which is JSON unless it is a text.
+pub(crate) type Answer = (u16, Value);
+
+impl Canned {
+    /// A webhook with these entries, each of which is [`entry`] but for what it says itself.
+    pub(crate) fn start(
+        entries: &[(Kind, Value)],
+        answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let probed = Arc::<Mutex<Vec<Kind>>>::default();
+        let server = Answering::start({
+            let (asked, probed) = (Arc::clone(&asked), Arc::clone(&probed));
+            move |one: Asked| {
+                if one.request()["name"] == PROBE {
+                    probed.lock().unwrap().push(one.kind);
+                    return one.allow();
+                }
+                asked.lock().unwrap().push(one.clone());
+                answer(&one)
+            }
+        });
+        let name = Registration::name();
+        let label = Registration::label(&name);
+        let entries: Entries = entries.iter().map(|(kind, own)| (*kind, entry(&label, own))).collect();
+        let ca = server.folder.path().join("ca.pem");
+        let registration = Registration::create(name, entries, server.port, &ca, |kind| {
+            probed.lock().unwrap().contains(&kind)
+        });
+        Self { label, asked, _registration: registration, _server: server }
+    }
+
+    /// The label of the namespaces that it is asked for.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// A namespace that it is asked for.
+    pub(crate) fn namespace(&self, prefix: &str) -> Namespace {
+        Namespace::labelled(prefix, &[&self.label])
+    }
+
+    /// What it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// What it was asked, as `Mutating CREATE` and so on.
+    pub(crate) fn operations(&self) -> Vec<String> {
+        let asked = self.asked();
+        asked
+            .iter()
+            .map(|one| format!("{:?} {}", one.kind, one.request()["operation"].as_str().unwrap()))
+            .collect()
+    }
+}
+
+impl Asked {
+    /// The review's request.
+    pub(crate) fn request(&self) -> &Value {
+        &self.review["request"]
+    }
+
+    /// The object's name, empty where the API server has yet to make it.
+    pub(crate) fn name(&self) -> &str {
+        self.request()["name"].as_str().unwrap_or_default()
+    }
+
+    /// Yes.
+    pub(crate) fn allow(&self) -> Answer {
+        self.respond(&json!({ "allowed": true }))
+    }
+
+    /// Yes, with a patch.
+    pub(crate) fn patch(&self, patch: &Value) -> Answer {
+        self.respond(&json!({ "allowed": true, "patchType": "JSONPatch", "patch": encode(patch) }))
+    }
+
+    /// This response, with the review's uid unless it has one.
+    pub(crate) fn respond(&self, response: &Value) -> Answer {
+        let mut response = response.clone();
+        if response["uid"].is_null() {
+            response["uid"] = self.request()["uid"].clone();
+        }
+        (200, json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response }))
+    }
+}
+
+/// A patch as a response has it.
+pub(crate) fn encode(patch: &Value) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(patch.to_string())
+}
+
+/// An entry for DaemonSets in namespaces with this label, with the members that `own` has instead.
+fn entry(label: &str, own: &Value) -> Value {
+    let mut entry = json!({
+        "name": "canned.wardset.dev",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 5,
+        "failurePolicy": "Fail",
+        "namespaceSelector": { "matchExpressions": [{ "key": label, "operator": "Exists" }] },
+        "rules": [{
+            "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["daemonsets"],
+            "operations": ["CREATE", "UPDATE"],
+        }],
+    });
+    for (key, value) in own.as_object().unwrap() {
+        entry[key] = value.clone();
+    }
+    entry
+}
+
+/// An HTTPS server on loopback, and the threads that it has.
+struct Answering {
+    port: u16,
+    folder: TempDir,
+    runtime: Option<Runtime>,
+}
+
+impl Answering {
+    fn start(answer: impl Fn(Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        development::make(folder.path()).unwrap();
+        let config = RustlsConfig::from_config(tls::from_folder(&folder.path().join("tls")).unwrap());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = Arc::new(answer);
+        let router = Router::new().fallback(async move |request: Request| {
+            let kind =
+                if request.uri().path() == Kind::Mutating.path() { Kind::Mutating } else { Kind::Validating };
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let body = axum::body::to_bytes(request.into_body(), 16 << 20).await.unwrap();
+            let asked = Asked { kind, query, review: serde_json::from_slice(&body).unwrap() };
+            // An answer may take its time.
+            let (status, body) = tokio::task::spawn_blocking(move || answer(asked)).await.unwrap();
+            let (media_type, body) = match body {
+                Value::String(text) => ("text/plain; charset=utf-8", text),
+                body => ("application/json", body.to_string()),
+            };
+            (StatusCode::from_u16(status).unwrap(), [(header::CONTENT_TYPE, media_type)], body)
+        });
+        runtime.spawn(async move {
+            let server = axum_server::from_tcp_rustls(listener, config).unwrap();
+            server.serve(router.into_make_service()).await.unwrap();
+        });
+        Self { port, folder, runtime: Some(runtime) }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

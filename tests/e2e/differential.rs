@@ -1,0 +1,120 @@
+//! What the API server makes of the patch, against another implementation of RFC 6902 and against `wardset review`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::canned::{Asked, Canned};
+use crate::gate::Gate;
+use crate::registration::Kind::Mutating;
+use crate::support::{Namespace, example};
+
+/// `wardset review` with the gate's policies.
+fn review(gate: &Gate, input: &Value, output: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
+        .args(["review", "--filename=-", "--output", output, "--policies"])
+        .arg(gate.policies())
+        .arg("--cache-dir")
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    let run = child.wait_with_output().unwrap();
+    assert!(run.status.success(), "{run:?}");
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// DaemonSets in which a patch can go wrong.
+fn objects() -> Vec<Value> {
+    let mut bare = example();
+    bare["metadata"].as_object_mut().unwrap().remove("labels");
+    let mut escaped = example();
+    escaped["metadata"]["labels"]["a.b/c"] = json!("slash");
+    escaped["metadata"]["annotations"] = json!({ "a.b/c": "~1/~0 \u{e4}\u{1f980}\"\\\n\t", "empty": "" });
+    let mut terms = example();
+    terms["spec"]["template"]["spec"]["tolerations"] = json!([{ "key": "own", "operator": "Exists" }]);
+    terms["spec"]["template"]["spec"]["affinity"] = json!({
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+                { "matchExpressions": [{ "key": "zone", "operator": "In", "values": ["a"] }] },
+                { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["worker-1"] }] },
+            ] },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                { "weight": 1, "preference": { "matchExpressions": [{ "key": "disk", "operator": "Exists" }] } },
+            ],
+        },
+        "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
+            { "topologyKey": "zone", "labelSelector": { "matchLabels": { "k8s-app": "fluentd-agent" } } },
+        ] },
+    });
+    let mut empty = example();
+    empty["spec"]["template"]["spec"]["affinity"] = json!({});
+    empty["spec"]["template"]["spec"]["tolerations"] = json!([]);
+    empty["metadata"]["labels"] = json!({});
+    let mut all = vec![example(), bare, escaped, terms, empty];
+    for (number, object) in all.iter_mut().enumerate() {
+        object["metadata"]["name"] = format!("object-{number}").into();
+    }
+    all
+}
+
+#[test]
+fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_foretells_it() {
+    // Mutating webhooks are called in the order of their names: one before, and one after.
+    let before = Canned::start(&[(Mutating, json!({}))], Asked::allow);
+    let gate = Gate::start(crate::gate::Setup::default());
+    let after = Canned::start(&[(Mutating, json!({}))], Asked::allow);
+    let namespace = Namespace::labelled("differential", &[before.label(), gate.label(), after.label()]);
+    for mut object in objects() {
+        object["metadata"]["namespace"] = namespace.name().into();
+        namespace.run_with_input(&["create", "--filename=-"], &object.to_string()).succeeded();
+        // An update that changes the template goes the same way.
+        object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+        object["metadata"]["labels"]["updated"] = json!("yes");
+        namespace.run_with_input(&["replace", "--filename=-"], &object.to_string()).succeeded();
+    }
+    let (before, after) = (before.asked(), after.asked());
+    // The API server starts an update anew, webhooks and all, where the controller wrote the status in between.
+    assert!(before.len() >= 10 && before.len() == after.len(), "{} and {}", before.len(), after.len());
+    for (came, left) in before.iter().zip(&after) {
+        let object = &came.request()["object"];
+        let patch: json_patch::Patch = serde_json::from_str(&review(&gate, &came.review, "patch")).unwrap();
+        assert!(patch.0.len() >= 2, "{patch:?}");
+        let mut patched = object.clone();
+        json_patch::patch(&mut patched, &patch).unwrap();
+        assert_eq!(patched, left.request()["object"], "{patch:?}");
+        // Patched in between, the object went through Go's types and out again: what `-o yaml` says is there, too.
+        let foretold =
+            wardset::yaml::documents::<Value>(&review(&gate, &came.review, "yaml")).unwrap().remove(0);
+        assert_eq!(foretold["spec"], left.request()["object"]["spec"]);
+        assert_eq!(foretold["metadata"]["labels"], left.request()["object"]["metadata"]["labels"]);
+    }
+    // And that is what is stored.
+    for number in 0..5 {
+        let stored = namespace.daemonset(&format!("object-{number}"));
+        let last = after.iter().rfind(|one| one.name() == format!("object-{number}")).unwrap();
+        assert_eq!(stored["spec"], last.request()["object"]["spec"]);
+        assert_eq!(stored["metadata"]["labels"], last.request()["object"]["metadata"]["labels"]);
+        assert_eq!(stored["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 1);
+    }
+}
+
+#[test]
+fn wardset_is_asked_again_where_a_later_webhook_changed_the_object() {
+    let gate = Gate::start(crate::gate::Setup::default());
+    let later = Canned::start(&[(Mutating, json!({ "reinvocationPolicy": "Never" }))], |asked| {
+        // Takes away what the policies added.
+        asked.patch(&json!([{ "op": "remove", "path": "/spec/template/spec/tolerations" }]))
+    });
+    let namespace = Namespace::labelled("reinvoked", &[gate.label(), later.label()]);
+    let stored = namespace.apply(&example());
+    assert_eq!(stored.stdout, "daemonset.apps/fluentd-agent created\n");
+    let patches: Vec<String> = gate.decisions(namespace.name()).into_iter().map(|one| one.patch).collect();
+    assert_eq!(patches, [crate::life::ADDED, "/spec/template/spec/tolerations", ""]);
+    let stored = namespace.daemonset("fluentd-agent");
+    assert_eq!(stored["spec"]["template"]["spec"]["tolerations"], crate::life::tolerations());
+}

@@ -1,0 +1,253 @@
+//! Denials, warnings, and a server or a policy that can't decide: what the author reads, and what is stored.
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, Isolation, Setup, workers_only};
+use crate::guests;
+use crate::life::words;
+use crate::pods::WORKERS;
+use crate::support::{Kubectl, Namespace, Run, example};
+
+fn create(namespace: &str, object: &Value, args: &[&str]) -> Run {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = namespace.into();
+    Kubectl::new().run_with_input(&[&["create", "--filename=-"], args].concat(), &object.to_string())
+}
+
+/// What kubectl says of a denial.
+fn denied(reason: &str, message: &str) -> String {
+    format!(
+        "{reason}error when creating \"STDIN\": admission webhook \"daemonsets.wardset.dev\" denied the request: \
+         {message}\n"
+    )
+}
+
+const VOLATILE: &str = "policy `selector-safety` at /spec/selector/matchLabels/version: `version` changes from release to \
+                        release, and a selector can never be changed; to fix it: remove `version` from the selector; it \
+                        may stay a label of the pod template";
+
+#[test]
+fn a_denial_tells_the_author_what_is_wrong_and_how_to_fix_it() {
+    let gate = Gate::shared();
+    let namespace = gate.namespace("denied");
+    let mut volatile = example();
+    for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        volatile.pointer_mut(labels).unwrap()["version"] = json!("v1");
+    }
+    let run = create(namespace.name(), &volatile, &[]).failed();
+    assert_eq!((&*run.stdout, &*run.stderr), ("", &*denied("Error from server (Forbidden): ", VOLATILE)));
+    // The same by the other ways in.
+    let words = namespace.refuse(&volatile);
+    assert!(
+        words.starts_with("Error from server (Forbidden): ") && words.trim_end().ends_with(VOLATILE),
+        "{words}"
+    );
+    let mut applied = volatile.clone();
+    applied["metadata"]["namespace"] = namespace.name().into();
+    let words =
+        namespace.run_with_input(&["apply", "--server-side", "--filename=-"], &applied.to_string()).failed();
+    assert_eq!(
+        words.stderr,
+        format!(
+            "Error from server (Forbidden): admission webhook \"daemonsets.wardset.dev\" denied the request: {VOLATILE}\n"
+        )
+    );
+    // The author who follows it gets through.
+    volatile["spec"]["selector"]["matchLabels"].as_object_mut().unwrap().remove("version");
+    create(namespace.name(), &volatile, &["--dry-run=server"]).succeeded();
+    assert_eq!(namespace.json(&["get", "daemonsets"])["items"], json!([]));
+    let decided = gate.decisions(namespace.name());
+    assert!(decided[..3].iter().all(|decided| decided.short() == "mutate create denied"), "{decided:#?}");
+}
+
+#[test]
+fn several_denials_come_as_a_list_of_lines() {
+    let gate = Gate::shared();
+    let namespace = gate.namespace("denied-twice");
+    let mut volatile = example();
+    for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        let labels = volatile.pointer_mut(labels).unwrap();
+        labels["version"] = json!("v1");
+        labels["helm.sh/chart"] = json!("fluentd-1.0.0");
+    }
+    let words = create(namespace.name(), &volatile, &[]).failed().stderr;
+    let lines: Vec<&str> = words.lines().collect();
+    assert_eq!(lines[0], denied("Error from server (Forbidden): ", "").trim_end_matches('\n'));
+    assert_eq!(lines.len(), 3, "{words}");
+    assert!(
+        lines[1].starts_with("- policy `selector-safety` at /spec/selector/matchLabels/helm.sh~1chart: "),
+        "{words}"
+    );
+    assert_eq!(lines[2], format!("- {VOLATILE}"));
+}
+
+#[test]
+fn an_object_that_contradicts_itself_is_refused_before_the_api_server_looks() {
+    let gate = Gate::shared();
+    let namespace = gate.namespace("invalid");
+    let mut mismatched = example();
+    mismatched["spec"]["selector"]["matchLabels"]["k8s-app"] = json!("other");
+    let words = create(namespace.name(), &mismatched, &[]).failed().stderr;
+    assert!(
+        words.starts_with(
+            &denied("The request is invalid: ", "policy `selector-safety` at /spec/selector").trim_end()
+        ),
+        "{words}"
+    );
+    assert!(words.contains("; to fix it: "), "{words}");
+}
+
+#[test]
+fn a_changed_selector_is_refused_with_the_way_to_migrate() {
+    let gate = Gate::shared();
+    let namespace = gate.namespace("selector");
+    create(namespace.name(), &example(), &[]).succeeded();
+    let mut changed = example();
+    changed["metadata"]["namespace"] = namespace.name().into();
+    changed["spec"]["selector"]["matchLabels"]["k8s-app"] = json!("other");
+    changed["spec"]["template"]["metadata"]["labels"]["k8s-app"] = json!("other");
+    let words = namespace.run_with_input(&["replace", "--filename=-"], &changed.to_string()).failed().stderr;
+    assert!(words.starts_with("The request is invalid: "), "{words}");
+    assert!(words.contains("policy `selector-safety`") && words.contains("--cascade=orphan"), "{words}");
+}
+
+#[test]
+fn warnings_are_shown_as_kubectl_shows_the_api_servers_own() {
+    let gate = Gate::shared();
+    let namespace = gate.namespace("warned");
+    let mut targeting = example();
+    targeting["spec"]["template"]["spec"]["nodeSelector"] =
+        json!({ "node-role.kubernetes.io/control-plane": "" });
+    let run = create(namespace.name(), &targeting, &[]).succeeded();
+    assert_eq!(run.stdout, "daemonset.apps/fluentd-agent created\n");
+    let shown = words(&run.stderr);
+    assert!(shown.starts_with("Warning: workers-only: ") && shown.lines().count() == 1, "{shown}");
+    // Left alone, it selects the control plane, whose taint it doesn't tolerate.
+    let stored = namespace.settled("fluentd-agent", &[]);
+    let terms = &stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        ["nodeSelectorTerms"];
+    assert_eq!(
+        terms[0]["matchExpressions"].as_array().unwrap().len(),
+        2,
+        "only virtual nodes are excluded: {terms:#}"
+    );
+}
+
+#[test]
+fn a_policy_that_only_warns_changes_nothing_and_one_that_observes_says_nothing() {
+    let mut files = workers_only();
+    for (name, text) in &mut files {
+        let yaml = String::from_utf8(text.clone()).unwrap();
+        *text = match &**name {
+            "workers-only.yaml" => yaml.replace("mode: enforce", "mode: warn"),
+            _ => yaml.replace("spec:\n", "spec:\n  mode: observe\n"),
+        }
+        .into();
+    }
+    let gate = Gate::start(Setup { files, ..Setup::default() });
+    let namespace = gate.namespace("modes");
+    let run = create(namespace.name(), &example(), &[]).succeeded();
+    assert_eq!(
+        run.stderr,
+        "Warning: workers-only: would add: workers only: keeps off the control plane (/spec/template/spec/affinity)\n"
+    );
+    let stored = namespace.settled("fluentd-agent", &WORKERS);
+    assert_eq!(stored["metadata"]["labels"], example()["metadata"]["labels"]);
+    assert!(stored["spec"]["template"]["spec"]["affinity"].is_null());
+}
+
+/// A gate whose webhooks are in force in each namespace, for DaemonSets of this test: in kube-system with
+/// `failurePolicy: Ignore`, elsewhere with `Fail`.
+fn everywhere(files: Vec<(String, Vec<u8>)>) -> (Gate, Namespace) {
+    let gate = Gate::start(Setup { files, isolation: Isolation::Objects, ..Setup::default() });
+    (gate, Namespace::new("everywhere"))
+}
+
+/// The example as the gate is asked about it.
+fn labelled(gate: &Gate, labels: &Value) -> Value {
+    let mut object = example();
+    object["metadata"]["labels"] = labels.clone();
+    object["metadata"]["labels"][gate.label()] = json!("");
+    object
+}
+
+#[test]
+fn while_no_server_answers_kube_system_goes_on_and_everything_else_waits() {
+    let (gate, namespace) = everywhere(workers_only());
+    let ignored = Namespace::labelled("ignored", &["wardset.dev/ignore=true"]);
+    let object = labelled(&gate, &json!({}));
+    let dry = ["--dry-run=server", "--output=json"];
+    let component = |run: Run| {
+        let stored: Value = serde_json::from_str(&run.succeeded().stdout).unwrap();
+        stored["metadata"]["labels"]["app.kubernetes.io/component"].clone()
+    };
+    assert_eq!(component(create(namespace.name(), &object, &dry)), "node-agent");
+    // Asked there too, where the default policies are not in force.
+    assert_eq!(component(create("kube-system", &object, &dry)), Value::Null);
+    assert_eq!(gate.decisions("kube-system").len(), 2);
+    // The way out for one namespace.
+    assert_eq!(component(create(ignored.name(), &object, &dry)), Value::Null);
+    assert_eq!(gate.decisions(ignored.name()), []);
+
+    gate.kill();
+    let words = create(namespace.name(), &object, &[]).failed().stderr;
+    let start = "Error from server (InternalError): error when creating \"STDIN\": Internal error occurred: failed calling \
+                 webhook \"daemonsets.wardset.dev\": failed to call webhook: Post \"https://127.0.0.1:";
+    assert!(words.starts_with(start), "{words}");
+    assert!(
+        words.contains("/mutate?timeout=5s\": ") && words.trim_end().ends_with("connection refused"),
+        "{words}"
+    );
+    assert_eq!(create("kube-system", &object, &dry).succeeded().stderr, "");
+    assert_eq!(create(ignored.name(), &object, &dry).succeeded().stderr, "");
+    // Deletes ask nobody, nor does what is no DaemonSet.
+    namespace.succeed(&["delete", "daemonset", "fluentd-agent", "--ignore-not-found"]);
+    namespace.succeed(&["create", "configmap", "any"]);
+
+    // A server that comes back is found at once.
+    gate.restart();
+    assert_eq!(component(create(namespace.name(), &object, &dry)), "node-agent");
+}
+
+#[test]
+fn a_policy_that_traps_is_left_to_its_on_error_and_then_to_the_failure_policy() {
+    // The guest traps in dry runs only.
+    let mut files = vec![("trap.wasm".to_owned(), guests::component("unreachable"))];
+    for on_error in ["fail", "deny", "allow"] {
+        let policy = json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": { "name": format!("traps-{on_error}") },
+            "spec": {
+                "module": "file:trap.wasm", "onError": on_error,
+                "match": { "objectSelector": { "matchLabels": { "on-error": on_error } } },
+            },
+        });
+        files.push((format!("{on_error}.json"), policy.to_string().into()));
+    }
+    let (gate, namespace) = everywhere(files);
+    let try_in = |namespace: &str, on_error: &str, args: &[&str]| {
+        create(namespace, &labelled(&gate, &json!({ "on-error": on_error })), args)
+    };
+    let dry = ["--dry-run=server"];
+    assert_eq!(try_in(namespace.name(), "fail", &[]).succeeded().stderr, "");
+    namespace.succeed(&["delete", "daemonset", "fluentd-agent"]);
+
+    let words = try_in(namespace.name(), "fail", &dry).failed().stderr;
+    let start = "Error from server (InternalError): error when creating \"STDIN\": Internal error occurred: failed calling \
+                 webhook \"daemonsets.wardset.dev\": failed to call webhook: an error on the server (\"policy \
+                 `traps-fail` could not decide (";
+    assert!(words.starts_with(start), "{words}");
+    assert!(words.ends_with("\") has prevented the request from succeeding\n"), "{words}");
+    // The other entry has `failurePolicy: Ignore`.
+    assert_eq!(try_in("kube-system", "fail", &dry).succeeded().stderr, "");
+
+    for place in [namespace.name(), "kube-system"] {
+        let words = try_in(place, "deny", &dry).failed().stderr;
+        assert!(words.contains(" denied the request: policy `traps-deny` could not decide ("), "{words}");
+        assert!(words.ends_with("; its `onError` is `deny`\n"), "{words}");
+        assert_eq!(
+            try_in(place, "allow", &dry).succeeded().stderr,
+            "Warning: traps-allow: could not decide, and lets the object through\n"
+        );
+    }
+    assert!(gate.metric("wardset_errors_total") >= 6);
+}

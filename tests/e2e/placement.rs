@@ -1,0 +1,140 @@
+//! DaemonSets that real clusters run, as their authors ship them: stored whole, and placed where they mean to be. The
+//! folder is named by `WARDSET_CORPUS`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, Isolation, Setup, workers_only};
+use crate::life::words;
+use crate::pods::{ALL, WORKERS, WORKERS_AND_GPU};
+use crate::support::{Kubectl, Namespace};
+
+/// All nodes on which a pod can run.
+const REAL: [&str; 6] = ["cp-1", "cp-2", "gpu-1", "worker-1", "worker-2", "worker-3"];
+
+/// The DaemonSet of a manifest; nothing, said aloud, where there is no folder.
+fn real(file: &str) -> Option<Value> {
+    let Some(folder) = std::env::var_os("WARDSET_CORPUS") else {
+        // Past the capture of the test runner: whoever reads the run must see it.
+        let words = format!("WARDSET_CORPUS is not set: `{file}` is not tried\n");
+        let _ = std::io::stderr().write_all(words.as_bytes());
+        return None;
+    };
+    let text = std::fs::read_to_string(Path::new(&folder).join(file)).unwrap();
+    let mut documents = wardset::yaml::documents::<Value>(&text).unwrap();
+    documents.retain(|document| document["kind"] == "DaemonSet");
+    Some(documents.remove(0))
+}
+
+fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap()
+}
+
+/// Creates an object in a namespace that is not its author's. Pods need their ServiceAccount there.
+fn create(namespace: &Namespace, object: &Value) -> crate::support::Run {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = namespace.name().into();
+    if let Some(account) = object["spec"]["template"]["spec"]["serviceAccountName"].as_str() {
+        namespace.succeed(&["create", "serviceaccount", account]);
+    }
+    namespace.run_with_input(&["create", "--filename=-"], &object.to_string())
+}
+
+/// Network agents and the like: on each node but virtual ones. Returns the object as it is stored.
+fn serves_each_node(file: &str) -> Option<(Value, Value)> {
+    let object = real(file)?;
+    let gate = Gate::shared();
+    let namespace = gate.namespace("serves");
+    let run = create(&namespace, &object).succeeded();
+    // Left alone by `workers-only`, aloud; virtual nodes are excluded without a word.
+    let shown: Vec<String> = words(&run.stderr)
+        .lines()
+        .filter(|line| line.starts_with("Warning: workers-only: "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(shown.len(), 1, "{}", run.stderr);
+    let stored = namespace.settled(name(&object), &REAL);
+    assert_eq!(
+        stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"],
+        json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [{ "matchExpressions": [
+            { "key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"] },
+            { "key": "type", "operator": "NotIn", "values": ["virtual-kubelet"] },
+        ] }] } })
+    );
+    // They tolerate everything that a default could be about.
+    let tolerations = |object: &Value| object["spec"]["template"]["spec"]["tolerations"].clone();
+    assert_eq!(tolerations(&stored), tolerations(&object));
+    Some((object, stored))
+}
+
+#[test]
+fn kube_proxy_runs_on_each_node_but_virtual_ones() {
+    serves_each_node("kube-proxy-kubeadm.yaml");
+}
+
+#[test]
+fn calico_runs_on_each_node_but_virtual_ones() {
+    serves_each_node("calico-node.yaml");
+}
+
+#[test]
+fn cilium_runs_on_each_node_but_virtual_ones_and_keeps_its_anti_affinity() {
+    if let Some((object, stored)) = serves_each_node("cilium.yaml") {
+        let anti = |object: &Value| object["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].clone();
+        assert!(anti(&object).is_object());
+        assert_eq!(anti(&stored), anti(&object));
+    }
+}
+
+#[test]
+fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
+    let Some(mut object) = real("kube-proxy-kubeadm.yaml") else { return };
+    let elsewhere = Namespace::new("untouched");
+    create(&elsewhere, &object).succeeded();
+    let untouched = elsewhere.settled(name(&object), &ALL);
+
+    let gate = Gate::start(Setup { files: workers_only(), isolation: Isolation::Objects });
+    object["metadata"]["labels"][gate.label()] = json!("");
+    let mut tried = object.clone();
+    tried["metadata"]["namespace"] = json!("kube-system");
+    // Stored, it would be in the way of whoever tests that namespace.
+    let args = ["create", "--dry-run=server", "--output=json", "--filename=-"];
+    let run = Kubectl::new().run_with_input(&args, &tried.to_string()).succeeded();
+    assert_eq!(run.stderr, "");
+    let tried: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(tried["spec"], untouched["spec"]);
+    assert_eq!(tried["metadata"]["labels"], object["metadata"]["labels"]);
+    let decided = gate.decisions("kube-system");
+    assert_eq!(
+        decided.iter().map(|one| one.short()).collect::<Vec<_>>(),
+        ["mutate create allowed", "validate create allowed"]
+    );
+    assert!(decided.iter().all(|one| one.policies.is_empty()), "{decided:#?}");
+}
+
+#[test]
+fn fluentd_as_it_is_shipped_has_a_version_in_its_selector_and_runs_where_that_is_allowed() {
+    let Some(object) = real("fluentd.yaml") else { return };
+    assert_eq!(object["spec"]["selector"]["matchLabels"]["version"], "v1");
+    let shared = Gate::shared();
+    let namespace = shared.namespace("fluentd");
+    let words = create(&namespace, &object).failed().stderr;
+    assert!(words.contains("policy `selector-safety` at /spec/selector/matchLabels/version: "), "{words}");
+    // It comes with a toleration of the old role's taint, which no node of today has.
+    let elsewhere = Namespace::new("fluentd");
+    create(&elsewhere, &object).succeeded();
+    elsewhere.settled(name(&object), &WORKERS);
+
+    let mut files = workers_only();
+    let safety = files.iter_mut().find(|(name, _)| name == "selector-safety.yaml").unwrap();
+    safety.1.extend_from_slice(b"  settings: {allowKeys: [version]}\n");
+    let gate = Gate::start(Setup { files, ..Setup::default() });
+    let namespace = gate.namespace("fluentd");
+    create(&namespace, &object).succeeded();
+    let stored = namespace.settled(name(&object), &WORKERS_AND_GPU);
+    let tolerations = &stored["spec"]["template"]["spec"]["tolerations"];
+    assert_eq!(tolerations[0], object["spec"]["template"]["spec"]["tolerations"][0]);
+    assert_eq!(tolerations.as_array().unwrap().len(), 2, "{tolerations:#}");
+}

@@ -1,0 +1,154 @@
+//! What the API server asks, and when: the order of defaults, webhooks and validation, and what never comes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::canned::{Asked, Canned};
+use crate::pods::WORKERS;
+use crate::registration::Kind::{Mutating, Validating};
+use crate::support::{Kubectl, Namespace, Run, eventually, example};
+
+fn create(namespace: &Namespace, object: &Value, args: &[&str]) -> Run {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = namespace.name().into();
+    namespace.run_with_input(&[&["create", "--filename=-"], args].concat(), &object.to_string())
+}
+
+#[test]
+fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_ones_after_it() {
+    let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
+    let namespace = canned.namespace("requests");
+    let mut wrong = example();
+    wrong["spec"]["template"]["metadata"]["labels"] = json!({ "another": "label" });
+    let words = create(&namespace, &wrong, &[]).failed().stderr;
+    assert!(
+        words.starts_with("The DaemonSet \"fluentd-agent\" is invalid: spec.template.metadata.labels: "),
+        "{words}"
+    );
+    assert_eq!(canned.operations(), ["Mutating CREATE"]);
+
+    create(&namespace, &example(), &["--dry-run=server"]).succeeded();
+    let asked = canned.asked();
+    assert_eq!(canned.operations()[1..], ["Mutating CREATE", "Validating CREATE"]);
+    for one in &asked[1..] {
+        let object = &one.request()["object"];
+        // What the author left out looks as what the author wrote.
+        assert_eq!(
+            object["spec"]["updateStrategy"],
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1, "maxSurge": 0 } })
+        );
+        assert_eq!(object["spec"]["template"]["spec"]["restartPolicy"], "Always");
+        assert!(object["spec"]["template"]["spec"]["tolerations"].is_null());
+        assert!(object["metadata"]["managedFields"].is_array() && object["status"].is_object());
+        assert_eq!((&one.request()["dryRun"], &one.request()["oldObject"]), (&json!(true), &Value::Null));
+        assert_eq!(one.request()["userInfo"]["username"], "kubernetes-admin");
+    }
+    // Only the later one knows what the API server gives to each object.
+    assert!(asked[1].request()["object"]["metadata"]["uid"].is_null());
+    assert!(asked[2].request()["object"]["metadata"]["uid"].is_string());
+}
+
+#[test]
+fn what_cannot_be_read_reaches_no_webhook() {
+    let canned = Canned::start(&[(Mutating, json!({}))], Asked::allow);
+    let namespace = canned.namespace("requests");
+    let mut unknown = example();
+    unknown["spec"]["unheardOf"] = json!(1);
+    let words = create(&namespace, &unknown, &["--dry-run=server"]).failed().stderr;
+    assert!(words.contains("strict decoding error: unknown field \"spec.unheardOf\""), "{words}");
+    let mut wrong = example();
+    wrong["spec"]["template"]["spec"]["containers"] = json!("none");
+    create(&namespace, &wrong, &["--dry-run=server"]).failed();
+    assert_eq!(canned.operations(), Vec::<String>::new());
+    // Where the author asks for less care, the field is dropped before a webhook sees the object.
+    create(&namespace, &unknown, &["--dry-run=server", "--validate=ignore"]).succeeded();
+    assert!(canned.asked()[0].request()["object"]["spec"]["unheardOf"].is_null());
+}
+
+#[test]
+fn the_name_of_an_object_with_generate_name_is_known_only_after_validation() {
+    let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
+    let namespace = canned.namespace("requests");
+    let mut object = example();
+    object["metadata"] = json!({ "generateName": "fluentd-" });
+    create(&namespace, &object, &["--dry-run=server"]).succeeded();
+    let asked = canned.asked();
+    assert!(
+        asked[0].request()["name"].is_null() && asked[0].request()["object"]["metadata"]["name"].is_null()
+    );
+    assert!(asked[1].name().starts_with("fluentd-"), "{:#}", asked[1].review);
+}
+
+#[test]
+fn a_webhook_is_asked_again_where_a_later_one_changed_the_object_and_it_says_if_needed() {
+    // Told apart by their deadlines.
+    let entry = |name: &str, policy: &str, timeout: u8| {
+        (Mutating, json!({ "name": name, "reinvocationPolicy": policy, "timeoutSeconds": timeout }))
+    };
+    let entries = [
+        entry("if-needed.wardset.dev", "IfNeeded", 3),
+        entry("never.wardset.dev", "Never", 4),
+        entry("changes.wardset.dev", "IfNeeded", 5),
+    ];
+    let canned = Canned::start(&entries, |asked| match &*asked.query {
+        "timeout=5s" => {
+            asked.patch(&json!([{ "op": "add", "path": "/metadata/labels/late", "value": "yes" }]))
+        }
+        _ => asked.allow(),
+    });
+    let namespace = canned.namespace("requests");
+    create(&namespace, &example(), &["--dry-run=server"]).succeeded();
+    let asked: Vec<(String, bool)> = canned
+        .asked()
+        .into_iter()
+        .map(|one| {
+            let late = one.request()["object"]["metadata"]["labels"]["late"].is_string();
+            (one.query, late)
+        })
+        .collect();
+    let expected = [("3", false), ("4", false), ("5", false), ("3", true)];
+    assert_eq!(asked, expected.map(|(seconds, late)| (format!("timeout={seconds}s"), late)));
+}
+
+#[test]
+fn status_and_deletes_come_only_to_those_who_ask_for_them() {
+    let all = json!([{
+        "apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["daemonsets", "daemonsets/*"], "operations": ["*"],
+    }]);
+    let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({ "rules": all }))], Asked::allow);
+    let namespace = canned.namespace("requests");
+    create(&namespace, &example(), &[]).succeeded();
+    namespace.settled("fluentd-agent", &WORKERS);
+    namespace.succeed(&["delete", "daemonset", "fluentd-agent"]);
+    let everything = |asked: &Asked| {
+        let request = asked.request();
+        let resource = request["subResource"].as_str().unwrap_or("itself");
+        format!("{} {resource}", request["operation"].as_str().unwrap())
+    };
+    eventually(Duration::from_secs(10), "the delete is seen", || {
+        let asked: Vec<String> =
+            canned.asked().iter().filter(|one| one.kind == Validating).map(everything).collect();
+        let seen = ["CREATE itself", "UPDATE status", "DELETE itself"];
+        if seen.iter().all(|seen| asked.iter().any(|one| one == seen)) { Ok(()) } else { Err(asked) }
+    });
+    // With the rules that are shipped, none of it comes.
+    let asked = canned.asked();
+    let shipped: Vec<String> = asked.iter().filter(|one| one.kind == Mutating).map(everything).collect();
+    assert_eq!(shipped, ["CREATE itself"]);
+}
+
+#[test]
+fn there_is_no_other_version_of_daemonsets_left_to_convert() {
+    // What `matchPolicy: Equivalent` is for. Should this fail one day, such a request is to be tried.
+    let kubectl = Kubectl::new();
+    let group: Value = serde_json::from_str(&kubectl.succeed(&["get", "--raw=/apis/apps"])).unwrap();
+    assert_eq!(group["versions"].as_array().unwrap().len(), 1, "{group:#}");
+    let resources = kubectl.succeed(&["api-resources", "--no-headers"]);
+    let kinds: Vec<Vec<&str>> = resources
+        .lines()
+        .filter(|line| line.split_whitespace().any(|word| word == "DaemonSet"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(kinds, [vec!["daemonsets", "ds", "apps/v1", "true", "DaemonSet"]]);
+}
