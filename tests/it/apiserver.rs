@@ -209,7 +209,9 @@ impl ApiServer {
 
 type Watch = (ApiServer, watch::Receiver<u64>, u64, String);
 
-async fn next_event((server, mut revision, from, path): Watch) -> Option<(Result<String, std::io::Error>, Watch)> {
+async fn next_event(
+    (server, mut revision, from, path): Watch,
+) -> Option<(Result<String, std::io::Error>, Watch)> {
     loop {
         revision.mark_unchanged();
         let found = {
@@ -238,7 +240,9 @@ fn merged(stored: &Value, patch: &Value) -> Value {
             }
             stored.into()
         }
-        (Value::Array(stored), Value::Array(patch)) if patch.iter().all(|entry| entry["name"].is_string()) => {
+        (Value::Array(stored), Value::Array(patch))
+            if patch.iter().all(|entry| entry["name"].is_string()) =>
+        {
             let mut stored = stored.clone();
             for entry in patch {
                 match stored.iter_mut().find(|found| found["name"] == entry["name"]) {

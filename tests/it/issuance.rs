@@ -103,7 +103,8 @@ fn configuration() -> Value {
 fn bundles(api: &ApiServer, path: &str) -> Vec<Option<Vec<u8>>> {
     let configuration = api.get(path).unwrap();
     let entries = configuration["webhooks"].as_array().unwrap();
-    let bundle = |entry: &Value| entry["clientConfig"]["caBundle"].as_str().map(|text| STANDARD.decode(text).unwrap());
+    let bundle =
+        |entry: &Value| entry["clientConfig"]["caBundle"].as_str().map(|text| STANDARD.decode(text).unwrap());
     entries.iter().map(bundle).collect()
 }
 
@@ -131,7 +132,9 @@ fn writes_to(api: &ApiServer, path: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_fill_the_secret_at_once_issue_one_ca() {
-    for existing in [None, Some(json!({"type": "Opaque"})), Some(json!({"data": {"tls.crt": "", "tls.key": ""}}))] {
+    for existing in
+        [None, Some(json!({"type": "Opaque"})), Some(json!({"data": {"tls.crt": "", "tls.key": ""}}))]
+    {
         let api = ApiServer::new();
         if let Some(existing) = &existing {
             api.put(&secret(), existing.clone());
@@ -141,7 +144,8 @@ async fn replicas_that_fill_the_secret_at_once_issue_one_ca() {
         for replica in &replicas {
             replica.served.loaded().await;
         }
-        until("all serve the same", || replicas.iter().all(|replica| replica.chain() == replicas[0].chain())).await;
+        until("all serve the same", || replicas.iter().all(|replica| replica.chain() == replicas[0].chain()))
+            .await;
         assert_eq!((cas(&api), writes_to(&api, &secret()), api.conflicts()), (1, 1, 2), "{:?}", api.writes());
         let bundle = value(&api, "ca.crt").unwrap();
         trust::verify(&replicas[0].chain(), &bundle, HOST, SystemTime::now()).unwrap();
@@ -251,7 +255,10 @@ async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
         api.put(path, configuration());
     }
     let replicas: Vec<_> = (0..3).map(|index| Replica::start(&api, index == 0)).collect();
-    until("caBundle is written", || in_order(&api) && replicas.iter().all(|replica| replica.serial().is_some())).await;
+    until("caBundle is written", || {
+        in_order(&api) && replicas.iter().all(|replica| replica.serial().is_some())
+    })
+    .await;
     let trusted = || {
         for replica in &replicas {
             // The chain first: the bundle of a moment later trusts it too.
@@ -266,7 +273,8 @@ async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
         api.edit(&secret(), |found| found["metadata"]["annotations"][RENEW] = json!("ca"));
         until(&format!("rotation {rotation}"), || {
             trusted();
-            let (bundle, renewed) = (value(&api, "ca.crt"), replicas.iter().all(|replica| replica.serial() != before));
+            let (bundle, renewed) =
+                (value(&api, "ca.crt"), replicas.iter().all(|replica| replica.serial() != before));
             renewed && in_order(&api) && cas(&api) == 1 && bundle != ca
         })
         .await;
