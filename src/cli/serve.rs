@@ -141,8 +141,7 @@ async fn join(
             extra: typed.tls_names,
         };
         let (leading, served) = (cluster.leading(), Arc::clone(served));
-        let certificates =
-            Certificates::new(client, names, lifetimes, leading, served, Arc::clone(metrics))?;
+        let certificates = Certificates::new(client, names, lifetimes, leading, served, Arc::clone(metrics))?;
         tasks.spawn(async { match certificates.run().await {} });
     }
     cluster.heard(store).await;
