@@ -92,6 +92,10 @@ fn tidy(schema: &mut Value) {
             if let Some(Value::String(text)) = members.get_mut("description") {
                 *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             }
+            // What is in it is defaulted by its own properties.
+            if members.contains_key("properties") && members.contains_key("default") {
+                members.insert("default".to_owned(), json!({}));
+            }
             members.values_mut().for_each(tidy);
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),

@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod cases;
+mod crd;
 mod follow;
 mod guests;
 mod hostile;

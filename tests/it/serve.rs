@@ -16,8 +16,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wardset::certificate::ServedCertificate;
 use wardset::metrics::Metrics;
+use wardset::policies;
 use wardset::server::tls::{self, CertificateFolder, TlsError};
 use wardset::server::{Addresses, Desk, Options, ServeError, development};
+use wardset::store::{Source, Store};
 use wardset_runtime::Snapshot;
 
 use crate::support::{self, admission_review, daemonset};
@@ -31,23 +33,30 @@ struct Server {
 
 impl Server {
     async fn with(snapshot: Snapshot, max_in_flight: usize) -> Self {
+        Self::at(desk(snapshot), Arc::default(), max_in_flight)
+    }
+
+    /// The default set, put into force as `wardset serve` does it.
+    async fn start() -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let store = Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap();
+        let wanted = policies::defaults().unwrap().into_iter().map(Into::into).collect();
+        store.put(Source::Files, wanted).await;
+        Self::at(Desk { policies: store.live(), modules: store.modules(), namespaces: None }, metrics, 64)
+    }
+
+    fn at(desk: Desk, metrics: Arc<Metrics>, max_in_flight: usize) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let metrics = Arc::new(Metrics::new());
         let tls = tls::config(served(certificates.path(), &metrics), None).unwrap();
         let options = Options { listen: any, admin: any, max_in_flight, drain: Duration::from_secs(10) };
         let bound = options.bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
-        let shutdown = async { stopped.await.unwrap_or(()) };
         let open = bound.open(metrics).unwrap();
-        let running = tokio::spawn(open.run(tls, desk(snapshot), shutdown));
+        let running = tokio::spawn(open.run(tls, desk, async { stopped.await.unwrap_or(()) }));
         Self { addresses, stop: Some(stop), running, certificates }
-    }
-
-    async fn start() -> Self {
-        Self::with(support::defaults().await, 64).await
     }
 
     fn client(&self) -> Client {
@@ -246,7 +255,7 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
             "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `0s`\n",
         ),
         ("/mutate", vec![b' '; 9 << 20], 413, "the body is larger than 8388608 bytes\n"),
-        ("/nowhere", good(), 404, "expected POST /mutate or POST /validate\n"),
+        ("/nowhere", good(), 404, "expected POST /mutate, POST /validate or POST /validate-policy\n"),
     ] {
         let (found, text) = refusal(server.post(path, body).await).await;
         assert_eq!(found, status, "{text}");
@@ -423,4 +432,78 @@ async fn an_address_that_is_taken_is_named() {
         Options { listen, admin: "127.0.0.1:0".parse().unwrap(), max_in_flight: 1, drain: Duration::ZERO };
     let error = options.bind().err().unwrap();
     assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
+}
+
+fn policy_review(operation: &str, object: &Value) -> Vec<u8> {
+    let request = json!({
+        "uid": "u", "kind": {"group": "wardset.dev", "version": "v1alpha1", "kind": "Policy"},
+        "operation": operation, "name": "p", "userInfo": {"username": "jo"}, "object": object,
+    });
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    serde_json::to_vec(&review).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_could_not_come_into_force_is_refused_with_the_reason() {
+    let server = Server::start().await;
+    let good = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy",
+        // What an API server adds is nobody's mistake.
+        "metadata": {"name": "p", "uid": "x", "managedFields": []},
+        "spec": {"module": "builtin:default-labels", "settings": {"labels": {"a": "b"}}},
+    });
+    let with = |pointer: &str, value: Value| {
+        let mut policy = good.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        policy.pointer_mut(parent).unwrap()[key] = value;
+        policy
+    };
+    for (operation, object) in [("CREATE", &good), ("UPDATE", &good), ("DELETE", &Value::Null)] {
+        let response = server.post("/validate-policy", policy_review(operation, object)).await;
+        let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(answer["response"], json!({"uid": "u", "allowed": true}), "{operation}");
+    }
+    for (bad, says) in [
+        (with("/spec/modul", json!(1)), "unknown field `modul`"),
+        (
+            with("/spec/module", json!("builtin:gone")),
+            "policy `p`: there is no built-in module `gone`; there are ",
+        ),
+        (
+            with("/spec/module", json!("file:/nowhere.wasm")),
+            "policy `p`: module `/nowhere.wasm` can't be read: ",
+        ),
+        (with("/spec/settings", json!({"labels": 1})), "policy `p`: `spec.settings`: "),
+        (
+            with("/spec/limits", json!({"timeout": "1h"})),
+            "policy `p`: `spec.limits.timeout`: expected `1ms` to `10s`",
+        ),
+        (
+            with("/spec/match", json!({"conditions": [{"name": "odd", "expression": "1 +"}]})),
+            "policy `p`: `spec.match.conditions`: ",
+        ),
+        (with("/metadata/name", json!("a.b")), "`metadata.name`: expected 1 to 63 of a-z"),
+    ] {
+        let response = server.post("/validate-policy", policy_review("CREATE", &bad)).await;
+        assert_eq!(response.status(), 200);
+        let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        let status = &answer["response"]["status"];
+        assert_eq!((&answer["response"]["allowed"], &status["code"]), (&json!(false), &json!(422)));
+        assert!(status["message"].as_str().unwrap().contains(says), "{says}: {status}");
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_review_of_a_policy_is_said_so() {
+    let server = Server::start().await;
+    for (body, says) in [
+        (b"{}".to_vec(), "the body is no AdmissionReview: missing field `apiVersion`"),
+        (admission_review(&daemonset(), None), "for `Policy` of `wardset.dev`, found `DaemonSet of apps`"),
+    ] {
+        let (status, text) = refusal(server.post("/validate-policy", body).await).await;
+        assert_eq!(status, 400);
+        assert!(text.contains(says), "{text}");
+    }
+    server.shut_down().await;
 }

@@ -26,6 +26,12 @@ const STEPS: &[Step] = &[
         Place::Root,
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
+    // No part of `--all-targets`, since `cargo test` leaves them out.
+    step(
+        "lints of the tests on a control plane",
+        Place::Root,
+        &["clippy", "--test", "e2e", "--locked", "--", "-D", "warnings"],
+    ),
     step(
         "lints of the policies",
         Place::Policies,

@@ -1,15 +1,16 @@
 //! `cargo xtask cluster`: a real control plane to try things out on, without containers or root.
 //!
 //! ```text
-//! binaries ─┐
-//! certificates, kubeconfig ─┴─► control_plane ──► component: one process each
-//!                                     └────────► state: what another process finds it by
+//! binaries ──────────────────┐
+//! certificates ─► kubeconfig ─┴─► commands ─┬─► control_plane ─┬─► component: one process each
+//!                                    nodes ─┘                  └─► state: what another process finds it by
 //! ```
 //!
 //! All that it makes is in the target directory: nothing else on the machine changes, and no two checkouts meet.
 
 mod binaries;
 mod certificates;
+mod commands;
 mod component;
 mod control_plane;
 mod kubeconfig;
@@ -76,10 +77,9 @@ fn up(repository: &Repository, folder: Folder, nodes: Nodes, lock: &Path) -> Res
                 && alive > 0
             {
                 return Err(anyhow!(
-                    "`{}` of this cluster has ended; its log ends in:{}\n\
-                     hint: `cargo xtask cluster down` ends the rest",
+                    "`{}` of this cluster has ended{}\nhint: `cargo xtask cluster down` ends the rest",
                     dead.name,
-                    dead.last_words()
+                    dead.log_end()
                 ));
             }
             // All of them are gone, as after a restart of the machine.
@@ -137,7 +137,9 @@ fn status(folder: &Folder) -> Result<Outcome> {
     match state.kubectl.get(&["nodes"]) {
         Ok(nodes) => {
             let all = nodes["items"].as_array().map_or(0, Vec::len);
-            println!("nodes: {} of {all} ready", ready_nodes(&nodes));
+            let ready = ready_nodes(&nodes);
+            println!("nodes: {ready} of {all} ready");
+            well &= ready == all;
         }
         Err(_) => println!("nodes: unknown, the API server does not answer"),
     }

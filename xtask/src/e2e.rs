@@ -68,4 +68,4 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
 }
 
 /// What cargo is asked for; the target is left out of `cargo test` otherwise.
-const TEST: [&str; 3] = ["test", "--test", "e2e"];
+const TEST: [&str; 4] = ["test", "--workspace", "--test", "e2e"];

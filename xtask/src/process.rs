@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::interrupt::Interrupt;
 
@@ -38,7 +38,7 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
 }
 
 /// Runs `command` in front of the user, as [`show`] does, with all that it starts in a process group of its own. Where
-/// this process is asked to stop, the group is: first as Ctrl-C does it, and half a second later for good.
+/// this process is asked to stop, so is the group.
 ///
 /// # Errors
 /// It cannot be started, it ends without success (an [`Ended`]), or this process is asked to stop.
@@ -61,17 +61,31 @@ pub(crate) fn show_until(command: &mut Command, interrupt: &Interrupt) -> Result
             };
         }
         if let Err(error) = interrupt.pause(Duration::from_millis(20)) {
-            // Not waited for until both are sent: as long as it is not, the group's number belongs to nobody else.
-            let group = Pid::from_child(&child);
-            // Fails where the group has ended by itself.
-            let _ = kill_process_group(group, Signal::INT);
-            thread::sleep(Duration::from_millis(500));
-            let _ = kill_process_group(group, Signal::KILL);
-            let _ = child.wait();
+            end_group(&mut child, GRACE);
             return Err(error);
         }
     }
 }
+
+/// Ends the process group that `child` leads, and waits for it: first as Ctrl-C does it, so that it can tidy up.
+fn end_group(child: &mut Child, grace: Duration) {
+    let group = Pid::from_child(child);
+    // Each fails only where there is nothing left to end.
+    let _ = kill_process_group(group, Signal::INT);
+    let start = Instant::now();
+    // Looked at, but not waited for: as long as it is not, the group's number belongs to nobody else.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    while let Ok(None) = waitid(WaitId::Pid(group), look)
+        && start.elapsed() < grace
+    {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+/// How long a process group that is interrupted has to end by itself: cargo and Go take milliseconds.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A command that ran in front of the user and did not succeed: it has said why.
 #[derive(Debug)]
@@ -173,6 +187,8 @@ fn failure(command: &Command, status: ExitStatus, stderr: &str) -> anyhow::Error
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+
     use super::*;
 
     #[test]
@@ -185,6 +201,22 @@ mod tests {
     fn missing_program_is_named() {
         let error = show(&mut Command::new("wardset-no-such-program")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start `wardset-no-such-program`");
+    }
+
+    #[test]
+    fn a_group_ends_with_all_that_it_started_though_it_ignores_ctrl_c() {
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' INT; sleep 60 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut words = BufReader::new(child.stdout.take().unwrap());
+        let mut sleeper = String::new();
+        words.read_line(&mut sleeper).unwrap();
+        end_group(&mut child, Duration::from_millis(50));
+        // The pipe is closed once nobody is left who could write to it.
+        assert_eq!(words.read_line(&mut String::new()).unwrap(), 0, "process {sleeper} is alive");
     }
 
     #[test]

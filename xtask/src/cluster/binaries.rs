@@ -138,7 +138,12 @@ impl Binaries {
             builder.build(&missing, interrupt)?;
         }
         let paths = paths.try_into().map_err(|_| anyhow!("not every program has a place"))?;
-        Ok(Self { paths })
+        Ok(Self::at(paths))
+    }
+
+    /// Programs that are there, in the order of [`Program::ALL`].
+    pub(crate) fn at(paths: [PathBuf; 6]) -> Self {
+        Self { paths }
     }
 
     /// The file of a program.

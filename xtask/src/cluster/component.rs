@@ -39,10 +39,10 @@ impl Component {
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.name()))?;
         let pid = child.id();
-        let Some(birth) = birth(pid) else {
-            // It has ended, or it cannot be told apart; neither is worth keeping.
+        // There even where it has ended: its number stays its own until it is waited for.
+        let Some(Sighting { birth, .. }) = sight(pid) else {
             stop(&mut child);
-            bail!("`{}` ended at once; its log is `{}`", program.name(), log.display());
+            bail!("cannot tell when `{}` (process {pid}) was started", program.name());
         };
         let record = Record { name: program.name().to_owned(), pid, birth, port, log: log.to_owned() };
         Ok(Self { child, record })
@@ -89,7 +89,7 @@ pub(crate) struct Record {
 impl Record {
     /// Whether this very process is alive.
     pub(crate) fn is_alive(&self) -> bool {
-        birth(self.pid).is_some_and(|birth| birth == self.birth)
+        sight(self.pid).is_some_and(|seen| !seen.ended && seen.birth == self.birth)
     }
 
     /// Kills this very process and waits until it is gone. Where its number belongs to another by now, nothing is done.
@@ -117,6 +117,11 @@ impl Record {
         Ok(())
     }
 
+    /// How its log ends and where it is, as an error's message goes on.
+    pub(crate) fn log_end(&self) -> String {
+        format!("; its log ends in:{}\nhint: the whole log is `{}`", self.last_words(), self.log.display())
+    }
+
     /// The last lines that it said, indented.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
@@ -129,17 +134,21 @@ impl Record {
     }
 }
 
-/// When the process was started: nothing where there is none, or only what is left of one that has ended.
+/// What the system tells of a process.
+#[derive(Debug)]
+struct Sighting {
+    birth: String,
+    /// It has ended, and nobody has waited for it yet.
+    ended: bool,
+}
+
 #[cfg(target_os = "linux")]
-fn birth(pid: u32) -> Option<String> {
+fn sight(pid: u32) -> Option<Sighting> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (state, ticks) = state_and_start(&stat)?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
     // The time counts from the boot.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    Some(format!("{ticks} {}", boot.trim()))
+    Some(Sighting { birth: format!("{ticks} {}", boot.trim()), ended: matches!(state, "Z" | "X") })
 }
 
 /// Fields 3 and 22 of `/proc/PID/stat`. The second, the program's name, can have spaces and parentheses in it.
@@ -149,13 +158,12 @@ fn state_and_start(stat: &str) -> Option<(&str, &str)> {
     Some((fields.next()?, fields.nth(18)?))
 }
 
-/// When the process was started: nothing where there is none, or only what is left of one that has ended.
 #[cfg(not(target_os = "linux"))]
-fn birth(pid: u32) -> Option<String> {
+fn sight(pid: u32) -> Option<Sighting> {
     let words =
         process::stdout(Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()])).ok()?;
-    let (state, start) = words.trim().split_once(char::is_whitespace)?;
-    (!state.starts_with('Z')).then(|| start.trim().to_owned())
+    let (state, birth) = words.trim().split_once(char::is_whitespace)?;
+    Some(Sighting { birth: birth.trim().to_owned(), ended: state.starts_with('Z') })
 }
 
 /// How many lines of a log an error shows.

@@ -1,8 +1,7 @@
 //! A control plane: etcd, the API server, the controllers, the scheduler, and KWOK in place of kubelets.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,8 @@ use serde_json::Value;
 
 use super::binaries::{Binaries, Program};
 use super::certificates::{Certificates, Client};
-use super::component::Component;
+use super::commands::{Commands, Ports};
+use super::component::{Component, Record};
 use super::kubeconfig;
 use super::kubectl::Kubectl;
 use super::nodes::Nodes;
@@ -73,9 +73,7 @@ impl ControlPlane {
 
     /// The number of the API server's process.
     pub(crate) fn api_server(&self) -> Option<u32> {
-        let name = Program::KubeApiserver.name();
-        let records = self.components.iter().map(Component::record);
-        records.filter(|record| record.name == name).map(|record| record.pid).next()
+        self.record(Program::KubeApiserver).map(|record| record.pid)
     }
 
     /// Lets it run on when this process ends. [`Folder::end`] ends it.
@@ -114,7 +112,7 @@ impl ControlPlane {
         for program in [Program::KubeControllerManager, Program::KubeScheduler, Program::Kwok] {
             plane.wait(program, interrupt)?;
         }
-        plane.wait_until("the nodes to be ready", interrupt, |plane| {
+        plane.wait_until("the nodes to be ready", Program::Kwok, interrupt, |plane| {
             let nodes = plane.kubectl.get(&["nodes"])?;
             let ready = ready_nodes(&nodes);
             if ready < options.nodes.count() {
@@ -135,6 +133,10 @@ impl ControlPlane {
         self.write(false)
     }
 
+    fn record(&self, program: Program) -> Option<&Record> {
+        self.components.iter().map(Component::record).find(|record| record.name == program.name())
+    }
+
     fn write(&self, ready: bool) -> Result<()> {
         self.folder.write(&State {
             ready,
@@ -146,25 +148,21 @@ impl ControlPlane {
     /// Waits until a component says that it is well.
     fn wait(&mut self, program: Program, interrupt: &Interrupt) -> Result<()> {
         let path = health_path(program.name());
-        self.wait_until(&format!("`{}` to be ready", program.name()), interrupt, |plane| {
-            let records = plane.components.iter().map(Component::record);
-            let record = records.filter(|record| record.name == program.name()).next_back();
-            let port = record.context("it was not started")?.port;
+        self.wait_until("it to be ready", program, interrupt, |plane| {
+            let port = plane.record(program).context("it was not started")?.port;
             // Costs nothing, unlike a kubectl that finds nobody.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).context("it does not listen")?;
             plane.kubectl.check(port, path)
         })
-        .with_context(|| {
-            let log = self.folder.logs().join(format!("{}.log", program.name()));
-            format!("the control plane did not start\nhint: the whole log is `{}`", log.display())
-        })
     }
 
-    /// Tries again until it succeeds, unless a component ends meanwhile.
+    /// Tries again until it succeeds, unless a component ends meanwhile. Where it does not, the log of `program` tells
+    /// most.
     fn wait_until(
         &mut self,
         what: &str,
+        program: Program,
         interrupt: &Interrupt,
         mut attempt: impl FnMut(&Self) -> Result<()>,
     ) -> Result<()> {
@@ -174,20 +172,17 @@ impl ControlPlane {
             // Looked at after each attempt: who answered may have been another process, on a port that was lost to it.
             for component in &mut self.components {
                 if let Some(status) = component.ended() {
-                    let record = component.record();
-                    return Err(
-                        Ended { name: record.name.clone(), status, last_words: record.last_words() }.into()
-                    );
+                    return Err(Ended { record: component.record().clone(), status }.into());
                 }
             }
             let Err(error) = result else { return Ok(()) };
             if start.elapsed() > READY_LIMIT {
-                let last_words = self.components.last().map(|component| component.record().last_words());
-                return Err(error.context(format!(
-                    "waited {} s for {what}{}",
-                    READY_LIMIT.as_secs(),
-                    last_words.unwrap_or_default()
-                )));
+                let mut words =
+                    format!("`{}`: waited {} s for {what}", program.name(), READY_LIMIT.as_secs());
+                if let Some(record) = self.record(program) {
+                    words.push_str(&record.log_end());
+                }
+                return Err(error.context(words));
             }
             interrupt.pause(POLL)?;
         }
@@ -232,176 +227,23 @@ pub(crate) fn ready_nodes(nodes: &Value) -> usize {
 /// A component that ended while it should have run.
 #[derive(Debug)]
 struct Ended {
-    name: String,
+    record: Record,
     status: ExitStatus,
-    last_words: String,
 }
 
 impl Ended {
     fn lost_its_port(&self) -> bool {
-        self.last_words.contains("address already in use")
+        self.record.last_words().contains("address already in use")
     }
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "`{}` ended ({}); its log ends in:{}", self.name, self.status, self.last_words)
+        write!(formatter, "`{}` ended ({}){}", self.record.name, self.status, self.record.log_end())
     }
 }
 
 impl std::error::Error for Ended {}
-
-/// Where each component listens on loopback.
-#[derive(Debug)]
-struct Ports {
-    etcd: u16,
-    api_server: u16,
-    controller_manager: u16,
-    scheduler: u16,
-    kwok: u16,
-}
-
-impl Ports {
-    /// Ports that are free now.
-    fn choose() -> Result<Self> {
-        // All are held until the last is chosen, so that none is chosen twice.
-        let mut held = Vec::new();
-        let mut next = || -> std::io::Result<u16> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let port = listener.local_addr()?.port();
-            held.push(listener);
-            Ok(port)
-        };
-        let mut choose = || {
-            Ok::<_, std::io::Error>(Self {
-                etcd: next()?,
-                api_server: next()?,
-                controller_manager: next()?,
-                scheduler: next()?,
-                kwok: next()?,
-            })
-        };
-        choose().context("cannot find free ports on 127.0.0.1")
-    }
-}
-
-/// The command lines.
-#[derive(Debug)]
-struct Commands<'a> {
-    options: &'a Options<'a>,
-    certificates: &'a Certificates,
-    ports: &'a Ports,
-}
-
-impl Commands<'_> {
-    fn etcd(&self) -> Command {
-        let mut command = self.command(Program::Etcd);
-        let url = format!("https://127.0.0.1:{}", self.ports.etcd);
-        flag(&mut command, "listen-client-urls", &url);
-        flag(&mut command, "advertise-client-urls", &url);
-        // It has no peers, yet it listens for them.
-        flag(&mut command, "listen-peer-urls", "http://127.0.0.1:0");
-        flag(&mut command, "data-dir", self.options.folder.path().join("etcd"));
-        // The data is thrown away: nothing is won by waiting for the disk.
-        flag(&mut command, "unsafe-no-fsync", "true");
-        flag(&mut command, "log-level", "warn");
-        let (certificate, key) = self.certificates.server();
-        flag(&mut command, "cert-file", certificate);
-        flag(&mut command, "key-file", key);
-        flag(&mut command, "trusted-ca-file", self.certificates.ca());
-        flag(&mut command, "client-cert-auth", "true");
-        command
-    }
-
-    fn api_server(&self) -> Command {
-        let mut command = self.command(Program::KubeApiserver);
-        self.serve(&mut command, self.ports.api_server);
-        // No other machine is to reach it. Loopback can be no endpoint of the service `kubernetes`, which nothing uses.
-        flag(&mut command, "advertise-address", "127.0.0.1");
-        flag(&mut command, "endpoint-reconciler-type", "none");
-        flag(&mut command, "etcd-servers", format!("https://127.0.0.1:{}", self.ports.etcd));
-        let (certificate, key) = self.certificates.client(Client::ApiServer);
-        flag(&mut command, "etcd-certfile", certificate);
-        flag(&mut command, "etcd-keyfile", key);
-        flag(&mut command, "etcd-cafile", self.certificates.ca());
-        flag(&mut command, "client-ca-file", self.certificates.ca());
-        flag(&mut command, "authorization-mode", "RBAC");
-        flag(&mut command, "allow-privileged", "true");
-        flag(&mut command, "service-cluster-ip-range", SERVICE_RANGE);
-        flag(&mut command, "service-account-issuer", "https://kubernetes.default.svc.cluster.local");
-        flag(&mut command, "service-account-key-file", self.certificates.service_account_public_key());
-        flag(&mut command, "service-account-signing-key-file", self.certificates.service_account_key());
-        command
-    }
-
-    fn controller_manager(&self) -> Result<Command> {
-        let mut command = self.command(Program::KubeControllerManager);
-        self.serve(&mut command, self.ports.controller_manager);
-        flag(&mut command, "kubeconfig", self.kubeconfig(Client::ControllerManager)?);
-        flag(&mut command, "leader-elect", "false");
-        flag(&mut command, "use-service-account-credentials", "true");
-        flag(&mut command, "root-ca-file", self.certificates.ca());
-        flag(&mut command, "service-account-private-key-file", self.certificates.service_account_key());
-        flag(&mut command, "service-cluster-ip-range", SERVICE_RANGE);
-        // A test that takes a node away should not have to wait for someone to look.
-        flag(&mut command, "node-monitor-period", "1s");
-        flag(&mut command, "kube-api-qps", "200");
-        flag(&mut command, "kube-api-burst", "400");
-        Ok(command)
-    }
-
-    fn scheduler(&self) -> Result<Command> {
-        let mut command = self.command(Program::KubeScheduler);
-        self.serve(&mut command, self.ports.scheduler);
-        flag(&mut command, "kubeconfig", self.kubeconfig(Client::Scheduler)?);
-        flag(&mut command, "leader-elect", "false");
-        Ok(command)
-    }
-
-    fn kwok(&self) -> Result<Command> {
-        let mut command = self.command(Program::Kwok);
-        // Where it would look for the configuration of whoever runs this.
-        command.env("KWOK_WORKDIR", self.options.folder.path());
-        flag(&mut command, "config", self.options.repository.control_plane().join("kwok/stages.yaml"));
-        flag(&mut command, "kubeconfig", self.kubeconfig(Client::Kwok)?);
-        flag(&mut command, "manage-nodes-with-annotation-selector", "kwok.x-k8s.io/node=fake");
-        flag(&mut command, "node-lease-duration-seconds", "40");
-        flag(&mut command, "cidr", "10.244.0.0/16");
-        flag(&mut command, "server-address", format!("127.0.0.1:{}", self.ports.kwok));
-        let (certificate, key) = self.certificates.server();
-        flag(&mut command, "tls-cert-file", certificate);
-        flag(&mut command, "tls-private-key-file", key);
-        Ok(command)
-    }
-
-    fn command(&self, program: Program) -> Command {
-        Command::new(self.options.binaries.path(program))
-    }
-
-    /// Has a component of Kubernetes listen on loopback, with the common certificate.
-    fn serve(&self, command: &mut Command, port: u16) {
-        flag(command, "bind-address", "127.0.0.1");
-        flag(command, "secure-port", port.to_string());
-        let (certificate, key) = self.certificates.server();
-        flag(command, "tls-cert-file", certificate);
-        flag(command, "tls-private-key-file", key);
-    }
-
-    fn kubeconfig(&self, client: Client) -> Result<std::path::PathBuf> {
-        let path = self.options.folder.path().join(format!("{}.kubeconfig", client.name()));
-        kubeconfig::write(&path, self.ports.api_server, self.certificates, client)?;
-        Ok(path)
-    }
-}
-
-fn flag(command: &mut Command, name: &str, value: impl AsRef<Path>) {
-    let mut flag = std::ffi::OsString::from(format!("--{name}="));
-    flag.push(value.as_ref());
-    command.arg(flag);
-}
-
-/// The addresses of services; `certificates` knows the first.
-const SERVICE_RANGE: &str = "10.96.0.0/16";
 
 /// How long each step of a start may take: seconds where the machine has nothing else to do.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -411,17 +253,12 @@ const POLL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn chooses_no_port_twice() {
-        let ports = Ports::choose().unwrap();
-        let mut all = [ports.etcd, ports.api_server, ports.controller_manager, ports.scheduler, ports.kwok];
-        all.sort_unstable();
-        assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
-    }
 
     #[test]
     fn a_node_with_a_taint_of_its_birth_is_not_ready() {
@@ -438,17 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_ended_shows_its_last_words() {
-        use std::os::unix::process::ExitStatusExt as _;
-        let ended = Ended {
-            name: "etcd".to_owned(),
-            status: ExitStatus::from_raw(256),
-            last_words: "\n  listen tcp 127.0.0.1:1: bind: address already in use".to_owned(),
-        };
-        assert!(ended.lost_its_port());
-        assert_eq!(
-            ended.to_string(),
-            "`etcd` ended (exit status: 1); its log ends in:\n  listen tcp 127.0.0.1:1: bind: address already in use"
+    fn a_lost_port_is_lost_twice_before_it_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let starts = root.path().join("starts");
+        let etcd = root.path().join("etcd");
+        let script = format!(
+            "#!/bin/sh\necho start >> '{}'\necho 'listen tcp: bind: address already in use' >&2\nexit 7\n",
+            starts.display()
         );
+        fs::write(&etcd, script).unwrap();
+        fs::set_permissions(&etcd, fs::Permissions::from_mode(0o700)).unwrap();
+        let folder = Folder::at(root.path().join("run"));
+        let interrupt = Interrupt::listen().unwrap();
+        let options = Options {
+            repository: &Repository::at(root.path()),
+            binaries: &Binaries::at(Program::ALL.map(|_| etcd.clone())),
+            folder: folder.clone(),
+            nodes: Nodes::default(),
+            interrupt: &interrupt,
+        };
+        let error = message::of(&ControlPlane::start(&options).unwrap_err());
+        assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 2);
+        assert_eq!(
+            error,
+            format!(
+                "`etcd` ended (exit status: 7); its log ends in:\n  listen tcp: bind: address already in use\n\
+                 hint: the whole log is `{}`",
+                folder.logs().join("etcd.log").display()
+            )
+        );
+        assert!(folder.logs().join("etcd.log").is_file() && folder.state().unwrap().is_none());
     }
 }

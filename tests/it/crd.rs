@@ -1,0 +1,71 @@
+//! The CustomResourceDefinition is what the types say, and what a file may say a cluster takes too.
+
+use serde_json::{Value, json};
+
+#[test]
+fn the_chart_has_the_definition_that_the_types_make() {
+    let committed = include_str!("../../deploy/chart/wardset/files/policies.wardset.dev.yaml");
+    assert!(
+        committed == wardset::crd::yaml(),
+        "the chart's CustomResourceDefinition is not what the types make\nhint: run `cargo xtask deploy` and commit `deploy`"
+    );
+}
+
+/// Every part of a schema with its path.
+fn walk<'s>(path: String, schema: &'s Value, found: &mut Vec<(String, &'s Value)>) {
+    found.push((path.clone(), schema));
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        walk(format!("{path}.{name}"), property, found);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get(inner).filter(|inner| inner.is_object()) {
+            walk(format!("{path}[]"), inner, found);
+        }
+    }
+}
+
+#[test]
+fn every_field_is_described_and_every_text_and_list_is_bounded() {
+    let definition = wardset::crd::definition();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    walk("spec".to_owned(), spec, &mut found);
+    assert!(found.len() > 20, "{}", found.len());
+    for (path, schema) in found {
+        let elements = path.ends_with("[]");
+        assert!(elements || schema["description"].is_string(), "{path} has no description");
+        assert!(schema.get("$ref").is_none() && schema.get("anyOf").is_none(), "{path}: {schema}");
+        match schema["type"].as_str() {
+            Some("array") => assert!(schema["maxItems"].is_u64(), "{path} has no bound"),
+            Some("string")
+                if schema.get("enum").is_none()
+                    && !path.contains("matchLabels")
+                    && !path.ends_with("key") =>
+            {
+                assert!(schema["maxLength"].is_u64(), "{path} has no bound");
+            }
+            Some(_) => {}
+            None => panic!("{path} has no type: {schema}"),
+        }
+    }
+}
+
+#[test]
+fn defaults_are_those_of_a_file_that_says_nothing() {
+    let definition = wardset::crd::definition();
+    let spec =
+        &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let resource: wardset_core::policy::Resource = serde_json::from_value(json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "builtin:x"},
+    }))
+    .unwrap();
+    let typed = serde_json::to_value(&resource.spec).unwrap();
+    for field in ["order", "mode", "onError", "template", "clusterData"] {
+        assert_eq!(spec[field]["default"], typed[field], "{field}");
+    }
+    for (part, field) in
+        [("limits", "timeout"), ("limits", "memory"), ("match", "operations"), ("match", "conditions")]
+    {
+        assert_eq!(spec[part]["properties"][field]["default"], typed[part][field], "{part}.{field}");
+    }
+}
