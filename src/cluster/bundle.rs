@@ -1,11 +1,12 @@
 //! The `caBundle` of a webhook configuration: whether it is what it should be, and the patch that makes it so.
 //!
-//! Ours are the entries that name our Service, in the configurations of one name. An entry with a URL or another Service is
-//! somebody else's, and so is every entry of a configuration that cert-manager was told to fill.
+//! Ours are the entries that name our Service, or a URL to a host that the certificate is made for, in the configurations of one
+//! name. Any other entry is somebody else's, and so is every entry of a configuration that cert-manager was told to fill.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use axum::http::Uri;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
@@ -13,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
+use crate::certificate;
 use crate::certificate::trust::{self, TrustError};
-use crate::certificate::{self};
 
 /// The annotations by which cert-manager's injector is told to fill `caBundle`.
 const INJECTED: [&str; 3] = [
@@ -32,13 +33,15 @@ pub enum Kind {
     Validating,
 }
 
-/// The Service that the API server calls.
+/// By what the API server calls this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its namespace.
+    /// The Service's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The Service's name.
     pub name: String,
+    /// Hosts that a URL may name instead. Default: none.
+    pub hosts: Vec<String>,
 }
 
 /// What matters of a webhook configuration.
@@ -53,6 +56,8 @@ pub struct Configuration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     name: String,
+    /// The name that the API server asks for.
+    host: String,
     /// In PEM; empty where it isn't set.
     bundle: Vec<u8>,
 }
@@ -73,6 +78,16 @@ impl Service {
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc", self.name, self.namespace)
+    }
+
+    /// The name that the API server asks for by this `clientConfig`; None where it leads elsewhere.
+    fn reached(&self, client: &WebhookClientConfig) -> Option<String> {
+        if let Some(service) = &client.service {
+            return (service.name == self.name && service.namespace == self.namespace).then(|| self.host());
+        }
+        let url: Uri = client.url.as_ref()?.parse().ok()?;
+        let host = url.host()?.to_ascii_lowercase();
+        self.hosts.contains(&host).then_some(host)
     }
 }
 
@@ -97,15 +112,9 @@ impl Configuration {
         service: &Service,
     ) -> Self {
         let annotations: Option<&BTreeMap<_, _>> = metadata.annotations.as_ref();
-        let entries = entries.filter(|(_, client)| {
-            client
-                .service
-                .as_ref()
-                .is_some_and(|found| found.name == service.name && found.namespace == service.namespace)
-        });
-        let entries = entries.map(|(name, client)| Entry {
-            name: name.clone(),
-            bundle: client.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default(),
+        let entries = entries.filter_map(|(name, client)| {
+            let bundle = client.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default();
+            Some(Entry { name: name.clone(), host: service.reached(client)?, bundle })
         });
         Self {
             resource_version: metadata.resource_version.clone(),
@@ -138,17 +147,11 @@ impl Configuration {
         })
     }
 
-    /// Verifies `chain` for a server named `host` as the API server would, against each entry; None where there is no entry of
-    /// ours.
+    /// Verifies `chain` as the API server would, by each entry; None where there is no entry of ours.
     #[must_use]
-    pub fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        host: &str,
-        now: SystemTime,
-    ) -> Option<Result<(), Untrusted>> {
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Option<Result<(), Untrusted>> {
         let verify = |entry: &Entry| {
-            trust::verify(chain, &entry.bundle, host, now)
+            trust::verify(chain, &entry.bundle, &entry.host, now)
                 .map_err(|source| Untrusted { entry: entry.name.clone(), source })
         };
         (!self.entries.is_empty()).then(|| self.entries.iter().try_for_each(verify))
@@ -168,7 +171,8 @@ mod tests {
     use super::*;
 
     fn configuration(value: Value) -> Configuration {
-        let service = Service { namespace: "policy".to_owned(), name: "gate".to_owned() };
+        let [namespace, name, host] = ["policy", "gate", "localhost"].map(str::to_owned);
+        let service = Service { namespace, name, hosts: vec![host] };
         Configuration::mutating(&serde_json::from_value(value).unwrap(), &service)
     }
 
@@ -191,6 +195,21 @@ mod tests {
             {"name": "a.example", "clientConfig": {"caBundle": "UEVN"}},
         ]});
         assert_eq!(found.patch("PEM"), Some(expected));
+    }
+
+    #[test]
+    fn an_entry_with_a_url_is_ours_where_the_certificate_is_made_for_its_host() {
+        let entry = |url: &str| {
+            json!({
+                "name": url, "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": url},
+            })
+        };
+        let found = configuration(json!({"metadata": {"name": "gate"}, "webhooks": [
+            entry("https://Localhost:8443/mutate"), entry("https://localhost.example/mutate"), entry("nonsense"),
+        ]}));
+        let patch = found.patch("PEM").unwrap();
+        assert_eq!(patch["webhooks"].as_array().unwrap().len(), 1);
+        assert_eq!(patch["webhooks"][0]["name"], "https://Localhost:8443/mutate");
     }
 
     #[test]

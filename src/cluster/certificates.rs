@@ -15,6 +15,7 @@
 //! certificate into the log.
 
 mod authority;
+mod configurations;
 mod contents;
 mod lifetimes;
 mod plan;
@@ -33,7 +34,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::{self, DefaultBackoff, watch_object};
@@ -41,6 +42,7 @@ use kube::{Api, Client};
 use rustls::pki_types::DnsName;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use wardset_core::text;
 
 use crate::certificate::ServedCertificate;
 use crate::cluster::bundle::{Configuration, Kind, Service};
@@ -59,8 +61,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// And at most so often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-/// For how long a certificate may be untrusted before the log says so: a change takes a moment to be everywhere.
-const UNTRUSTED_GRACE: Duration = Duration::from_secs(10);
+
+/// The most bytes of an error in the log.
+const MAX_ERROR: usize = 512;
 
 /// The names of what the certificates are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,7 @@ pub struct Names {
     pub secret: String,
     /// The MutatingWebhookConfiguration and the ValidatingWebhookConfiguration; both have this name.
     pub webhooks: String,
-    /// Further DNS names that the certificate is to have. Default: none.
+    /// Further DNS names that the certificate is to have, and hosts that a URL in a configuration may name. Default: none.
     pub extra: Vec<String>,
 }
 
@@ -107,7 +110,8 @@ impl Names {
     }
 
     fn service(&self) -> Service {
-        Service { namespace: self.namespace.clone(), name: self.service.clone() }
+        let hosts = self.extra.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Service { namespace: self.namespace.clone(), name: self.service.clone(), hosts }
     }
 }
 
@@ -175,14 +179,27 @@ impl Topic {
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
-    #[error("the API server refused or can't be reached")]
-    Api(#[from] kube::Error),
+    #[error("the API server answered {code} {reason}: {message}")]
+    Refused { code: u16, reason: String, message: String },
+    #[error("the API server can't be reached, or understood")]
+    Api(#[source] kube::Error),
     #[error("the API server didn't answer within 10s")]
     Timeout(#[from] tokio::time::error::Elapsed),
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error("`{0}` was done, and is to be done again at once")]
     Repeated(&'static str),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                Self::Refused { code: status.code, reason: status.reason, message: status.message }
+            }
+            error => Self::Api(error),
+        }
+    }
 }
 
 impl Certificates {
@@ -277,7 +294,7 @@ impl Certificates {
         let wrong = match &contents {
             Contents::Foreign(Foreign { pair: Err(error), .. }) => {
                 self.served.refuse();
-                Some(chain(error))
+                Some(text::with_causes(error, MAX_ERROR))
             }
             Contents::Own(own) if !own.damaged().is_empty() => {
                 Some(format!("`{}` can't be used as it stands", own.damaged().join("`, `")))
@@ -363,7 +380,7 @@ impl Certificates {
             if let Err(error) = self.act(plan.action, now).await {
                 let wait = self.backoff.next().unwrap_or(LONGEST_WAIT);
                 self.not_before = Some(Instant::now() + wait);
-                let error = chain(&error);
+                let error = text::with_causes(&error, MAX_ERROR);
                 if self.says(Topic::WriteSecret, &error) {
                     let secret = format!("{}/{}", self.names.namespace, self.names.secret);
                     tracing::error!(
@@ -381,11 +398,11 @@ impl Certificates {
         }
     }
 
-    /// Whether somebody who supplied the certificate has taken the Secret away, which is how some people replace one. While
+    /// Whether somebody who supplied the certificate has taken it away, which is how some people replace one. While
     /// what is served is good, nothing of ours stands in the way of theirs.
     fn is_being_replaced(&self, now: SystemTime) -> bool {
         let good = self.served.current().is_some_and(|served| now <= served.leaf.not_after);
-        self.secret.foreign && good && matches!(self.secret.contents, Contents::Empty)
+        self.secret.foreign && good && self.secret.contents.pair().is_none()
     }
 
     /// Does one thing to the Secret. Where another replica was first, what it wrote is taken instead.
@@ -437,163 +454,6 @@ impl Certificates {
     }
 }
 
-/// The configurations.
-impl Certificates {
-    fn configuration<K>(
-        &mut self,
-        kind: Kind,
-        seen: Result<Option<K>, watcher::Error>,
-        read: fn(&K, &Service) -> Configuration,
-    ) {
-        let Some(seen) = self.watched(Topic::WatchConfiguration(kind), seen) else { return };
-        let seen = match seen {
-            Some(configuration) => {
-                self.is_over(Topic::Absent(kind), "the webhook configuration is there");
-                Seen::Present(read(&configuration, &self.names.service()))
-            }
-            None => {
-                if self.says(Topic::Absent(kind), "") {
-                    tracing::warn!(
-                        configuration = kind.label(),
-                        name = self.names.webhooks,
-                        "the webhook configuration is not there, so the API server doesn't ask"
-                    );
-                }
-                Seen::Absent
-            }
-        };
-        self.configurations.insert(kind, seen);
-    }
-
-    /// For how long every configuration has had every CA that the Secret trusts, as far as this replica has seen.
-    fn live_for(&mut self) -> Option<Duration> {
-        let bundle = self.secret.contents.bundle()?;
-        let cas = crate::certificate::certificates(bundle.as_bytes()).ok()?;
-        let live = self.configurations.values().all(|seen| match seen {
-            Seen::Unknown => false,
-            Seen::Absent => true,
-            Seen::Present(configuration) => configuration.trusts(&cas),
-        });
-        if !live {
-            self.live = None;
-        } else if self.live.as_ref().is_none_or(|(before, _)| *before != bundle) {
-            self.live = Some((bundle, Instant::now()));
-        }
-        self.live.as_ref().map(|(_, since)| since.elapsed())
-    }
-
-    /// Writes the bundle into the configurations that have another.
-    async fn keep_bundles(&mut self) -> Duration {
-        let Some(bundle) = self.secret.contents.bundle() else { return LONGEST_WAIT };
-        let mut wait = LONGEST_WAIT;
-        for kind in [Kind::Mutating, Kind::Validating] {
-            let Some(Seen::Present(configuration)) = self.configurations.get(&kind) else { continue };
-            let Some(patch) = configuration.patch(&bundle) else { continue };
-            match self.patch(kind, patch).await {
-                Ok(Some(configuration)) => {
-                    self.metrics.certificates.changed("ca-bundle");
-                    self.is_over(Topic::WriteBundle(kind), "caBundle can be written again");
-                    tracing::info!(
-                        configuration = kind.label(),
-                        name = self.names.webhooks,
-                        "caBundle is written"
-                    );
-                    self.configurations.insert(kind, Seen::Present(configuration));
-                }
-                // Somebody else was first; the watch will tell what they wrote.
-                Ok(None) => wait = wait.min(Duration::from_secs(1)),
-                Err(error) => {
-                    let error = chain(&error);
-                    if self.says(Topic::WriteBundle(kind), &error) {
-                        tracing::error!(
-                            configuration = kind.label(),
-                            name = self.names.webhooks,
-                            error,
-                            "caBundle can't be written; it is tried again"
-                        );
-                    }
-                    wait = wait.min(Duration::from_secs(5));
-                }
-            }
-        }
-        // A bundle that has just come everywhere sets the clock of the overlap.
-        let overlap = self.lifetimes.overlap();
-        match self.live_for() {
-            Some(live_for) if live_for < overlap => wait.min(overlap - live_for),
-            _ => wait,
-        }
-    }
-
-    /// The configuration as it is after the patch; None where it has changed since it was read.
-    async fn patch(&self, kind: Kind, patch: serde_json::Value) -> Result<Option<Configuration>, WriteError> {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let (name, service) = (&self.names.webhooks, self.names.service());
-        let patch = Patch::Strategic(patch);
-        let patched = match kind {
-            Kind::Mutating => {
-                let api = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
-                let patched = tokio::time::timeout(CALL_TIMEOUT, api.patch(name, &params, &patch)).await?;
-                patched.map(|found| Configuration::mutating(&found, &service))
-            }
-            Kind::Validating => {
-                let api = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-                let patched = tokio::time::timeout(CALL_TIMEOUT, api.patch(name, &params, &patch)).await?;
-                patched.map(|found| Configuration::validating(&found, &service))
-            }
-        };
-        match patched {
-            Ok(configuration) => Ok(Some(configuration)),
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Verifies what is served as the API server would. Says in the log when that changes, and how long nothing has to be said.
-    fn check_trust(&mut self) -> Duration {
-        let Some(served) = self.served.current() else { return LONGEST_WAIT };
-        let (now, host) = (SystemTime::now(), self.names.service().host());
-        let mut wait = LONGEST_WAIT;
-        for (kind, seen) in &self.configurations {
-            let verified = match seen {
-                Seen::Present(configuration) => configuration.verify(served.chain(), &host, now),
-                Seen::Unknown | Seen::Absent => None,
-            };
-            self.metrics.certificates.trusted(kind.label(), verified.as_ref().map(Result::is_ok));
-            match verified {
-                Some(Err(error)) => {
-                    let (since, said) = self.untrusted.entry(*kind).or_insert((Instant::now(), false));
-                    let left = UNTRUSTED_GRACE.saturating_sub(since.elapsed());
-                    if left.is_zero() && !*said {
-                        *said = true;
-                        tracing::warn!(
-                            configuration = kind.label(),
-                            name = self.names.webhooks,
-                            error = chain(&error),
-                            "the API server can't trust this server"
-                        );
-                    }
-                    if !*said {
-                        wait = wait.min(left);
-                    }
-                }
-                Some(Ok(())) => {
-                    if let Some((_, true)) = self.untrusted.remove(kind) {
-                        tracing::info!(
-                            configuration = kind.label(),
-                            name = self.names.webhooks,
-                            "the API server can trust this server again"
-                        );
-                    }
-                }
-                None => {
-                    self.untrusted.remove(kind);
-                }
-            }
-        }
-        wait
-    }
-}
-
 /// The log.
 impl Certificates {
     /// What a watch gave; an error is said once, since the watch is tried again by itself.
@@ -605,7 +465,8 @@ impl Certificates {
             }
             Err(error) => {
                 self.metrics.watch_failed(topic.label());
-                let error = chain(&error);
+                // Such an error repeats its causes by itself.
+                let error = text::one_line(&error.to_string(), MAX_ERROR);
                 if self.says(topic, &error) {
                     tracing::warn!(
                         what = topic.label(),
@@ -629,15 +490,4 @@ impl Certificates {
             tracing::info!(what = topic.label(), "{text}");
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

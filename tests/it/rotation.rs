@@ -257,6 +257,8 @@ fn hello_of_tls_1_1() -> Vec<u8> {
     hello.extend([7; 32]);
     // No session, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA and TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
     hello.extend([0, 0, 4, 0xc0, 0x09, 0x00, 0x2f, 1, 0]);
+    // With what a client of today would say, so that nothing but the version can be missing: P-256, signatures by it.
+    hello.extend([0, 16, 0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3]);
     let mut record = vec![22, 3, 1];
     let length = u16::try_from(hello.len()).unwrap();
     record.extend((length + 4).to_be_bytes());

@@ -118,6 +118,7 @@ impl Contents {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 own.leaf = Some(Leaf { chain: text(chain), key: text(key), pair });
             }
+            Err(PairError::Key(_) | PairError::Unusable(_)) => own.damaged.push(KEY),
             Err(_) => own.damaged.push(CERTIFICATE),
         }
         let (trusted, damaged) = Ca::read_all(value(CAS));
@@ -137,12 +138,14 @@ impl Contents {
             own.damaged.push(NEXT_CA);
         }
         let signing = own.current.iter().chain(&own.next).map(|authority| &authority.ca);
-        let missing: Vec<_> =
-            signing.chain(&chained).filter(|ca| !own.trusted.contains(ca)).cloned().collect();
-        if !missing.is_empty() && !own.damaged.contains(&CAS) {
-            own.damaged.push(CAS);
+        for ca in signing.chain(&chained) {
+            if !own.trusted.contains(ca) {
+                own.trusted.push(ca.clone());
+                if !own.damaged.contains(&CAS) {
+                    own.damaged.push(CAS);
+                }
+            }
         }
-        own.trusted.extend(missing);
         own.retire_at =
             annotation(RETIRE).and_then(|text| text.parse::<Timestamp>().ok()).map(SystemTime::from);
         own.renew = match annotation(RENEW).map(String::as_str) {

@@ -224,7 +224,7 @@ fn the_next_ca_signs_only_once_the_configurations_have_had_it_for_the_overlap() 
 fn where_the_configurations_never_get_the_next_ca_it_signs_before_the_old_one_ends() {
     let mut store = Store::filled(start());
     let mut switched = None;
-    for second in 0..3600 {
+    for second in (0..3600).step_by(5) {
         let now = start() + second * SECOND;
         let end = store.contents().pair().unwrap().leaf.not_after;
         assert!(now <= end, "the leaf has ended after {second} s");
@@ -300,12 +300,17 @@ fn each_damage_is_mended_and_who_trusted_the_old_ca_is_not_left_alone() {
             Some(value) => store.put(key, value),
             None => drop(store.data().remove(key)),
         }
-        assert!(!store.own().damaged().is_empty(), "{key}");
+        assert!(
+            store.own().damaged()[0].starts_with(&key[..key.len() - 4]),
+            "{key}: {:?}",
+            store.own().damaged()
+        );
         assert_eq!(store.settle(now), expected, "{key}");
         let own = store.own();
         assert!(own.damaged().is_empty(), "{key}: {:?}", own.damaged());
         assert!(trusted.iter().all(|ca| own.trusted.contains(ca)), "{key}");
         assert!(store.verifies(&own.bundle(), now), "{key}");
+        assert_eq!(store.value("ca.crt"), own.bundle().as_bytes(), "{key}: each CA stands there once");
     }
 }
 
@@ -363,9 +368,9 @@ struct Cluster {
 impl Cluster {
     /// What each replica serves verifies against what each API server trusts.
     fn check(&self, now: SystemTime) {
-        for behind in [0, 7, 30].map(|seconds| seconds * SECOND) {
+        for behind in [0, 30].map(|seconds| seconds * SECOND) {
             let Some(bundle) = at(&self.bundles, now - behind) else { continue };
-            for late in [0, 11, 100].map(|seconds| seconds * SECOND) {
+            for late in [0, 100].map(|seconds| seconds * SECOND) {
                 let Some(pair) = at(&self.served, now - late) else { continue };
                 let verified = trust::verify(pair.chain(), bundle.as_bytes(), HOST, now);
                 assert!(
@@ -403,7 +408,7 @@ impl Cluster {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
 
     /// Over years and at least three rotations: the leaf that any replica serves verifies against the bundle that any API
     /// server has, though the leader is away at times, acts late, and is asked for renewals in between.

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use wardset_core::text;
+
 use super::TlsError;
 use crate::certificate::{Pair, ServedCertificate};
 use crate::folder::Folder;
 
 /// How often the pair is read again where the folder changes while it is being read.
 const READS: usize = 3;
+/// The most bytes of an error in the log.
+const MAX_ERROR: usize = 512;
 
 /// The folder that the served certificate comes from. A pair that can't be served leaves the one before in force.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl CertificateFolder {
                 tracing::info!(folder, serial, "a new certificate is in force for new connections");
             }
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::new(error));
+                let error = text::with_causes(&error, MAX_ERROR);
                 if self.wrong.as_ref() != Some(&error) {
                     self.served.refuse();
                     tracing::error!(
