@@ -22,7 +22,7 @@ pub(super) enum Command {
     /// Decide on manifests without a cluster, by the same code as the server
     Review(Review),
     /// Answer AdmissionReviews over TLS
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// List the policies in force
     Policies(Policies),
     /// Print the CustomResourceDefinition of Policy
