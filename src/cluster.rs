@@ -13,6 +13,7 @@ pub mod bundle;
 pub mod certificates;
 mod leader;
 mod namespaces;
+mod pause;
 mod policies;
 mod status;
 

@@ -46,6 +46,7 @@ use wardset_core::text;
 
 use crate::certificate::ServedCertificate;
 use crate::cluster::bundle::{Configuration, Kind, Service};
+use crate::cluster::pause::Pause;
 use crate::metrics::Metrics;
 
 pub use authority::IssueError;
@@ -239,9 +240,9 @@ impl Certificates {
     pub async fn run(mut self) -> Infallible {
         let mutating = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let validating = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).default_backoff());
-        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).default_backoff());
-        let mut validating = pin!(watch_object(validating, &self.names.webhooks).default_backoff());
+        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).backoff(Pause::default()));
+        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).backoff(Pause::default()));
+        let mut validating = pin!(watch_object(validating, &self.names.webhooks).backoff(Pause::default()));
         let mut leader = self.leader.clone();
         let mut wake = Instant::now();
         loop {
@@ -426,7 +427,7 @@ impl Certificates {
             }
             Seen::Absent | Seen::Unknown => {
                 let metadata = ObjectMeta { name: Some(self.names.secret.clone()), ..ObjectMeta::default() };
-                let type_ = Some("kubernetes.io/tls".to_owned());
+                let type_ = Some("Opaque".to_owned());
                 let mut secret = Secret { metadata, type_, ..Secret::default() };
                 own.write(&mut secret);
                 tokio::time::timeout(CALL_TIMEOUT, secrets.create(&params, &secret)).await?

@@ -13,6 +13,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use wardset_core::policy::NamespaceLabels;
 
+use super::pause::Pause;
 use crate::metrics::Metrics;
 
 /// How long a review waits for a namespace that is not known yet: one that was made just before its DaemonSet.
@@ -59,7 +60,7 @@ impl Namespaces {
     /// Watches until the process ends.
     pub(super) async fn watch(self: Arc<Self>, client: Client, metrics: Arc<Metrics>) {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
-        let mut events = watch_all(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = watch_all(api, watcher::Config::default()).backoff(Pause::default()).boxed();
         let mut list = HashMap::new();
         while let Some(event) = events.next().await {
             match event {

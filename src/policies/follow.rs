@@ -67,7 +67,12 @@ impl Followed {
         }
         let files = match all_files(&self.paths) {
             Ok(files) => files,
-            Err(error) => return problem(&error),
+            Err(error) => {
+                for policies in self.read.values_mut() {
+                    *policies = held_up(std::mem::take(policies), &error);
+                }
+                return self.put().await.unwrap_or_else(|error| problem(&error));
+            }
         };
         let mut before = std::mem::take(&mut self.read);
         for file in files {
@@ -76,10 +81,7 @@ impl Followed {
                     .into_iter()
                     .map(|(name, found)| found.map_or_else(|error| broken(&name, &error), Wanted::from))
                     .collect(),
-                Err(error) => {
-                    problem(&error);
-                    before.remove(&file).unwrap_or_default()
-                }
+                Err(error) => held_up(before.remove(&file).unwrap_or_default(), &error),
             };
             self.read.insert(file, policies);
         }
@@ -120,6 +122,12 @@ impl From<Found> for Wanted {
 fn broken(name: &str, error: &PoliciesError) -> Wanted {
     let problem = text::with_causes(error, MAX_PROBLEM);
     Wanted { name: name.into(), revision: problem.as_str().into(), policy: Err(problem), last_good: None }
+}
+
+/// The policies of a file that can't be read any more: what is in force of them stays, and they are not what is wanted.
+fn held_up(policies: Vec<Wanted>, error: &PoliciesError) -> Vec<Wanted> {
+    problem(error);
+    policies.into_iter().map(|wanted| broken(&wanted.name, error)).collect()
 }
 
 fn problem(error: &PoliciesError) {

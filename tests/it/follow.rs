@@ -68,11 +68,12 @@ async fn bad_files_leave_what_came_from_them_in_force_and_touch_no_other() {
         std::fs::write(&other, labels(&format!("other-{turn}"), "ignored")).unwrap();
         followed.look().await;
         assert_eq!(team(&store).await, "one", "{bad}");
+        assert!(matches!(state(&store, "labels"), State::LastGood(_)), "{bad}");
         assert_eq!(state(&store, &format!("other-{turn}")), State::Ready, "{bad}");
     }
     std::fs::write(&file, labels("labels", "three")).unwrap();
     followed.look().await;
-    assert_eq!(team(&store).await, "three");
+    assert_eq!((team(&store).await, state(&store, "labels")), (json!("three"), State::Ready));
 }
 
 #[tokio::test]
@@ -134,6 +135,7 @@ async fn files_that_go_take_their_policies_along_but_an_empty_folder_does_not() 
     std::fs::remove_file(folder.path().join("b.yaml")).unwrap();
     followed.look().await;
     assert_eq!(team(&store).await, "two");
+    assert!(matches!(state(&store, "b"), State::LastGood(problem) if problem.contains("has no policy")));
 }
 
 fn wanted(name: &str, spec: &Value, last_good: Option<&Value>) -> Wanted {
