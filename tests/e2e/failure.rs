@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gate::{Gate, Isolation, Setup, workers_only};
 use crate::guests;
 use crate::life::words;
-use crate::pods::WORKERS;
+use crate::pods::{WORKERS, WORKERS_AND_GPU};
 use crate::support::{Kubectl, Namespace, Run, example};
 
 fn create(namespace: &str, object: &Value, args: &[&str]) -> Run {
@@ -102,6 +102,8 @@ fn a_changed_selector_is_refused_with_the_way_to_migrate() {
     let gate = Gate::shared();
     let namespace = gate.namespace("selector");
     create(namespace.name(), &example(), &[]).succeeded();
+    // kubectl asks for the version that it replaces, which must still be the last one.
+    namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     let mut changed = example();
     changed["metadata"]["namespace"] = namespace.name().into();
     changed["spec"]["selector"]["matchLabels"]["k8s-app"] = json!("other");
