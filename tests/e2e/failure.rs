@@ -90,7 +90,7 @@ fn an_object_that_contradicts_itself_is_refused_before_the_api_server_looks() {
     let words = create(namespace.name(), &mismatched, &[]).failed().stderr;
     assert!(
         words.starts_with(
-            &denied("The request is invalid: ", "policy `selector-safety` at /spec/selector").trim_end()
+            denied("The request is invalid: ", "policy `selector-safety` at /spec/selector").trim_end()
         ),
         "{words}"
     );
@@ -161,7 +161,7 @@ fn a_policy_that_only_warns_changes_nothing_and_one_that_observes_says_nothing()
 /// A gate whose webhooks are in force in each namespace, for DaemonSets of this test: in kube-system with
 /// `failurePolicy: Ignore`, elsewhere with `Fail`.
 fn everywhere(files: Vec<(String, Vec<u8>)>) -> (Gate, Namespace) {
-    let gate = Gate::start(Setup { files, isolation: Isolation::Objects, ..Setup::default() });
+    let gate = Gate::start(Setup { files, isolation: Isolation::Objects });
     (gate, Namespace::new("everywhere"))
 }
 
