@@ -24,7 +24,7 @@ pub fn run() -> ExitCode {
     let result = runtime.block_on(async {
         match args.command {
             args::Command::Review(review) => review::run(review).await,
-            args::Command::Serve(serve) => serve::run(serve).await,
+            args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
         }

@@ -3,11 +3,14 @@
 //! ```text
 //! API server ──► policies ──► Store (in force) ──► status ──► API server     the leader only
 //!            ──► namespaces ──► labels, for reviews
+//!            ──► certificates ──► ServedCertificate; Secret and caBundle ──► API server
 //! ```
 //!
 //! Nothing here is on the path of a review, and nothing here ends the server: while the API server is away, what was heard
 //! last goes on.
 
+pub mod bundle;
+pub mod certificates;
 mod leader;
 mod namespaces;
 mod policies;
@@ -50,6 +53,7 @@ pub enum ClusterError {
 pub struct Cluster {
     namespaces: Arc<Namespaces>,
     resources: policies::Resources,
+    leading: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     election: JoinSet<()>,
     /// Watches and the status; they end with this.
@@ -94,14 +98,20 @@ impl Cluster {
             Arc::clone(store),
             Arc::clone(metrics),
         ));
-        tasks.spawn(status::keep(client.clone(), resources.clone(), store.standings(), leading));
-        Self { namespaces, resources, stop, election, _tasks: tasks }
+        tasks.spawn(status::keep(client.clone(), resources.clone(), store.standings(), leading.clone()));
+        Self { namespaces, resources, leading, stop, election, _tasks: tasks }
     }
 
     /// Labels of namespaces, for reviews.
     #[must_use]
     pub fn namespaces(&self) -> Arc<Namespaces> {
         Arc::clone(&self.namespaces)
+    }
+
+    /// Whether this replica is the one that writes.
+    #[must_use]
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
     }
 
     /// Completes once policies and namespaces were heard of for the first time, and the policies are in force.

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod builtin;
+pub mod certificate;
 pub mod cli;
 pub mod cluster;
 pub mod crd;

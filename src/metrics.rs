@@ -1,5 +1,7 @@
 //! What the server counts. Every label has a bounded set of values: policies in force, fixed words.
 
+mod certificates;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,6 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 use wardset_core::decision::{Decision, Result as Reported};
 use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
+
+pub use certificates::{CertificateMetrics, Reload};
 
 /// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
 /// seconds.
@@ -68,6 +72,8 @@ pub struct Metrics {
     policy_ready: Family<PolicyLabels, Gauge>,
     /// How many policies are in force.
     pub policies: Gauge,
+    /// What is said of certificates.
+    pub certificates: CertificateMetrics,
     /// Watches of the cluster that broke and were taken up again.
     watch_errors: Family<WatchLabels, Counter>,
     /// Whether this replica writes status, certificates and `caBundle`.
@@ -96,6 +102,7 @@ impl Metrics {
             evaluation_seconds: Family::new_with_constructor(histogram),
             policy_ready: Family::default(),
             policies: Gauge::default(),
+            certificates: CertificateMetrics::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
         };
@@ -150,6 +157,7 @@ impl Metrics {
             "Whether this replica writes status, certificates and caBundle (1) or not (0)",
             metrics.leader.clone(),
         );
+        metrics.certificates.register(registry);
         for class in FailureClass::ALL {
             // Made by being asked for.
             drop(metrics.errors.get_or_create(&error_labels(class)));

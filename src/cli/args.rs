@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wardset_core::review::Operation;
+
+use crate::cluster::certificates::{Lifetimes, LifetimesError};
 
 /// The admission gate for Kubernetes DaemonSets.
 #[derive(Debug, Parser)]
@@ -19,7 +22,7 @@ pub(super) enum Command {
     /// Decide on manifests without a cluster, by the same code as the server
     Review(Review),
     /// Answer AdmissionReviews over TLS
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// List the policies in force
     Policies(Policies),
     /// Print the CustomResourceDefinition of Policy
@@ -126,9 +129,13 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) admin: Option<SocketAddr>,
 
-    /// Folder with tls.crt (full chain), tls.key and, to demand client certificates, ca.crt
+    /// Folder with tls.crt (full chain) and tls.key; looked at each second
     #[arg(long, value_name = "DIR")]
     pub(super) tls_dir: Option<PathBuf>,
+
+    /// CA of client certificates: clients must show one that it signed. Read at start
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) client_ca: Option<PathBuf>,
 
     /// The most reviews at once; further ones are answered 429 at once
     #[arg(long, value_name = "1..65536", default_value_t = 256, hide_short_help = true,
@@ -200,6 +207,40 @@ pub(super) struct Cluster {
         hide_short_help = true
     )]
     pub(super) lease: String,
+
+    /// A further DNS name of the server's own certificate. Repeatable
+    #[arg(long = "tls-name", value_name = "NAME", requires = "cluster", hide_short_help = true)]
+    pub(super) tls_names: Vec<String>,
+
+    /// How long the server's own certificate is valid, in seconds. For tests of its renewal
+    #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
+    pub(super) certificate_lifetime_seconds: Option<u64>,
+
+    /// How long its CA is valid
+    #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
+    pub(super) ca_lifetime_seconds: Option<u64>,
+
+    /// How long both CAs are in the configurations before the new one signs
+    #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
+    pub(super) ca_overlap_seconds: Option<u64>,
+
+    /// How long the old CA stays trusted after that
+    #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
+    pub(super) ca_retirement_seconds: Option<u64>,
+}
+
+impl Cluster {
+    /// How long the server's own certificates are good for.
+    pub(super) fn lifetimes(&self) -> Result<Lifetimes, LifetimesError> {
+        let default = Lifetimes::default();
+        let or = |typed: Option<u64>, default| typed.map_or(default, Duration::from_secs);
+        Lifetimes::new(
+            or(self.certificate_lifetime_seconds, default.leaf()),
+            or(self.ca_lifetime_seconds, default.ca()),
+            or(self.ca_overlap_seconds, default.overlap()),
+            or(self.ca_retirement_seconds, default.retirement()),
+        )
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

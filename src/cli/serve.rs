@@ -13,16 +13,22 @@ use tokio::task::JoinSet;
 
 use super::args::{self, LogFormat, Serve};
 use crate::app::{self, Sources};
+use crate::certificate::ServedCertificate;
+use crate::cluster::certificates::{self, Certificates};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
 use crate::policies::{self, Followed};
 use crate::review::{input::Source, request};
-use crate::server::{Addresses, Desk, Options, development, tls};
+use crate::server::tls::{self, CertificateFolder};
+use crate::server::{Addresses, Desk, Options, development};
 use crate::store::{self, Store};
 use crate::telemetry;
 
 /// Where development certificates go. Git ignores it.
 const DEVELOPMENT: &str = "certs/dev";
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     telemetry::for_server(args.log_format == LogFormat::Json);
@@ -77,36 +83,67 @@ struct Prepared {
 }
 
 async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared> {
-    let tls = match &args.tls_dir {
-        Some(folder) => tls::from_folder(folder)?,
+    let mut tasks = JoinSet::new();
+    let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
+    let tls = tls::config(Arc::clone(&served), args.client_ca.as_deref())?;
+    let tls_dir = match args.tls_dir {
+        Some(folder) => Some(folder),
+        None if args.cluster.cluster => None,
         None => {
             development::make(Path::new(DEVELOPMENT))
                 .context("no development certificate; give one by --tls-dir")?;
-            tls::from_folder(&Path::new(DEVELOPMENT).join("tls"))?
+            Some(Path::new(DEVELOPMENT).join("tls"))
         }
     };
+    if let Some(folder) = &tls_dir {
+        let folder = CertificateFolder::open(folder, Arc::clone(&served))?;
+        tasks.spawn(folder.watch(CERTIFICATE_PERIOD));
+    }
     let sources: Sources = args.policies.into();
     let store = Arc::new(Store::new(app::modules(&sources)?, Arc::clone(metrics))?);
-    let mut tasks = JoinSet::new();
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {
         store.put(store::Source::Files, policies::defaults()?.into_iter().map(Into::into).collect()).await;
     }
     let cluster = match args.cluster {
-        typed if typed.cluster => Some(join(typed, &store, metrics).await?),
+        typed if typed.cluster => {
+            let certificates = tls_dir.is_none().then_some(&served);
+            Some(join(typed, &store, metrics, certificates, &mut tasks).await?)
+        }
         _ => None,
     };
+    served.loaded().await;
     let namespaces = cluster.as_ref().map(Cluster::namespaces);
     let desk = Desk { policies: store.live(), modules: store.modules(), namespaces };
     Ok(Prepared { tls, desk, cluster, _tasks: tasks })
 }
 
-/// Becomes a server of a cluster: returns once its policies are in force.
-async fn join(typed: args::Cluster, store: &Arc<Store>, metrics: &Arc<Metrics>) -> anyhow::Result<Cluster> {
+/// Becomes a server of a cluster: returns once its policies are in force. With `certificates` it keeps its own there.
+async fn join(
+    typed: args::Cluster,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+    certificates: Option<&Arc<ServedCertificate>>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<Cluster> {
+    let lifetimes = typed.lifetimes()?;
     let (client, namespace) = cluster::client().await?;
-    let names = cluster::Names { namespace: typed.namespace.unwrap_or(namespace), lease: typed.lease };
+    let namespace = typed.namespace.unwrap_or(namespace);
+    let names = cluster::Names { namespace: namespace.clone(), lease: typed.lease };
     let cluster = Cluster::start(&client, &names, store, metrics);
+    if let Some(served) = certificates {
+        let names = certificates::Names {
+            namespace,
+            service: typed.service,
+            secret: typed.secret,
+            webhooks: typed.webhooks,
+            extra: typed.tls_names,
+        };
+        let (leading, served) = (cluster.leading(), Arc::clone(served));
+        let certificates = Certificates::new(client, names, lifetimes, leading, served, Arc::clone(metrics))?;
+        tasks.spawn(async { match certificates.run().await {} });
+    }
     cluster.heard(store).await;
     Ok(cluster)
 }

@@ -11,7 +11,10 @@ use axum_server::tls_rustls::RustlsConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use wardset::server::{development, tls};
+use wardset::certificate::ServedCertificate;
+use wardset::metrics::Metrics;
+use wardset::server::development;
+use wardset::server::tls::{self, CertificateFolder};
 
 use crate::registration::{Entries, Kind, PROBE, Registration};
 use crate::support::Namespace;
@@ -161,7 +164,9 @@ impl Answering {
     fn start(answer: impl Fn(Asked) -> Answer + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         development::make(folder.path()).unwrap();
-        let config = RustlsConfig::from_config(tls::from_folder(&folder.path().join("tls")).unwrap());
+        let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
+        CertificateFolder::open(&folder.path().join("tls"), Arc::clone(&served)).unwrap();
+        let config = RustlsConfig::from_config(tls::config(served, None).unwrap());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -10,24 +10,29 @@ use wardset_runtime::Snapshot;
 use crate::support::{self, corpus, patched};
 
 /// Every mutating module, asked for as much as it can do.
+/// The order, and more time than tests side by side on few processors can take from a policy.
+fn patient(order: i32) -> String {
+    format!("  order: {order}\n  limits: {{timeout: 10s}}")
+}
+
 fn everything() -> String {
     support::policy(
         "labels",
         "default-labels",
         &json!({"labels": {"example.com/a": "1", "team": "x"}, "templateLabels": {"example.com/t": "1"}}),
-        "  order: 1",
+        &patient(1),
     ) + &support::policy(
         "tolerations",
         "default-tolerations",
         &json!({"tolerations": [
             {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}, {"key": "spot", "operator": "Equal", "value": "yes"},
         ]}),
-        "  order: 2",
+        &patient(2),
     ) + &support::policy(
         "affinity",
         "node-affinity",
         &json!({"workersOnly": true, "excludeVirtualNodes": true, "require": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]}),
-        "  order: 3",
+        &patient(3),
     )
 }
 

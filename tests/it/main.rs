@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
 
+mod apiserver;
 mod cases;
 mod crd;
 mod follow;
 mod guests;
 mod hostile;
+mod issuance;
 mod laws;
 mod layers;
 mod readme;
 mod review;
+mod rotation;
 mod serve;
 mod support;

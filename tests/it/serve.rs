@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wardset::certificate::ServedCertificate;
 use wardset::metrics::Metrics;
 use wardset::policies;
-use wardset::server::{Addresses, Desk, Options, ServeError, development, tls};
+use wardset::server::tls::{self, CertificateFolder, TlsError};
+use wardset::server::{Addresses, Desk, Options, ServeError, development};
 use wardset::store::{Source, Store};
 use wardset_runtime::Snapshot;
 
@@ -47,7 +49,7 @@ impl Server {
         let certificates = tempfile::tempdir().unwrap();
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
+        let tls = tls::config(served(certificates.path(), &metrics), None).unwrap();
         let options = Options { listen: any, admin: any, max_in_flight, drain: Duration::from_secs(10) };
         let bound = options.bind().unwrap();
         let addresses = bound.addresses;
@@ -82,9 +84,16 @@ impl Server {
 }
 
 /// What decides: this snapshot, for good.
-fn desk(snapshot: Snapshot) -> Desk {
+pub(crate) fn desk(snapshot: Snapshot) -> Desk {
     let policies = Arc::new(ArcSwap::from_pointee(snapshot));
     Desk { policies, modules: Arc::new(support::modules()), namespaces: None }
+}
+
+/// The certificate of `certificates`, as `development::make` leaves it there.
+fn served(certificates: &Path, metrics: &Metrics) -> Arc<ServedCertificate> {
+    let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
+    CertificateFolder::open(&certificates.join("tls"), Arc::clone(&served)).unwrap();
+    served
 }
 
 pub(crate) fn client(
@@ -344,45 +353,75 @@ async fn probes_and_metrics_are_there_with_bounded_labels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_without_the_demanded_certificate_gets_no_answer() {
+async fn clients_must_show_a_certificate_only_where_their_ca_is_named() {
     let certificates = tempfile::tempdir().unwrap();
     development::make(certificates.path()).unwrap();
-    std::fs::copy(certificates.path().join("ca.pem"), certificates.path().join("tls/ca.crt")).unwrap();
+    let ca = certificates.path().join("ca.pem");
+    // As cert-manager leaves it there: that alone demands nothing.
+    std::fs::copy(&ca, certificates.path().join("tls/ca.crt")).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let tls = tls::from_folder(&certificates.path().join("tls")).unwrap();
-    let bound = Options { listen: any, admin: any, max_in_flight: 1, drain: Duration::ZERO }.bind().unwrap();
-    let url = format!("https://localhost:{}/mutate", bound.addresses.webhook.port());
-    let open = bound.open(Arc::default()).unwrap();
-    let running = tokio::spawn(open.run(tls, desk(support::defaults().await), std::future::pending()));
-    let client = client(certificates.path(), |builder| builder);
-    assert!(client.post(url).send().await.is_err());
-    running.abort();
+    for (client_ca, answered) in [(None, true), (Some(ca.as_path()), false)] {
+        let metrics = Arc::new(Metrics::new());
+        let tls = tls::config(served(certificates.path(), &metrics), client_ca).unwrap();
+        let options = Options { listen: any, admin: any, max_in_flight: 1, drain: Duration::ZERO };
+        let bound = options.bind().unwrap();
+        let url = format!("https://localhost:{}/nowhere", bound.addresses.webhook.port());
+        let open = bound.open(metrics).unwrap();
+        let running = tokio::spawn(open.run(tls, desk(support::defaults().await), std::future::pending()));
+        let client = client(certificates.path(), |builder| builder);
+        assert_eq!(client.post(url).send().await.is_ok(), answered);
+        running.abort();
+    }
 }
 
 #[test]
 fn a_folder_without_usable_certificates_says_which_file_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let error = |folder: &Path| tls::from_folder(folder).unwrap_err().to_string();
-    assert!(
-        error(folder.path()).contains("tls.crt`: expected certificates in PEM"),
-        "{}",
-        error(folder.path())
-    );
-    development::make(folder.path()).unwrap();
+    let error = |folder: &Path| {
+        let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
+        whole(CertificateFolder::open(folder, served).unwrap_err())
+    };
+    let found = error(folder.path());
+    assert!(found.contains("/tls.crt` can't be read: No such file or directory"), "{found}");
     let tls_folder = folder.path().join("tls");
-    std::fs::write(tls_folder.join("tls.crt"), "nothing").unwrap();
-    assert!(
-        error(&tls_folder).ends_with("tls.crt`: expected at least one certificate in PEM, found none"),
-        "{}",
-        error(&tls_folder)
-    );
+    for (file, expected) in [
+        (
+            "tls.crt",
+            "tls` has no certificate to serve: `tls.crt`: expected at least one certificate in PEM, found none",
+        ),
+        ("tls.key", "tls` has no certificate to serve: `tls.key`: expected a private key in PEM"),
+    ] {
+        for content in ["nothing", ""] {
+            development::make(folder.path()).unwrap();
+            std::fs::write(tls_folder.join(file), content).unwrap();
+            let found = error(&tls_folder);
+            assert!(found.contains(expected), "{found}");
+        }
+    }
     development::make(folder.path()).unwrap();
-    std::fs::write(tls_folder.join("tls.key"), "nothing").unwrap();
-    assert!(error(&tls_folder).contains("tls.key`: expected a private key in PEM"), "{}", error(&tls_folder));
     let other = tempfile::tempdir().unwrap();
     development::make(other.path()).unwrap();
     std::fs::copy(other.path().join("tls/tls.key"), tls_folder.join("tls.key")).unwrap();
-    assert!(error(&tls_folder).ends_with("can't be used together"), "{}", error(&tls_folder));
+    let found = error(&tls_folder);
+    assert!(found.contains("`tls.crt` and `tls.key` can't be used together"), "{found}");
+}
+
+#[test]
+fn a_client_ca_that_can_not_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clients.pem");
+    let error = || {
+        let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
+        whole(tls::config(served, Some(&path)).unwrap_err())
+    };
+    assert!(error().contains("clients.pem` can't be read"), "{}", error());
+    std::fs::write(&path, "nothing").unwrap();
+    assert!(error().contains("clients.pem` can't be used as the CA of client certificates"), "{}", error());
+}
+
+/// An error with its causes, as the command line says it.
+fn whole(error: TlsError) -> String {
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,269 @@
+//! A certificate that changes under a running server, the way kubelet changes it; and which versions of TLS there are.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::tls::{TlsInfo, Version as Tls};
+use reqwest::{Client, ClientBuilder, Version};
+use tempfile::TempDir;
+use tokio::task::AbortHandle;
+use wardset::certificate::ServedCertificate;
+use wardset::metrics::Metrics;
+use wardset::server::tls::{self, CertificateFolder};
+use wardset::server::{Options, development};
+
+use crate::serve::{client, desk};
+use crate::support::{self, admission_review, daemonset};
+
+/// A volume as kubelet writes it: files are links into `..data`, which is a link to the folder of the moment.
+struct Volume {
+    root: TempDir,
+    /// The CAs and pairs that the volume had, the last one now.
+    generations: Vec<TempDir>,
+}
+
+impl Volume {
+    fn new() -> Self {
+        let mut volume = Self { root: tempfile::tempdir().unwrap(), generations: Vec::new() };
+        for name in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), volume.path().join(name)).unwrap();
+        }
+        volume.rotate();
+        volume
+    }
+
+    fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Another CA and another certificate. What trusts only an earlier CA can't open a connection any more.
+    fn rotate(&mut self) {
+        let made = tempfile::tempdir().unwrap();
+        development::make(made.path()).unwrap();
+        let (certificate, key) = (read(made.path(), "tls/tls.crt"), read(made.path(), "tls/tls.key"));
+        self.generations.push(made);
+        self.swap(&[("tls.crt", &certificate), ("tls.key", &key)]);
+    }
+
+    /// What kubelet's AtomicWriter does: a new folder, a link to it under another name, a rename, the old folder removed.
+    fn swap(&mut self, files: &[(&str, &[u8])]) {
+        let before = fs::read_link(self.path().join("..data")).ok();
+        let name = tempfile::Builder::new().prefix("..2026_01_01_").tempdir_in(self.path()).unwrap().keep();
+        for (file, content) in files {
+            fs::write(name.join(file), content).unwrap();
+        }
+        symlink(name.file_name().unwrap(), self.path().join("..data_tmp")).unwrap();
+        fs::rename(self.path().join("..data_tmp"), self.path().join("..data")).unwrap();
+        if let Some(before) = before {
+            fs::remove_dir_all(self.path().join(before)).unwrap();
+        }
+    }
+
+    /// The folder with the `ca.pem` that the certificate of now was signed by.
+    fn generation(&self) -> &Path {
+        self.generations.last().unwrap().path()
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Vec<u8> {
+    fs::read(folder.join(file)).unwrap()
+}
+
+struct Server {
+    webhook: SocketAddr,
+    folder: CertificateFolder,
+    metrics: Arc<Metrics>,
+    running: AbortHandle,
+}
+
+impl Server {
+    async fn start(folder: &Path) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
+        let folder = CertificateFolder::open(folder, Arc::clone(&served)).unwrap();
+        let tls = tls::config(served, None).unwrap();
+        let options = Options { listen: any, admin: any, max_in_flight: 8, drain: Duration::ZERO };
+        let bound = options.bind().unwrap();
+        let webhook = bound.addresses.webhook;
+        let open = bound.open(Arc::clone(&metrics)).unwrap();
+        let run = open.run(tls, desk(support::defaults().await), std::future::pending());
+        Self { webhook, folder, metrics, running: tokio::spawn(run).abort_handle() }
+    }
+
+    /// Asks for a decision, and gives the certificate of the connection by which the answer came.
+    async fn ask(&self, client: &Client, version: Version) -> Vec<u8> {
+        let url = format!("https://localhost:{}/mutate", self.webhook.port());
+        let request = client.post(url).header("Content-Type", "application/json");
+        let response = request.body(admission_review(&daemonset(), None)).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+        let tls: &TlsInfo = response.extensions().get().unwrap();
+        let certificate = tls.peer_certificate().unwrap().to_vec();
+        response.bytes().await.unwrap();
+        certificate
+    }
+
+    fn count(&self, line: &str) -> bool {
+        self.metrics.to_text().lines().any(|found| found == line)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+fn asking(generation: &Path, build: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+    client(generation, |builder| build(builder.tls_info(true)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_connections_see_each_of_three_rotations_and_open_ones_go_on() {
+    let mut volume = Volume::new();
+    let mut server = Server::start(volume.path()).await;
+    let first = volume.generation();
+    let open = [
+        (asking(first, ClientBuilder::http1_only), Version::HTTP_11),
+        (asking(first, |builder| builder), Version::HTTP_2),
+    ];
+    let before = server.ask(&open[0].0, open[0].1).await;
+    assert_eq!(server.ask(&open[1].0, open[1].1).await, before);
+
+    let mut seen = vec![before.clone()];
+    for rotation in 1..=3 {
+        volume.rotate();
+        server.folder.check();
+        let new = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+        assert!(!seen.contains(&new), "rotation {rotation}");
+        seen.push(new);
+        // These trust the first CA only, so an answer proves that the connection is the one from before.
+        for (client, version) in &open {
+            assert_eq!(server.ask(client, *version).await, before, "rotation {rotation}");
+        }
+        assert!(
+            asking(volume.generations[0].path(), |builder| builder)
+                .post(format!("https://localhost:{}/mutate", server.webhook.port()))
+                .send()
+                .await
+                .is_err()
+        );
+    }
+    assert!(
+        server.count(r#"wardset_certificate_reloads_total{result="loaded"} 4"#),
+        "{}",
+        server.metrics.to_text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_pair_leaves_the_one_before_in_force_until_a_good_one_comes() {
+    let mut volume = Volume::new();
+    let mut server = Server::start(volume.path()).await;
+    let good = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+    let other = tempfile::tempdir().unwrap();
+    development::make(other.path()).unwrap();
+    let (certificate, key) = (read(other.path(), "tls/tls.crt"), read(other.path(), "tls/tls.key"));
+    let other_key = read(volume.generation(), "tls/tls.key");
+    let half = &certificate[..certificate.len() / 3];
+    let bad: [&[(&str, &[u8])]; 6] = [
+        &[("tls.crt", &certificate), ("tls.key", &other_key)],
+        &[("tls.crt", b""), ("tls.key", &key)],
+        &[("tls.crt", &certificate), ("tls.key", b"")],
+        &[("tls.crt", half), ("tls.key", &key)],
+        &[("tls.crt", &certificate)],
+        &[],
+    ];
+    for (index, files) in bad.into_iter().enumerate() {
+        volume.swap(files);
+        server.folder.check();
+        server.folder.check();
+        let found = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+        assert_eq!(found, good, "bad pair {index}");
+        let refused = format!(r#"wardset_certificate_reloads_total{{result="refused"}} {}"#, index + 1);
+        assert!(server.count(&refused), "{refused}: {}", server.metrics.to_text());
+    }
+    volume.rotate();
+    server.folder.check();
+    assert_ne!(server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await, good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_is_written_file_by_file_is_served_once_both_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    development::make(folder.path()).unwrap();
+    let tls: PathBuf = folder.path().join("tls");
+    let mut server = Server::start(&tls).await;
+    let good = server.ask(&asking(folder.path(), |builder| builder), Version::HTTP_2).await;
+    let other = tempfile::tempdir().unwrap();
+    development::make(other.path()).unwrap();
+    fs::copy(other.path().join("tls/tls.crt"), tls.join("tls.crt")).unwrap();
+    server.folder.check();
+    assert_eq!(server.ask(&asking(folder.path(), |builder| builder), Version::HTTP_2).await, good);
+    fs::copy(other.path().join("tls/tls.key"), tls.join("tls.key")).unwrap();
+    server.folder.check();
+    assert_ne!(server.ask(&asking(other.path(), |builder| builder), Version::HTTP_2).await, good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_watched_is_looked_at_without_being_asked() {
+    let mut volume = Volume::new();
+    let server = Server::start(volume.path()).await;
+    let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
+    let folder = CertificateFolder::open(volume.path(), Arc::clone(&served)).unwrap();
+    let before = served.current().unwrap().leaf.serial.clone();
+    let watching = tokio::spawn(folder.watch(Duration::from_millis(5)));
+    volume.rotate();
+    let changed = async {
+        while served.current().unwrap().leaf.serial == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), changed).await.unwrap();
+    watching.abort();
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_2_and_1_3_are_spoken_and_1_1_is_refused() {
+    let volume = Volume::new();
+    let server = Server::start(volume.path()).await;
+    for version in [Tls::TLS_1_2, Tls::TLS_1_3] {
+        let only = |builder: ClientBuilder| builder.min_tls_version(version).max_tls_version(version);
+        server.ask(&asking(volume.generation(), only), Version::HTTP_2).await;
+    }
+    let address = server.webhook;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(&hello_of_tls_1_1()).unwrap();
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    });
+    // An alert, fatal: protocol_version (RFC 5246, section 7.2).
+    let answer = answer.await.unwrap();
+    assert_eq!((answer[0], answer[5], answer[6]), (21, 2, 70), "{answer:?}");
+}
+
+/// A ClientHello that offers nothing above TLS 1.1 (RFC 4346, section 7.4.1.2).
+fn hello_of_tls_1_1() -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    // No session, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA and TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x09, 0x00, 0x2f, 1, 0]);
+    // With what a client of today would say, so that nothing but the version can be missing: P-256, signatures by it.
+    hello.extend([0, 16, 0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let mut record = vec![22, 3, 1];
+    let length = u16::try_from(hello.len()).unwrap();
+    record.extend((length + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend(length.to_be_bytes());
+    record.extend(hello);
+    record
+}
