@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gate::{Gate, Isolation, Setup, workers_only};
 use crate::guests;
 use crate::life::words;
-use crate::pods::WORKERS;
+use crate::pods::{WORKERS, WORKERS_AND_GPU};
 use crate::support::{Kubectl, Namespace, Run, example};
 
 fn create(namespace: &str, object: &Value, args: &[&str]) -> Run {
@@ -90,7 +90,7 @@ fn an_object_that_contradicts_itself_is_refused_before_the_api_server_looks() {
     let words = create(namespace.name(), &mismatched, &[]).failed().stderr;
     assert!(
         words.starts_with(
-            &denied("The request is invalid: ", "policy `selector-safety` at /spec/selector").trim_end()
+            denied("The request is invalid: ", "policy `selector-safety` at /spec/selector").trim_end()
         ),
         "{words}"
     );
@@ -102,6 +102,8 @@ fn a_changed_selector_is_refused_with_the_way_to_migrate() {
     let gate = Gate::shared();
     let namespace = gate.namespace("selector");
     create(namespace.name(), &example(), &[]).succeeded();
+    // kubectl asks for the version that it replaces, which must still be the last one.
+    namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     let mut changed = example();
     changed["metadata"]["namespace"] = namespace.name().into();
     changed["spec"]["selector"]["matchLabels"]["k8s-app"] = json!("other");
@@ -159,7 +161,7 @@ fn a_policy_that_only_warns_changes_nothing_and_one_that_observes_says_nothing()
 /// A gate whose webhooks are in force in each namespace, for DaemonSets of this test: in kube-system with
 /// `failurePolicy: Ignore`, elsewhere with `Fail`.
 fn everywhere(files: Vec<(String, Vec<u8>)>) -> (Gate, Namespace) {
-    let gate = Gate::start(Setup { files, isolation: Isolation::Objects, ..Setup::default() });
+    let gate = Gate::start(Setup { files, isolation: Isolation::Objects });
     (gate, Namespace::new("everywhere"))
 }
 
