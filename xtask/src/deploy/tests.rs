@@ -432,6 +432,7 @@ fn manuals_name_objects_that_exist() {
                 let kind = match resource {
                     "deployment" => "Deployment",
                     "secret" => "Secret",
+                    "service" => "Service",
                     "resourcequota" => "ResourceQuota",
                     "mutatingwebhookconfiguration" => "MutatingWebhookConfiguration",
                     "validatingwebhookconfiguration" => "ValidatingWebhookConfiguration",
