@@ -29,7 +29,7 @@ const STEPS: &[Step] = &[
     step(
         "lints of the tests on a control plane",
         Place::Root,
-        &["clippy", "--test", "e2e", "--locked", "--", "-D", "warnings"],
+        &["clippy", "--workspace", "--test", "e2e", "--locked", "--", "-D", "warnings"],
     ),
     step(
         "lints of the policies",
