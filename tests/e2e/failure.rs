@@ -142,7 +142,7 @@ fn a_policy_that_only_warns_changes_nothing_and_one_that_observes_says_nothing()
         let yaml = String::from_utf8(text.clone()).unwrap();
         *text = match &**name {
             "workers-only.yaml" => yaml.replace("mode: enforce", "mode: warn"),
-            _ => yaml.replace("spec:\n", "spec:\n  mode: observe\n"),
+            _ => yaml.replace("mode: enforce", "mode: observe"),
         }
         .into();
     }
