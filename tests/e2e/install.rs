@@ -330,7 +330,8 @@ fn policy(name: &str, team: &str) -> Value {
     };
     json!({
         "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": name},
-        "spec": {"module": "builtin:default-labels", "settings": {"labels": labels}},
+        // With time for a debug build on a machine that does much else.
+        "spec": {"module": "builtin:default-labels", "settings": {"labels": labels}, "limits": {"timeout": "5s"}},
     })
 }
 
