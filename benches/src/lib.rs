@@ -1,0 +1,1 @@
+//! Measures Wardset against a webhook that does nothing.
