@@ -2,17 +2,22 @@
 
 mod certificates;
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tracing_appender::non_blocking::ErrorCounter;
 use wardset_core::decision::{Decision, Result as Reported};
 use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
+
+use crate::telemetry::Log;
 
 pub use certificates::{CertificateMetrics, Reload};
 
@@ -32,14 +37,24 @@ struct ReviewLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EvaluationLabels {
-    policy: String,
+    policy: PolicyName,
     mode: &'static str,
     verdict: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
-    policy: String,
+    policy: PolicyName,
+}
+
+/// Shared with the policy, so that no review copies it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PolicyName(Arc<str>);
+
+impl EncodeLabelValue for PolicyName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        (&*self.0).encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +93,8 @@ pub struct Metrics {
     watch_errors: Family<WatchLabels, Counter>,
     /// Whether this replica writes status, certificates and `caBundle`.
     pub leader: Gauge,
+    lost_lines: Gauge,
+    log: OnceLock<ErrorCounter>,
 }
 
 impl Default for Metrics {
@@ -105,6 +122,8 @@ impl Metrics {
             certificates: CertificateMetrics::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
+            lost_lines: Gauge::default(),
+            log: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -157,6 +176,11 @@ impl Metrics {
             "Whether this replica writes status, certificates and caBundle (1) or not (0)",
             metrics.leader.clone(),
         );
+        registry.register(
+            "log_lines_lost",
+            "Log lines let go since standard error took none for too long",
+            metrics.lost_lines.clone(),
+        );
         metrics.certificates.register(registry);
         for class in FailureClass::ALL {
             // Made by being asked for.
@@ -172,7 +196,7 @@ impl Metrics {
         self.reviews.get_or_create(&ReviewLabels { webhook, operation, outcome }).inc();
         self.review_seconds.observe(elapsed.as_secs_f64());
         for report in &decision.reports {
-            let policy = report.plan.policy.name.to_string();
+            let policy = PolicyName(Arc::clone(&report.plan.policy.name));
             let mode = report.plan.policy.mode.label();
             let labels = PolicyLabels { policy: policy.clone() };
             self.evaluations
@@ -193,13 +217,13 @@ impl Metrics {
 
     /// Says whether what is in force of a policy is what is wanted.
     pub fn policy_ready(&self, policy: &str, ready: bool) {
-        let labels = PolicyLabels { policy: policy.to_owned() };
+        let labels = PolicyLabels { policy: PolicyName(policy.into()) };
         self.policy_ready.get_or_create(&labels).set(i64::from(ready));
     }
 
     /// Forgets a policy that is no longer wanted.
     pub fn policy_gone(&self, policy: &str) {
-        self.policy_ready.remove(&PolicyLabels { policy: policy.to_owned() });
+        self.policy_ready.remove(&PolicyLabels { policy: PolicyName(policy.into()) });
     }
 
     /// Counts a failure of a watch of the cluster.
@@ -217,9 +241,17 @@ impl Metrics {
         self.refused.get_or_create(&RefusalLabels { status }).inc();
     }
 
+    /// Has the lines that the log loses counted.
+    pub fn watch_log(&self, log: &Log) {
+        // A second log would be one of a second server, which has its own metrics.
+        let _ = self.log.set(log.lost.clone());
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn to_text(&self) -> String {
+        let lost = self.log.get().map_or(0, ErrorCounter::dropped_lines);
+        self.lost_lines.set(i64::try_from(lost).unwrap_or(i64::MAX));
         let mut out = String::new();
         // Writing to a String can't fail.
         let _ = text::encode(&mut out, &self.registry);

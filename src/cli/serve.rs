@@ -31,7 +31,7 @@ const DEVELOPMENT: &str = "certs/dev";
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
-    telemetry::for_server(args.log_format == LogFormat::Json);
+    let log = telemetry::for_server(args.log_format == LogFormat::Json);
     // Before anything else, so that an early signal isn't lost.
     let mut stop = stop_on_signal()?;
     let development = args.tls_dir.is_none() && !args.cluster.cluster;
@@ -44,6 +44,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         drain: Duration::from_secs(args.drain_seconds.into()),
     };
     let metrics = Arc::new(Metrics::new());
+    metrics.watch_log(&log);
     // The sockets first: where another server has them, its development certificate must stay as it is.
     let open = options.bind()?.open(Arc::clone(&metrics))?;
     let addresses = open.addresses;

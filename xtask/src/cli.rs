@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, cluster, deploy, e2e, guest, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
+        Task::Bench(options) => bench::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -59,6 +60,8 @@ enum Task {
     },
     /// Run the tests in `tests/e2e` against a control plane of their own
     E2e(e2e::Arguments),
+    /// Measure what a review costs, against a webhook that does nothing; the last line is the ratio
+    Bench(bench::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

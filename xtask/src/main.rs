@@ -8,6 +8,7 @@
     reason = "a command-line tool: data on stdout, words on stderr"
 )]
 
+mod bench;
 mod ci;
 mod cli;
 mod cluster;

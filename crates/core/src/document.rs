@@ -25,10 +25,28 @@ use index::{Kind, Node};
 use jsonptr::Pointer;
 
 /// JSON text that is known to be well formed, indexed for reads by pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Document {
     text: String,
     nodes: Vec<Node>,
+}
+
+/// How deep the objects of an AdmissionReview stand in it.
+const ENVELOPE_DEPTH: usize = 2;
+
+impl Clone for Document {
+    /// With room for what a policy adds: a copy is made to be changed.
+    fn clone(&self) -> Self {
+        let mut text = String::with_capacity(with_room(self.text.len()));
+        text.push_str(&self.text);
+        let mut nodes = Vec::with_capacity(with_room(self.nodes.len()));
+        nodes.extend_from_slice(&self.nodes);
+        Self { text, nodes }
+    }
+}
+
+fn with_room(len: usize) -> usize {
+    len + len / 8 + 64
 }
 
 impl Document {
@@ -40,8 +58,56 @@ impl Document {
     /// has the same key twice: readers disagree on which of the two counts, so none may decide on it.
     pub fn parse(text: impl Into<String>) -> Result<Self, SyntaxError> {
         let text = text.into();
-        let nodes = index::index(&text)?;
+        let nodes = index::index(&text, MAX_DEPTH)?;
         Ok(Self { text, nodes })
+    }
+
+    /// The same for an AdmissionReview, in which an object may nest as deep as it may alone.
+    pub(crate) fn parse_enveloped(text: &str) -> Result<Self, SyntaxError> {
+        let nodes = index::index(text, MAX_DEPTH + ENVELOPE_DEPTH)?;
+        Ok(Self { text: text.to_owned(), nodes })
+    }
+
+    /// The value at `at` as a document of its own.
+    pub(crate) fn part(&self, at: usize) -> Self {
+        let Node { start, next, .. } = self.nodes[at];
+        let mut text = String::with_capacity(with_room(self.span(at).len()));
+        text.push_str(self.span(at));
+        let subtree = &self.nodes[at..next as usize];
+        let mut nodes = Vec::with_capacity(with_room(subtree.len()));
+        // Both ends stand in the subtree, so neither subtraction wraps.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an index into nodes, of which there are fewer than bytes"
+        )]
+        nodes.extend(subtree.iter().map(|node| Node {
+            start: node.start - start,
+            end: node.end - start,
+            next: node.next - at as u32,
+            ..node.clone()
+        }));
+        Self { text, nodes }
+    }
+
+    /// The member of a member, and so on, of the root object; none where one is missing or null.
+    pub(crate) fn get_at<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Option<usize> {
+        let at = keys.try_fold(0, |at, key| match self.nodes[at].kind {
+            Kind::Object => self.child(at, key),
+            _ => None,
+        })?;
+        (self.span(at) != "null").then_some(at)
+    }
+
+    pub(crate) fn text_at(&self, at: usize) -> &str {
+        self.span(at)
+    }
+
+    pub(crate) fn string_at(&self, at: usize) -> Option<Cow<'_, str>> {
+        (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
+    }
+
+    pub(crate) fn elements_at(&self, array: usize) -> impl Iterator<Item = usize> {
+        self.elements(array)
     }
 
     /// The whole text.

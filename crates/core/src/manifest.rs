@@ -80,23 +80,23 @@ pub enum ManifestError {
 pub const MAX_PREFIXES: usize = 64;
 
 /// What no policy may change, whatever its manifest says (daemonset-semantics, section 2).
-pub const FORBIDDEN: [&str; 16] = [
-    "/apiVersion",
-    "/kind",
-    "/metadata/name",
-    "/metadata/generateName",
-    "/metadata/namespace",
-    "/metadata/uid",
-    "/metadata/resourceVersion",
-    "/metadata/generation",
-    "/metadata/creationTimestamp",
-    "/metadata/deletionTimestamp",
-    "/metadata/ownerReferences",
-    "/metadata/finalizers",
-    "/metadata/managedFields",
-    "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
-    "/spec/selector",
-    "/status",
+pub const FORBIDDEN: [&Pointer; 16] = [
+    Pointer::from_static("/apiVersion"),
+    Pointer::from_static("/kind"),
+    Pointer::from_static("/metadata/name"),
+    Pointer::from_static("/metadata/generateName"),
+    Pointer::from_static("/metadata/namespace"),
+    Pointer::from_static("/metadata/uid"),
+    Pointer::from_static("/metadata/resourceVersion"),
+    Pointer::from_static("/metadata/generation"),
+    Pointer::from_static("/metadata/creationTimestamp"),
+    Pointer::from_static("/metadata/deletionTimestamp"),
+    Pointer::from_static("/metadata/ownerReferences"),
+    Pointer::from_static("/metadata/finalizers"),
+    Pointer::from_static("/metadata/managedFields"),
+    Pointer::from_static("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"),
+    Pointer::from_static("/spec/selector"),
+    Pointer::from_static("/status"),
 ];
 
 /// A manifest's fields as they came out of the sandbox.
@@ -129,7 +129,7 @@ impl TryFrom<ManifestParts> for Manifest {
         schema.map_err(|_| ManifestError::Schema)?;
         let writes = pointers("writes", parts.writes)?;
         for pointer in &writes {
-            if FORBIDDEN.iter().any(|forbidden| is_within(pointer, Pointer::from_static(forbidden))) {
+            if FORBIDDEN.iter().any(|forbidden| is_within(pointer, forbidden)) {
                 return Err(ManifestError::Forbidden { pointer: pointer.clone() });
             }
         }

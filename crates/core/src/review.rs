@@ -1,7 +1,7 @@
 //! The AdmissionReview: from bytes to a [`Review`], the objects in it still JSON text.
 //!
-//! The envelope is read in one pass; only strings that stay are copied. What has nothing to decide on (another kind, a
-//! delete, a subresource) is told apart here, so that the chain only ever sees DaemonSets.
+//! One pass indexes the whole body; the objects are parts of it. What has nothing to decide on (another kind, a delete, a
+//! subresource) is told apart here, so that the chain only ever sees DaemonSets.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use jsonptr::Pointer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::document::{Document, SyntaxError};
 use crate::policy::NamespaceLabels;
+use crate::text;
 
 /// The only `apiVersion` of an AdmissionReview that is read and written.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -101,9 +101,12 @@ pub enum PassOver {
 /// Why bytes are no AdmissionReview. All of it is the sender's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// No JSON, or not of the shape.
+    /// Not text at all.
+    #[error("the body is no AdmissionReview: expected UTF-8, found another byte at {0}")]
+    Utf8(usize),
+    /// No JSON, or JSON that can't be read by pointer.
     #[error("the body is no AdmissionReview")]
-    Shape(#[from] serde_json::Error),
+    Syntax(#[from] SyntaxError),
     /// Another version or kind.
     #[error(
         "expected `apiVersion: {API_VERSION}` and `kind: AdmissionReview`, found `{api_version}` and `{kind}`"
@@ -117,65 +120,14 @@ pub enum RequestError {
     /// A field that must be there isn't.
     #[error("`{0}` is missing; the API server always sends it")]
     Missing(&'static str),
-    /// An object that can't be read by pointer.
-    #[error("`{field}` can't be read")]
-    Object {
-        /// `request.object` or `request.oldObject`.
+    /// A field of another type.
+    #[error("`{field}`: expected {expected}")]
+    Type {
+        /// The field.
         field: &'static str,
-        /// What is wrong, with the byte counted from the start of the object.
-        source: SyntaxError,
+        /// What belongs there.
+        expected: &'static str,
     },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawReview<'a> {
-    #[serde(borrow, default)]
-    api_version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    request: Option<RawRequest<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawRequest<'a> {
-    #[serde(default)]
-    uid: String,
-    #[serde(borrow)]
-    kind: Option<RawKind<'a>>,
-    #[serde(borrow, default)]
-    sub_resource: Option<Cow<'a, str>>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    namespace: Option<String>,
-    #[serde(borrow, default)]
-    operation: Cow<'a, str>,
-    #[serde(default)]
-    user_info: RawUser,
-    #[serde(default)]
-    dry_run: Option<bool>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    old_object: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawKind<'a> {
-    #[serde(borrow, default)]
-    group: Cow<'a, str>,
-    #[serde(borrow, default)]
-    kind: Cow<'a, str>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct RawUser {
-    username: String,
-    groups: Vec<String>,
 }
 
 impl Question {
@@ -186,80 +138,111 @@ impl Question {
     /// Bytes that are no such review. Fields that are not needed may be missing, and unknown ones are passed over, as
     /// the API server adds fields without a new version.
     pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
-        let review: RawReview<'_> = serde_json::from_slice(bytes)?;
-        if review.api_version != API_VERSION || review.kind != "AdmissionReview" {
-            return Err(RequestError::Kind {
-                api_version: review.api_version.into_owned(),
-                kind: review.kind.into_owned(),
-            });
+        let text = std::str::from_utf8(bytes).map_err(|error| RequestError::Utf8(error.valid_up_to()))?;
+        let envelope = Envelope(Document::parse_enveloped(text)?);
+        let (api_version, kind) = (envelope.string("apiVersion")?, envelope.string("kind")?);
+        if api_version != API_VERSION || kind != "AdmissionReview" {
+            let shown = |text: &str| text::one_line(text, MAX_SHOWN);
+            return Err(RequestError::Kind { api_version: shown(&api_version), kind: shown(&kind) });
         }
-        let request = review.request.ok_or(RequestError::Missing("request"))?;
-        if request.uid.is_empty() {
+        envelope.object("request")?.ok_or(RequestError::Missing("request"))?;
+        let uid = envelope.string("request.uid")?.into_owned();
+        if uid.is_empty() {
             return Err(RequestError::Missing("request.uid"));
         }
-        let kind = request.kind.as_ref().ok_or(RequestError::Missing("request.kind"))?;
-        let uid = request.uid.clone();
-        if kind.group != "apps" || kind.kind != "DaemonSet" {
-            let reason = PassOver::Kind { group: kind.group.to_string(), kind: kind.kind.to_string() };
+        envelope.object("request.kind")?.ok_or(RequestError::Missing("request.kind"))?;
+        let (group, kind) = (envelope.string("request.kind.group")?, envelope.string("request.kind.kind")?);
+        if group != "apps" || kind != "DaemonSet" {
+            let reason = PassOver::Kind { group: group.into_owned(), kind: kind.into_owned() };
             return Ok(Self::PassOver { uid, reason });
         }
-        if let Some(subresource) = request.sub_resource.as_deref().filter(|name| !name.is_empty()) {
-            return Ok(Self::PassOver { uid, reason: PassOver::Subresource(subresource.to_owned()) });
+        let subresource = envelope.string("request.subResource")?;
+        if !subresource.is_empty() {
+            return Ok(Self::PassOver { uid, reason: PassOver::Subresource(subresource.into_owned()) });
         }
-        let operation = match request.operation.as_ref() {
+        let operation = match &*envelope.string("request.operation")? {
             "CREATE" => Operation::Create,
             "UPDATE" => Operation::Update,
             "" => return Err(RequestError::Missing("request.operation")),
             other => return Ok(Self::PassOver { uid, reason: PassOver::Operation(other.to_owned()) }),
         };
-        request.into_review(operation).map(|review| Self::Decide(Box::new(review)))
+        envelope.into_review(uid, operation).map(|review| Self::Decide(Box::new(review)))
     }
 }
 
-impl RawRequest<'_> {
-    fn into_review(self, operation: Operation) -> Result<Review, RequestError> {
-        let object = object("request.object", self.object)?.ok_or(RequestError::Missing("request.object"))?;
-        let old_object = object_of_update(operation, self.old_object)?;
-        let metadata =
-            |pointer| object.string(Pointer::from_static(pointer)).map(Cow::into_owned).unwrap_or_default();
-        let name = self.name.filter(|name| !name.is_empty()).unwrap_or_else(|| metadata("/metadata/name"));
-        let namespace = self
-            .namespace
-            .filter(|namespace| !namespace.is_empty())
-            .unwrap_or_else(|| metadata("/metadata/namespace"));
+/// The most bytes of what a sender wrote that an error repeats.
+const MAX_SHOWN: usize = 64;
+
+/// The AdmissionReview around the objects. Null is read as absent, as Kubernetes reads it.
+struct Envelope(Document);
+
+impl Envelope {
+    /// The string at a path such as `request.uid`; empty where nothing is there.
+    fn string(&self, field: &'static str) -> Result<Cow<'_, str>, RequestError> {
+        match self.0.get_at(field.split('.')) {
+            None => Ok(Cow::Borrowed("")),
+            Some(at) => self.0.string_at(at).ok_or(RequestError::Type { field, expected: "a string" }),
+        }
+    }
+
+    fn object(&self, field: &'static str) -> Result<Option<usize>, RequestError> {
+        match self.0.get_at(field.split('.')) {
+            Some(at) if !self.0.text_at(at).starts_with('{') => {
+                Err(RequestError::Type { field, expected: "an object" })
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn into_review(self, uid: String, operation: Operation) -> Result<Review, RequestError> {
+        let object = self.object("request.object")?.ok_or(RequestError::Missing("request.object"))?;
+        let object = self.0.part(object);
+        let old_object = match operation {
+            Operation::Create => None,
+            Operation::Update => {
+                let old = self.object("request.oldObject")?;
+                Some(self.0.part(old.ok_or(RequestError::Missing("request.oldObject"))?))
+            }
+        };
+        let named = |field, pointer| -> Result<String, RequestError> {
+            let said = self.string(field)?;
+            if said.is_empty() {
+                let own = object.string(Pointer::from_static(pointer));
+                return Ok(own.map(Cow::into_owned).unwrap_or_default());
+            }
+            Ok(said.into_owned())
+        };
+        let dry_run = match self.0.get_at("request.dryRun".split('.')).map(|at| self.0.text_at(at)) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(RequestError::Type { field: "request.dryRun", expected: "true or false" }),
+        };
+        self.object("request.userInfo")?;
         Ok(Review {
-            uid: self.uid,
+            uid,
             kind: "DaemonSet".to_owned(),
             operation,
-            name,
-            namespace,
-            user: self.user_info.username,
-            groups: self.user_info.groups,
-            dry_run: self.dry_run.unwrap_or(false),
+            name: named("request.name", "/metadata/name")?,
+            namespace: named("request.namespace", "/metadata/namespace")?,
+            user: self.string("request.userInfo.username")?.into_owned(),
+            groups: self.groups()?,
+            dry_run,
             object: Arc::new(object),
             old_object: old_object.map(Arc::new),
             namespace_labels: NamespaceLabels::Unknown,
         })
     }
-}
 
-fn object_of_update(operation: Operation, raw: Option<&RawValue>) -> Result<Option<Document>, RequestError> {
-    match operation {
-        Operation::Create => Ok(None),
-        Operation::Update => {
-            let old = object("request.oldObject", raw)?;
-            Ok(Some(old.ok_or(RequestError::Missing("request.oldObject"))?))
+    fn groups(&self) -> Result<Vec<String>, RequestError> {
+        let field = "request.userInfo.groups";
+        let wrong = || RequestError::Type { field, expected: "a list of strings" };
+        let Some(at) = self.0.get_at(field.split('.')) else { return Ok(Vec::new()) };
+        if !self.0.text_at(at).starts_with('[') {
+            return Err(wrong());
         }
+        let groups = self.0.elements_at(at);
+        groups.map(|group| self.0.string_at(group).map(Cow::into_owned).ok_or_else(wrong)).collect()
     }
-}
-
-fn object(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Document>, RequestError> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
-    if !raw.get().starts_with('{') {
-        let problem = crate::document::SyntaxProblem::Expected("an object");
-        return Err(RequestError::Object { field, source: SyntaxError { offset: 0, problem } });
-    }
-    Document::parse(raw.get()).map(Some).map_err(|source| RequestError::Object { field, source })
 }
 
 impl Review {

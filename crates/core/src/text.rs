@@ -24,7 +24,12 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
 
 /// `text` without what is not printable, each such character a blank.
 pub(crate) fn printable(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() || is_layout(c) { ' ' } else { c }).collect()
+    let text = text.trim();
+    // Nearly all text is, and goes as it is.
+    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if c.is_control() || is_layout(c) { ' ' } else { c }).collect()
 }
 
 /// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.

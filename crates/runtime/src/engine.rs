@@ -1,9 +1,9 @@
 //! The engine: one for the process, with the thread that makes deadlines tick.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::policy::MAX_MEMORY;
@@ -14,6 +14,9 @@ use crate::host::{Host, linker};
 /// How often a running guest is looked at: it yields its thread, and stops where its deadline has passed. So a deadline
 /// is met to within this and the time that the thread takes to come back to the guest.
 const TICK: Duration = Duration::from_millis(1);
+
+/// After so many ticks without a sandbox the ticker sleeps until there is one: an idle server costs nothing.
+const QUIET_TICKS: u32 = 1000;
 
 /// What the engine reserves.
 #[derive(Debug, Clone, Copy)]
@@ -63,13 +66,38 @@ impl Engine {
         self.slots.available_permits()
     }
 
-    /// A place in the pool. The permit is given back when it is dropped, which must be after the sandbox.
-    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        match self.slots.try_acquire() {
-            Ok(slot) => Some(slot),
-            // The semaphore is never closed.
-            Err(_) => self.slots.acquire().await.ok(),
-        }
+    /// A place in the pool, which must be given back after its sandbox.
+    pub(crate) async fn slot(&self) -> Option<Slot<'_>> {
+        // The semaphore is never closed.
+        self.slots.acquire().await.ok().map(|place| Slot::new(place, &self.ticker))
+    }
+
+    /// The same, unless `deadline` passes first. Where a place is free, no timer is made.
+    pub(crate) async fn slot_until(&self, deadline: Instant) -> Option<Slot<'_>> {
+        let place = match self.slots.try_acquire() {
+            Ok(place) => place,
+            Err(_) => tokio::time::timeout_at(deadline.into(), self.slots.acquire()).await.ok()?.ok()?,
+        };
+        Some(Slot::new(place, &self.ticker))
+    }
+}
+
+/// A place in the pool. As long as there is one, the ticker ticks.
+pub(crate) struct Slot<'e> {
+    _place: SemaphorePermit<'e>,
+    ticker: &'e Ticker,
+}
+
+impl<'e> Slot<'e> {
+    fn new(place: SemaphorePermit<'e>, ticker: &'e Ticker) -> Self {
+        ticker.begin();
+        Self { _place: place, ticker }
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.ticker.end();
     }
 }
 
@@ -116,34 +144,79 @@ fn config(options: EngineOptions) -> Config {
 }
 
 struct Ticker {
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the ticker's thread and the sandboxes know of each other.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// How many sandboxes there are.
+    sandboxes: AtomicUsize,
+    /// Whether the thread sleeps, or is about to.
+    sleeps: AtomicBool,
 }
 
 impl Ticker {
     fn start(engine: wasmtime::Engine) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let run = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::park_timeout(TICK);
-                engine.increment_epoch();
-            }
+        let shared = Arc::new(Shared::default());
+        let run = {
+            let shared = Arc::clone(&shared);
+            move || shared.tick(&engine)
         };
         // Without the thread no deadline would hold, so a machine that can't start one can't go on.
         let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run);
         Self {
-            stop,
+            shared,
             thread: Some(thread.unwrap_or_else(|error| panic!("no thread for the epoch ticker: {error}"))),
         }
     }
 
+    fn begin(&self) {
+        self.shared.sandboxes.fetch_add(1, Ordering::SeqCst);
+        // One of the two sees the other: this the sleeper, or the sleeper the sandbox.
+        if self.shared.sleeps.load(Ordering::SeqCst)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+    }
+
+    fn end(&self) {
+        self.shared.sandboxes.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn stop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             // A ticker that panicked has nothing left to stop.
             let _ = thread.join();
         }
+    }
+}
+
+impl Shared {
+    fn tick(&self, engine: &wasmtime::Engine) {
+        let mut quiet = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(TICK);
+            engine.increment_epoch();
+            quiet = if self.sandboxes.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+            if quiet >= QUIET_TICKS {
+                self.sleep();
+                quiet = 0;
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        // Parking returns for no reason now and then.
+        while self.sandboxes.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::Relaxed) {
+            std::thread::park();
+        }
+        self.sleeps.store(false, Ordering::SeqCst);
     }
 }

@@ -20,4 +20,4 @@ mod snapshot;
 pub use cache::{Cache, CacheError};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use module::{LoadError, MAX_MODULE, Module, SettingsError};
-pub use snapshot::{Member, Snapshot, Unusable};
+pub use snapshot::{Member, Parts, Snapshot, Unusable};

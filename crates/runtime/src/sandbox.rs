@@ -57,7 +57,7 @@ impl Sandbox {
     }
 
     pub(crate) async fn evaluate(
-        mut self,
+        &mut self,
         request: &wit::Request,
         settings: &str,
     ) -> Result<Verdict, Failure> {

@@ -162,21 +162,34 @@ impl Snapshot {
 
     /// Decides on a review. What is not decided by `deadline` fails with the class `late`.
     pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
-        let facts = Facts::new(review);
+        let mut facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let verdict = self.evaluate(&facts, &turn, deadline).await;
+            let verdict = self.evaluate(&mut facts, &turn, deadline, &mut ()).await;
             chain.take(&turn, verdict, started.elapsed());
         }
         chain.finish()
     }
 
-    async fn evaluate(
+    /// One turn of a review as [`Snapshot::decide`] takes it, with the time of each part. For benchmarks.
+    pub async fn dissect(
         &self,
-        facts: &Facts<'_>,
+        review: &Review,
         turn: &Turn<'_>,
         deadline: Instant,
+    ) -> (Result<Verdict, Failure>, Parts) {
+        let mut parts = Parts::default();
+        let verdict = self.evaluate(&mut Facts::new(review), turn, deadline, &mut parts).await;
+        (verdict, parts)
+    }
+
+    async fn evaluate(
+        &self,
+        facts: &mut Facts<'_>,
+        turn: &Turn<'_>,
+        deadline: Instant,
+        watch: &mut impl Watch,
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
@@ -184,8 +197,7 @@ impl Snapshot {
             Backing::Module { module, allowed_data } => (module, allowed_data),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        let waited = tokio::time::timeout_at(deadline.into(), self.engine.slot()).await;
-        let Ok(Some(_slot)) = waited else {
+        let Some(_slot) = self.engine.slot_until(deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
@@ -197,9 +209,9 @@ impl Snapshot {
             allowed_data: Arc::clone(allowed_data),
             object: Arc::clone(&turn.document),
             old_object: facts.review.old_object.clone(),
-            namespace_labels: facts.namespace_labels.clone(),
+            namespace_labels: facts.namespace_labels(allowed_data),
         };
-        run(&self.engine, &module.guest, evaluation, policy, &facts.request(turn.gate), deadline).await
+        run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }
 }
 
@@ -210,34 +222,80 @@ async fn run(
     policy: &Policy,
     request: &wit::Request,
     deadline: Instant,
+    watch: &mut impl Watch,
 ) -> Result<Verdict, Failure> {
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
     if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
         return Err(Failure::new(FailureClass::Late, "the review's deadline passed before its turn"));
     }
-    let sandbox = Sandbox::start(engine, guest, Some(evaluation), limits).await?;
-    sandbox.evaluate(request, &policy.settings).await
+    watch.begin();
+    let mut sandbox = Sandbox::start(engine, guest, Some(evaluation), limits).await?;
+    watch.started();
+    let verdict = sandbox.evaluate(request, &policy.settings).await;
+    watch.called();
+    drop(sandbox);
+    watch.ended();
+    verdict
+}
+
+/// What the parts of one evaluation took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parts {
+    /// A fresh sandbox.
+    pub start: Duration,
+    /// The guest's code and what it calls.
+    pub call: Duration,
+    /// Setting the sandbox back.
+    pub end: Duration,
+    since: Option<Instant>,
+}
+
+/// Looks on at an evaluation; nobody does when a review is decided.
+trait Watch {
+    fn begin(&mut self) {}
+    fn started(&mut self) {}
+    fn called(&mut self) {}
+    fn ended(&mut self) {}
+}
+
+impl Watch for () {}
+
+impl Watch for Parts {
+    fn begin(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    fn started(&mut self) {
+        self.start = self.lap();
+    }
+
+    fn called(&mut self) {
+        self.call = self.lap();
+    }
+
+    fn ended(&mut self) {
+        self.end = self.lap();
+    }
+}
+
+impl Parts {
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        self.since.replace(now).map_or(Duration::ZERO, |since| now - since)
+    }
 }
 
 /// What guests are told of a review, made once for all of them.
 struct Facts<'r> {
     review: &'r Review,
+    request: wit::Request,
+    /// JSON text, once a guest may have it.
     namespace_labels: Option<Arc<str>>,
 }
 
 impl<'r> Facts<'r> {
     fn new(review: &'r Review) -> Self {
-        let namespace_labels = match &review.namespace_labels {
-            // A map of strings: serialisation can't fail.
-            NamespaceLabels::Known(labels) => serde_json::to_string(&**labels).ok().map(Into::into),
-            NamespaceLabels::Unknown => None,
-        };
-        Self { review, namespace_labels }
-    }
-
-    fn request(&self, gate: Gate) -> wit::Request {
-        let review = self.review;
-        wit::Request {
+        let request = wit::Request {
             operation: match review.operation {
                 Operation::Create => wit::Operation::Create,
                 Operation::Update => wit::Operation::Update,
@@ -247,10 +305,29 @@ impl<'r> Facts<'r> {
             namespace: review.namespace.clone(),
             user: review.user.clone(),
             dry_run: review.dry_run,
-            template: match gate {
-                Gate::Open => wit::TemplateGate::Open,
-                Gate::Closed => wit::TemplateGate::Closed,
-            },
+            template: wit::TemplateGate::Open,
+        };
+        Self { review, request, namespace_labels: None }
+    }
+
+    fn request(&mut self, gate: Gate) -> &wit::Request {
+        self.request.template = match gate {
+            Gate::Open => wit::TemplateGate::Open,
+            Gate::Closed => wit::TemplateGate::Closed,
+        };
+        &self.request
+    }
+
+    fn namespace_labels(&mut self, allowed: &[ClusterData]) -> Option<Arc<str>> {
+        if !allowed.contains(&ClusterData::NamespaceLabels) {
+            return None;
         }
+        if let (None, NamespaceLabels::Known(labels)) =
+            (&self.namespace_labels, &self.review.namespace_labels)
+        {
+            // A map of strings: serialisation can't fail.
+            self.namespace_labels = serde_json::to_string(&**labels).ok().map(Into::into);
+        }
+        self.namespace_labels.clone()
     }
 }

@@ -21,7 +21,8 @@ pub const MAX_CHANGES: usize = 1024;
 /// The most denials, and the most warnings, of one verdict; further ones are counted and left out.
 pub const MAX_MESSAGES: usize = 64;
 
-const TEMPLATE: &str = "/spec/template";
+const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
+const TEMPLATE_LABELS: &Pointer = Pointer::from_static("/spec/template/metadata/labels");
 
 impl Chain<'_> {
     /// Checks a verdict and applies its changes to a copy of the document.
@@ -64,7 +65,7 @@ impl Chain<'_> {
                     format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
                 return Err(Failure::new(FailureClass::Writes, &detail));
             }
-            if turn.gate == Gate::Closed && is_within(operation.path(), Pointer::from_static(TEMPLATE)) {
+            if turn.gate == Gate::Closed && is_within(operation.path(), TEMPLATE) {
                 held_back += 1;
                 continue;
             }
@@ -78,26 +79,35 @@ impl Chain<'_> {
             applied.push(Applied { operation, reason: text::one_line(&reason, MAX_TEXT) });
         }
         if let Some(after) = &document {
-            self.stays_within_bounds(turn, after)?;
+            self.stays_within_bounds(turn, after, &applied)?;
         }
         Ok((Reported::Allowed { applied, held_back, warnings }, document))
     }
 
-    /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either.
-    fn stays_within_bounds(&self, turn: &Turn<'_>, after: &Document) -> Result<(), Failure> {
+    /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either. Only those
+    /// on the way to an operation or below one: no operation reaches the others.
+    fn stays_within_bounds(
+        &self,
+        turn: &Turn<'_>,
+        after: &Document,
+        applied: &[Applied],
+    ) -> Result<(), Failure> {
         let before = &turn.document;
+        let reached = |place: &Pointer| {
+            let mut paths = applied.iter().map(|change| change.operation.path());
+            paths.any(|path| is_within(path, place) || is_within(place, path))
+        };
         let gated = (turn.gate == Gate::Closed).then_some(TEMPLATE);
         for forbidden in FORBIDDEN.into_iter().chain(gated) {
-            let pointer = Pointer::from_static(forbidden);
-            if before.get(pointer) != after.get(pointer) {
+            if reached(forbidden) && before.get(forbidden) != after.get(forbidden) {
                 return Err(Failure::new(
                     FailureClass::Writes,
                     &format!("a change of `{forbidden}`, which no policy may make"),
                 ));
             }
         }
-        let labels = Pointer::from_static("/spec/template/metadata/labels");
-        if before.get(labels) != after.get(labels)
+        if reached(TEMPLATE_LABELS)
+            && before.get(TEMPLATE_LABELS) != after.get(TEMPLATE_LABELS)
             && *self.selector_matched.get_or_init(|| selector_matches(&self.review.object))
             && !selector_matches(after)
         {
@@ -155,7 +165,6 @@ fn selector_matches(document: &Document) -> bool {
     let selector = document.get_set(Pointer::from_static("/spec/selector"));
     let typed: Option<LabelSelector> = selector.and_then(|text| serde_json::from_str(text).ok());
     let Some(selector) = typed.and_then(|typed| Selector::try_from(typed).ok()) else { return false };
-    let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> =
-        document.strings(Pointer::from_static("/spec/template/metadata/labels")).collect();
+    let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> = document.strings(TEMPLATE_LABELS).collect();
     !selector.is_empty() && selector.matches(|key| labels.get(key).cloned())
 }

@@ -182,7 +182,8 @@ impl Document {
     }
 
     fn value_nodes(&self, path: &Pointer, depth: usize, value: &str) -> Result<Vec<Node>, EditError> {
-        let nodes = index(value).map_err(|source| EditError::Value { path: path.to_buf(), source })?;
+        let nodes = index(value, super::MAX_DEPTH)
+            .map_err(|source| EditError::Value { path: path.to_buf(), source })?;
         let deepest = depth + depth_of(&nodes);
         let problem = if deepest >= super::index::MAX_DEPTH {
             super::index::SyntaxProblem::TooDeep

@@ -57,16 +57,18 @@ pub enum SyntaxProblem {
 /// The deepest nesting, the same as `serde_json`'s. Kubernetes objects rarely reach 20.
 pub const MAX_DEPTH: usize = 128;
 
-/// Up to this many members, comparing each pair of keys is quicker than hashing them.
-const PAIRWISE_KEYS: usize = 12;
+/// Up to this many members, comparing the heads of each pair of keys is quicker than hashing the keys.
+const PAIRWISE_KEYS: usize = 32;
 
-pub(super) fn index(text: &str) -> Result<Vec<Node>, SyntaxError> {
+/// `depth` is the deepest nesting that is taken.
+pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
     }
     // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them.
-    let mut indexer =
-        Indexer { text, bytes: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 8) };
+    let nodes = Vec::with_capacity(text.len() / 12 + 8);
+    let heads = Vec::with_capacity(PAIRWISE_KEYS);
+    let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes, depth, heads };
     indexer.skip_space();
     indexer.value(0)?;
     indexer.skip_space();
@@ -81,6 +83,39 @@ struct Indexer<'t> {
     bytes: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
+    depth: usize,
+    /// Of the keys of all objects that are open, outermost first.
+    heads: Vec<u64>,
+}
+
+/// The first bytes of a key in its quotes, and its length.
+fn head(quoted: &[u8]) -> u64 {
+    let word = match quoted.first_chunk::<8>() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => quoted.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    // The first byte is always a quote, so the length takes its place.
+    word ^ quoted.len() as u64
+}
+
+/// Where the plain bytes from `at` on end, of which nearly every string is made: at a quote, a backslash, a control character
+/// or the end. Eight bytes at a time: each of the three tests sets the highest bit of a byte that it finds, and perhaps of
+/// bytes after it, so that the first bit that is set is right.
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    while let Some((chunk, _)) = bytes[at..].split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes[at..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    at + rest.count()
 }
 
 #[expect(
@@ -92,7 +127,7 @@ impl Indexer<'_> {
         match self.peek() {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
-            Some(b'"') => self.string(Kind::String),
+            Some(b'"') => self.string(Kind::String).map(drop),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
@@ -103,7 +138,8 @@ impl Indexer<'_> {
 
     fn object(&mut self, depth: usize) -> Result<(), SyntaxError> {
         let object = self.open(Kind::Object, depth)?;
-        let mut members = 0usize;
+        let own = self.heads.len();
+        let mut doubtful = false;
         self.skip_space();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -112,8 +148,16 @@ impl Indexer<'_> {
                 if self.peek() != Some(b'"') {
                     return Err(self.expected("a key in double quotes"));
                 }
-                self.string(Kind::Key)?;
-                members += 1;
+                let start = self.at;
+                let escaped = self.string(Kind::Key)?;
+                let head = head(&self.bytes[start..self.at]);
+                // Keys with different heads are different; the others are compared whole.
+                doubtful |= escaped || self.heads[own..].contains(&head);
+                if self.heads.len() - own < PAIRWISE_KEYS {
+                    self.heads.push(head);
+                } else {
+                    doubtful = true;
+                }
                 self.skip_space();
                 self.byte(b':', "`:` after a key")?;
                 self.skip_space();
@@ -126,8 +170,9 @@ impl Indexer<'_> {
                 }
             }
         }
+        self.heads.truncate(own);
         self.close(object);
-        if members > 1 { self.distinct_keys(object, members) } else { Ok(()) }
+        if doubtful { self.distinct_keys(object) } else { Ok(()) }
     }
 
     fn array(&mut self, depth: usize) -> Result<(), SyntaxError> {
@@ -150,15 +195,13 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    fn string(&mut self, kind: Kind) -> Result<(), SyntaxError> {
+    /// Says whether there is an escape sequence in it.
+    fn string(&mut self, kind: Kind) -> Result<bool, SyntaxError> {
         let start = self.at;
         let mut escaped = false;
         self.at += 1;
         loop {
-            // Plain bytes first: nearly every byte of a string is one.
-            let rest = &self.bytes[self.at..];
-            let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count();
-            self.at += plain;
+            self.at = plain_end(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -171,7 +214,7 @@ impl Indexer<'_> {
         }
         self.at += 1;
         self.leaf(start, kind, escaped);
-        Ok(())
+        Ok(escaped)
     }
 
     fn escape(&mut self) -> Result<(), SyntaxError> {
@@ -256,7 +299,7 @@ impl Indexer<'_> {
 
     fn open(&mut self, kind: Kind, depth: usize) -> Result<usize, SyntaxError> {
         // serde_json counts down from 128 and refuses at zero: 127 containers may be open at once.
-        if depth >= MAX_DEPTH {
+        if depth >= self.depth {
             return Err(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep });
         }
         let at = self.nodes.len();
@@ -277,32 +320,21 @@ impl Indexer<'_> {
         self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind, escaped });
     }
 
-    fn distinct_keys(&self, object: usize, members: usize) -> Result<(), SyntaxError> {
-        let keys = || {
-            let mut at = object + 1;
-            std::iter::from_fn(move || {
-                let key = self.nodes.get(at)?;
-                at = self.nodes[at + 1].next as usize;
-                Some(key)
-            })
-        };
-        let repeated = if members <= PAIRWISE_KEYS && keys().all(|key| !key.escaped) {
-            let inside = |key: &Node| &self.bytes[key.start as usize..key.end as usize];
-            keys()
-                .enumerate()
-                .find(|(n, key)| keys().take(*n).any(|former| inside(former) == inside(key)))
-                .map(|(_, key)| key)
-        } else {
-            let mut seen = HashSet::with_capacity(members);
-            keys().find(|key| {
-                let quoted = &self.text[key.start as usize..key.end as usize];
-                let decoded = if key.escaped { serde_json::from_str(quoted).ok() } else { None };
-                !seen.insert(decoded.unwrap_or_else(|| quoted[1..quoted.len() - 1].to_owned()))
-            })
-        };
-        repeated.map_or(Ok(()), |key| {
-            Err(SyntaxError { offset: key.start as usize, problem: SyntaxProblem::RepeatedKey })
-        })
+    fn distinct_keys(&self, object: usize) -> Result<(), SyntaxError> {
+        let end = self.nodes[object].next as usize;
+        let mut at = object + 1;
+        let mut seen = HashSet::new();
+        while at < end {
+            let key = &self.nodes[at];
+            let quoted = &self.text[key.start as usize..key.end as usize];
+            let decoded = if key.escaped { serde_json::from_str(quoted).ok() } else { None };
+            if !seen.insert(decoded.unwrap_or_else(|| quoted[1..quoted.len() - 1].to_owned())) {
+                let offset = key.start as usize;
+                return Err(SyntaxError { offset, problem: SyntaxProblem::RepeatedKey });
+            }
+            at = self.nodes[at + 1].next as usize;
+        }
+        Ok(())
     }
 
     fn more(&mut self, end: u8, what: &'static str) -> Result<bool, SyntaxError> {
@@ -327,6 +359,10 @@ impl Indexer<'_> {
     }
 
     fn skip_space(&mut self) {
+        // The API server sends none.
+        if self.peek().is_some_and(|byte| byte > b' ') {
+            return;
+        }
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }

@@ -1,0 +1,50 @@
+//! Sends reviews to a server that runs already, and says how fast it answered: for a look with a profiler.
+#![expect(clippy::print_stdout, reason = "a figure on stdout")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use hyper::body::Bytes;
+use wardset_bench::load::{self, Protocol, Target};
+use wardset_bench::reviews::{Size, review};
+
+#[derive(Parser)]
+struct Args {
+    /// Where the server answers reviews, as 127.0.0.1:8443
+    server: SocketAddr,
+    /// The CA of its certificate, which must be for `localhost`
+    ca: PathBuf,
+    /// Clients at once
+    #[arg(long, default_value_t = 32)]
+    clients: usize,
+    /// How long
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// HTTP/2 instead of HTTP/1.1
+    #[arg(long)]
+    http2: bool,
+    /// Reviews of 100 KB instead of 7 KB
+    #[arg(long)]
+    large: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let target = Target::new(args.server, &std::fs::read(args.ca)?)?;
+    let protocol = if args.http2 { Protocol::Http2 } else { Protocol::Http1 };
+    let body = Bytes::from(review(if args.large { Size::Large } else { Size::Usual }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let time = Duration::from_secs(args.seconds);
+    let seen = runtime.block_on(load::steady(&target, protocol, args.clients, &body, time))?;
+    let microseconds = |quantile| seen.times.value_at_quantile(quantile) / 1000;
+    println!(
+        "{:.0} requests/s, p50 {} µs, p99 {} µs",
+        seen.times.len() as f64 / seen.took.as_secs_f64(),
+        microseconds(0.5),
+        microseconds(0.99)
+    );
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! A steady load that follows the protocol as an API server does, and that counts and judges every answer.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use tokio::task::JoinSet;
+
+use crate::load::{Connection, Protocol, Target, histogram, nanoseconds};
+
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// As it should be.
+    Right,
+    /// It says something else than was decided by any of the policies that may be in force.
+    Wrong,
+    /// It isn't an answer.
+    Failed,
+}
+
+/// Judges status and body of an answer.
+pub type Judge = Arc<dyn Fn(StatusCode, &Bytes) -> Judgement + Send + Sync>;
+
+/// Clients under way until they are ended.
+pub struct Steady {
+    shared: Arc<Shared>,
+    running: JoinHandle<Result<Histogram<u64>>>,
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub struct Tally {
+    /// Requests sent.
+    pub sent: u64,
+    /// Without an answer.
+    pub failed: u64,
+    /// Answered wrongly.
+    pub wrong: u64,
+    /// The first few of what went wrong, in words.
+    pub problems: Vec<String>,
+    /// Nanoseconds until the answer.
+    pub times: Histogram<u64>,
+    /// The longest that no client at all got an answer.
+    pub longest_gap: Duration,
+}
+
+struct Shared {
+    /// Where new connections go: what a Service does with its endpoints.
+    target: Mutex<Target>,
+    stop: AtomicBool,
+    sent: AtomicU64,
+    failed: AtomicU64,
+    wrong: AtomicU64,
+    problems: Mutex<Vec<String>>,
+    started: Instant,
+    /// Nanoseconds from `started`.
+    last_answer: AtomicU64,
+    longest_gap: AtomicU64,
+    judge: Judge,
+    bodies: Vec<Bytes>,
+    pause: Duration,
+    churn: usize,
+}
+
+/// What the clients do.
+pub struct Plan {
+    /// Where to.
+    pub target: Target,
+    /// Clients of HTTP/1.1, each with its connection, and of HTTP/2, each with its connection.
+    pub clients: (usize, usize),
+    /// What they send, in turn.
+    pub bodies: Vec<Bytes>,
+    /// Between two requests of one client.
+    pub pause: Duration,
+    /// After so many requests a client takes a new connection; 0 for never.
+    pub churn: usize,
+    /// What they make of the answers.
+    pub judge: Judge,
+}
+
+impl Steady {
+    /// Starts on a thread of its own.
+    #[must_use]
+    pub fn start(plan: Plan) -> Self {
+        let shared = Arc::new(Shared {
+            target: Mutex::new(plan.target),
+            stop: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            wrong: AtomicU64::new(0),
+            problems: Mutex::default(),
+            started: Instant::now(),
+            last_answer: AtomicU64::new(0),
+            longest_gap: AtomicU64::new(0),
+            judge: plan.judge,
+            bodies: plan.bodies,
+            pause: plan.pause,
+            churn: plan.churn,
+        });
+        let running = {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.run(plan.clients))
+        };
+        Self { shared, running }
+    }
+
+    /// Sends new connections elsewhere. Those that are open stay.
+    pub fn turn_to(&self, target: Target) {
+        *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+
+    /// How many requests were sent until now.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `n` more requests were sent.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is sent any more.
+    pub fn go_on(&self, n: u64) -> Result<()> {
+        let (goal, started) = (self.sent() + n, Instant::now());
+        while self.sent() < goal {
+            if started.elapsed() > Duration::from_secs(30) {
+                bail!("the load stands still: {:?}", self.problems());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Lets what is under way be answered, and counts.
+    ///
+    /// # Errors
+    ///
+    /// The load itself broke down.
+    pub fn end(self) -> Result<Tally> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let Ok(times) = self.running.join() else { bail!("the load broke down") };
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Ok(Tally {
+            sent: read(&self.shared.sent),
+            failed: read(&self.shared.failed),
+            wrong: read(&self.shared.wrong),
+            problems: self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            times: times?,
+            longest_gap: Duration::from_nanos(read(&self.shared.longest_gap)),
+        })
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Shared {
+    fn run(self: Arc<Self>, (http1, http2): (usize, usize)) -> Result<Histogram<u64>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut clients = JoinSet::new();
+            for protocol in [Protocol::Http1].repeat(http1).into_iter().chain([Protocol::Http2].repeat(http2)) {
+                clients.spawn(Arc::clone(&self).client(protocol));
+            }
+            let mut all = histogram()?;
+            while let Some(times) = clients.join_next().await {
+                all.add(times??)?;
+            }
+            Ok(all)
+        })
+    }
+
+    async fn client(self: Arc<Self>, protocol: Protocol) -> Result<Histogram<u64>> {
+        let mut times = histogram()?;
+        let mut connection = None;
+        let mut n = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.churn > 0 && n % self.churn == 0 {
+                connection = None;
+            }
+            let body = self.bodies[n % self.bodies.len()].clone();
+            n += 1;
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            let sent = Instant::now();
+            match self.one(&mut connection, protocol, &body).await {
+                Ok((status, answer)) => {
+                    times.saturating_record(nanoseconds(sent.elapsed()));
+                    self.answered();
+                    match (self.judge)(status, &answer) {
+                        Judgement::Right => {}
+                        Judgement::Wrong => self.problem(&self.wrong, status, &answer),
+                        Judgement::Failed => self.problem(&self.failed, status, &answer),
+                    }
+                }
+                Err(error) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    self.say(format!("{protocol:?}: {error:#}"));
+                    connection = None;
+                    // A server that is gone is not asked thousands of times a second.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
+        }
+        Ok(times)
+    }
+
+    /// One request, on the open connection or on a new one. It is sent again only where it is known that nothing of it was
+    /// read: the connection had ended before, or the server said that it would not look at it. That is what Go's client
+    /// does, too.
+    async fn one(
+        &self,
+        connection: &mut Option<Connection>,
+        protocol: Protocol,
+        body: &Bytes,
+    ) -> Result<(StatusCode, Bytes)> {
+        for _ in 0..3 {
+            let open = match connection.take() {
+                Some(open) if open.is_open() => open,
+                _ => {
+                    let target = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    target.connect(protocol).await?
+                }
+            };
+            match connection.insert(open).post("/mutate?timeout=10s", body).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if unread(&error) => *connection = None,
+                Err(error) => return Err(anyhow::Error::new(error).context("a request was lost")),
+            }
+        }
+        bail!("three connections ended before they took a request")
+    }
+
+    fn answered(&self) {
+        let now = nanoseconds(self.started.elapsed());
+        let before = self.last_answer.swap(now, Ordering::Relaxed);
+        self.longest_gap.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+    }
+
+    fn problem(&self, count: &AtomicU64, status: StatusCode, answer: &Bytes) {
+        count.fetch_add(1, Ordering::Relaxed);
+        let answer = String::from_utf8_lossy(answer);
+        self.say(format!("{status}: {}", answer.chars().take(300).collect::<String>()));
+    }
+
+    fn say(&self, problem: String) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if problems.len() < 5 {
+            problems.push(problem);
+        }
+    }
+}
+
+/// Everything but `expected`, to the byte, is wrong; everything but 200 failed.
+#[must_use]
+pub fn exactly(expected: Bytes) -> Judge {
+    Arc::new(move |status, answer| match status {
+        StatusCode::OK if *answer == expected => Judgement::Right,
+        StatusCode::OK => Judgement::Wrong,
+        _ => Judgement::Failed,
+    })
+}
+
+/// What a server answers now.
+///
+/// # Errors
+///
+/// No answer, or another one than 200.
+pub fn answer(target: &Target, body: &Bytes) -> Result<Bytes> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (status, answer) = runtime.block_on(async {
+        anyhow::Ok(target.connect(Protocol::Http1).await?.post("/mutate?timeout=10s", body).await?)
+    })?;
+    if status != StatusCode::OK {
+        bail!("{status}: {}", String::from_utf8_lossy(&answer));
+    }
+    Ok(answer)
+}
+
+/// Whether a request can be sent again: hyper gave it back unsent, or HTTP/2 says that it wasn't processed.
+fn unread(error: &hyper::Error) -> bool {
+    if error.is_canceled() {
+        return true;
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            return h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR));
+        }
+        source = cause.source();
+    }
+    false
+}

@@ -1,0 +1,287 @@
+//! What one review costs inside, without a process or a socket in between.
+
+use std::fmt;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use wardset::modules::Modules;
+use wardset_core::chain::{Chain, Phase};
+use wardset_core::review::{Question, Review};
+use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+
+use crate::cores::{self, Cores};
+use crate::policies;
+use crate::report::Figure;
+use crate::reviews::{Size, review};
+
+/// The times of the parts of a review.
+#[derive(Debug, Default, Serialize)]
+pub struct Inside {
+    /// For each size of a review.
+    pub envelopes: Vec<Envelope>,
+    /// For each of ten policies, on the usual review.
+    pub policies: Vec<Parts>,
+    /// One sandbox that adds labels, tolerations and affinity, in microseconds. Reckoned, not measured: no built-in does
+    /// all three, so this is one start and one end, and the calls of the three that do one each.
+    pub all_in_one_us: Figure,
+    /// Reviews a second of two threads, as a multiple of those of one.
+    pub two_threads: Figure,
+}
+
+/// What a review costs besides its policies.
+#[derive(Debug, Serialize)]
+pub struct Envelope {
+    /// Of which review.
+    pub size: Size,
+    /// From bytes to a review.
+    pub parse_us: Figure,
+    /// Five policies, from the review to the decision.
+    pub decide_us: Figure,
+    /// From the decision to bytes.
+    pub write_us: Figure,
+}
+
+/// What one policy costs.
+#[derive(Debug, Default, Serialize)]
+pub struct Parts {
+    /// The policy.
+    pub policy: String,
+    /// A fresh sandbox.
+    pub start_us: Figure,
+    /// The guest, with what it reads.
+    pub call_us: Figure,
+    /// The sandbox's end.
+    pub end_us: Figure,
+    /// Its verdict checked and its changes made.
+    pub patch_us: Figure,
+}
+
+/// Measures all but the threads, on the core that this thread is on.
+///
+/// # Errors
+///
+/// Policies that don't come into force or can't decide.
+pub fn measure(quick: bool) -> Result<Inside> {
+    let rounds = if quick { 3 } else { 7 };
+    let times = if quick { 1_000 } else { 5_000 };
+    let runtime = runtime()?;
+    let mut inside = Inside::default();
+    let five = in_force(&runtime, &policies::yaml(5))?;
+    for size in [Size::Usual, Size::Large] {
+        inside.envelopes.push(envelope(&runtime, &five, size, rounds, times / 5)?);
+    }
+    let ten = in_force(&runtime, &policies::yaml(10))?;
+    inside.policies = parts(&runtime, &ten, rounds, times)?;
+    let named = |name: &str| inside.policies.iter().find(|parts| parts.policy == name).context("a policy");
+    let (labels, tolerations, affinity) = (named("labels")?, named("tolerations")?, named("workers")?);
+    let parts = [&labels.start_us, &labels.end_us, &labels.call_us, &tolerations.call_us, &affinity.call_us];
+    inside.all_in_one_us = (0..rounds).map(|run| parts.iter().map(|figure| figure.runs[run]).sum()).collect();
+    Ok(inside)
+}
+
+impl Inside {
+    /// Adds what two threads are worth, on the two cores.
+    ///
+    /// # Errors
+    ///
+    /// As [`measure`].
+    pub fn with_two_threads(mut self, cores: &Cores, quick: bool) -> Result<Self> {
+        let (rounds, time) = if quick { (3, 300) } else { (7, 1_000) };
+        let five = in_force(&runtime()?, &policies::yaml(5))?;
+        for _ in 0..rounds {
+            let one = reviews_in(&five, &[cores.server], Duration::from_millis(time))?;
+            let two = reviews_in(&five, &[cores.server, cores.load], Duration::from_millis(time))?;
+            #[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
+            self.two_threads.push(two as f64 / one as f64);
+        }
+        Ok(self)
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// The policies of a YAML text, in force as `wardset serve` puts them.
+///
+/// # Errors
+///
+/// Policies that don't come into force.
+pub fn snapshot(
+    runtime: &Runtime,
+    yaml: &str,
+    options: EngineOptions,
+    cache: Option<Cache>,
+) -> Result<Snapshot> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("policies.yaml");
+    std::fs::write(&file, yaml)?;
+    let modules = Modules::new(Engine::new(options)?, cache);
+    Ok(runtime.block_on(wardset::policies::load(&modules, wardset::policies::read(&[file])?))?)
+}
+
+fn in_force(runtime: &Runtime, yaml: &str) -> Result<Snapshot> {
+    snapshot(runtime, yaml, EngineOptions::default(), None)
+}
+
+/// The sample as the chain takes it.
+///
+/// # Errors
+///
+/// A sample that isn't a review of a DaemonSet.
+pub fn sample(size: Size) -> Result<Review> {
+    match Question::parse(&review(size))? {
+        Question::Decide(review) => Ok(*review),
+        Question::PassOver { reason, .. } => bail!("{reason}"),
+    }
+}
+
+/// A deadline that isn't what is measured.
+#[must_use]
+pub fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+/// One whole review, from bytes to bytes.
+///
+/// # Errors
+///
+/// A review that is not decided.
+pub async fn whole(snapshot: &Snapshot, bytes: &[u8]) -> Result<Vec<u8>> {
+    let Question::Decide(review) = Question::parse(bytes)? else { bail!("nothing to decide on") };
+    let decision = snapshot.decide(&review, Phase::Mutate, far_away()).await;
+    decision.to_admission_review().context("a policy could not decide")
+}
+
+fn envelope(runtime: &Runtime, five: &Snapshot, size: Size, rounds: usize, times: u32) -> Result<Envelope> {
+    let bytes = review(size);
+    let review = sample(size)?;
+    let decision = runtime.block_on(five.decide(&review, Phase::Mutate, far_away()));
+    let mut envelope = Envelope {
+        size,
+        parse_us: Figure::default(),
+        decide_us: Figure::default(),
+        write_us: Figure::default(),
+    };
+    for _ in 0..rounds {
+        envelope.parse_us.push(each(times, || drop(black_box(Question::parse(black_box(&bytes))))));
+        envelope.decide_us.push(each(times, || {
+            drop(black_box(runtime.block_on(five.decide(&review, Phase::Mutate, far_away()))));
+        }));
+        envelope.write_us.push(each(times, || drop(black_box(decision.to_admission_review()))));
+    }
+    Ok(envelope)
+}
+
+fn each(times: u32, mut one: impl FnMut()) -> f64 {
+    let started = Instant::now();
+    for _ in 0..times {
+        one();
+    }
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(times)
+}
+
+fn parts(runtime: &Runtime, snapshot: &Snapshot, rounds: usize, times: u32) -> Result<Vec<Parts>> {
+    let review = sample(Size::Usual)?;
+    let mut all: Vec<Parts> = snapshot
+        .plans()
+        .iter()
+        .map(|plan| Parts { policy: plan.policy.name.to_string(), ..Parts::default() })
+        .collect();
+    for _ in 0..rounds {
+        let mut sums = vec![[Duration::ZERO; 4]; all.len()];
+        for _ in 0..times {
+            let mut chain = Chain::new(&review, snapshot.plans(), Phase::Mutate);
+            while let Some(turn) = chain.turn() {
+                let (verdict, parts) = runtime.block_on(snapshot.dissect(&review, &turn, far_away()));
+                if let Err(failure) = &verdict {
+                    bail!("{}: {failure}", turn.plan.policy.name);
+                }
+                let started = Instant::now();
+                chain.take(&turn, verdict, Duration::ZERO);
+                let patch = started.elapsed();
+                for (sum, part) in
+                    sums[turn.index].iter_mut().zip([parts.start, parts.call, parts.end, patch])
+                {
+                    *sum += part;
+                }
+            }
+        }
+        for (parts, sums) in all.iter_mut().zip(sums) {
+            let [start, call, end, patch] = sums.map(|sum| sum.as_secs_f64() * 1e6 / f64::from(times));
+            parts.start_us.push(start);
+            parts.call_us.push(call);
+            parts.end_us.push(end);
+            parts.patch_us.push(patch);
+        }
+    }
+    Ok(all)
+}
+
+/// How many whole reviews one thread on each of `cores` decides in `time`, together.
+fn reviews_in(snapshot: &Snapshot, pinned: &[usize], time: Duration) -> Result<u64> {
+    let bytes = review(Size::Usual);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let threads: Vec<_> = pinned
+            .iter()
+            .map(|core| {
+                scope.spawn(|| -> Result<u64> {
+                    cores::pin(*core)?;
+                    let runtime = runtime()?;
+                    let mut n = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        black_box(runtime.block_on(whole(snapshot, &bytes))?);
+                        n += 1;
+                    }
+                    Ok(n)
+                })
+            })
+            .collect();
+        thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let ended = threads.into_iter().map(|thread| match thread.join() {
+            Ok(decided) => decided,
+            Err(_) => bail!("a thread broke down"),
+        });
+        ended.sum()
+    })
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = |figure: &Figure| format!("{:.2}", figure.median());
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN).set_header([
+            "review",
+            "parse µs",
+            "decide µs (5 policies)",
+            "write µs",
+        ]);
+        for envelope in &self.envelopes {
+            let Envelope { size, parse_us, decide_us, write_us } = envelope;
+            table.add_row([size.label().to_owned(), us(parse_us), us(decide_us), us(write_us)]);
+        }
+        writeln!(f, "Inside, without HTTP and TLS:\n{table}\n")?;
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN).set_header([
+            "policy",
+            "instantiate µs",
+            "guest µs",
+            "drop µs",
+            "patch µs",
+        ]);
+        for parts in &self.policies {
+            let Parts { policy, start_us, call_us, end_us, patch_us } = parts;
+            table.add_row([policy.clone(), us(start_us), us(call_us), us(end_us), us(patch_us)]);
+        }
+        writeln!(f, "Each policy on the 7 KB review:\n{table}\n")
+    }
+}

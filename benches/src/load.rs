@@ -1,0 +1,264 @@
+//! The load: a fixed number of clients, each of which sends its next request when it has its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::{http1, http2};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+/// Which HTTP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Protocol {
+    /// A connection for each client.
+    #[serde(rename = "HTTP/1.1")]
+    Http1,
+    /// One connection for all clients, as an API server has.
+    #[serde(rename = "HTTP/2")]
+    Http2,
+}
+
+impl Protocol {
+    /// The word in reports.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// Where to, and whom to trust.
+#[derive(Clone)]
+pub struct Target {
+    address: SocketAddr,
+    http1: TlsConnector,
+    http2: TlsConnector,
+}
+
+/// What clients saw.
+#[derive(Debug)]
+pub struct Seen {
+    /// Nanoseconds from sending a request until its answer was there whole.
+    pub times: Histogram<u64>,
+    /// How long it went on.
+    pub took: Duration,
+}
+
+/// One client's way to the server.
+#[derive(Debug)]
+pub enum Connection {
+    /// Its own.
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// Shared.
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Target {
+    /// A server whose certificate one of `ca` (PEM) has signed for `localhost`.
+    ///
+    /// # Errors
+    ///
+    /// A CA that can't be read.
+    pub fn new(address: SocketAddr, ca: &[u8]) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca) {
+            roots.add(certificate?)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = |protocol: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            // A server that is started anew has other keys; and each handshake shall be whole.
+            config.resumption = rustls::client::Resumption::disabled();
+            TlsConnector::from(Arc::new(config))
+        };
+        Ok(Self { address, http1: connector(b"http/1.1"), http2: connector(b"h2") })
+    }
+
+    /// Opens a connection; it lives as long as what is returned.
+    ///
+    /// # Errors
+    ///
+    /// A server that doesn't listen, or isn't the one that is trusted.
+    pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
+        let tcp = TcpStream::connect(self.address).await.context("no connection")?;
+        tcp.set_nodelay(true)?;
+        let connector = match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+        };
+        let tls = connector.connect(ServerName::try_from("localhost")?, tcp).await.context("no TLS")?;
+        let io = TokioIo::new(tls);
+        // What breaks a connection is said to the request that is under way.
+        Ok(match protocol {
+            Protocol::Http1 => {
+                let (send, connection) = http1::handshake(io).await?;
+                tokio::spawn(connection);
+                Connection::Http1(send)
+            }
+            Protocol::Http2 => {
+                let (send, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+                tokio::spawn(connection);
+                Connection::Http2(send)
+            }
+        })
+    }
+}
+
+impl Connection {
+    /// Sends one review and waits for the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// A connection that ends before the answer is whole.
+    pub async fn post(&mut self, path: &str, body: &Bytes) -> Result<(StatusCode, Bytes), hyper::Error> {
+        let response = match self {
+            Self::Http1(send) => {
+                send.ready().await?;
+                send.send_request(request(path, "localhost", body)).await?
+            }
+            Self::Http2(send) => {
+                send.ready().await?;
+                send.send_request(request(&format!("https://localhost{path}"), "", body)).await?
+            }
+        };
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Whether a request can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Http1(send) => !send.is_closed(),
+            Self::Http2(send) => !send.is_closed(),
+        }
+    }
+
+    fn another(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(send) => Some(Self::Http2(send.clone())),
+        }
+    }
+}
+
+fn request(uri: &str, host: &str, body: &Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::post(uri).header(CONTENT_TYPE, "application/json");
+    if !host.is_empty() {
+        request = request.header("Host", host);
+    }
+    // Both are constants of this crate's, which are a method, a URI and headers.
+    request.body(Full::new(body.clone())).unwrap_or_default()
+}
+
+/// Has `clients` clients send `body` for `time`. Every answer must be a 200 and the same to the byte.
+///
+/// # Errors
+///
+/// A connection that can't be had or breaks, and an answer that isn't the first one.
+pub async fn steady(
+    target: &Target,
+    protocol: Protocol,
+    clients: usize,
+    body: &Bytes,
+    time: Duration,
+) -> Result<Seen> {
+    let mut connections = Vec::with_capacity(clients);
+    for _ in 0..clients {
+        let shared = connections.first().and_then(Connection::another);
+        connections.push(match shared {
+            Some(shared) => shared,
+            None => target.connect(protocol).await?,
+        });
+    }
+    let mut first = None;
+    for connection in &mut connections {
+        first = Some(expect(connection, body, first.as_ref()).await?);
+    }
+    let first = first.context("at least one client")?;
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for mut connection in connections {
+        let (body, first) = (body.clone(), first.clone());
+        tasks.spawn(async move {
+            let mut times = histogram()?;
+            loop {
+                let sent = Instant::now();
+                if sent - started >= time {
+                    return Ok::<_, anyhow::Error>(times);
+                }
+                expect(&mut connection, &body, Some(&first)).await?;
+                times.saturating_record(nanoseconds(sent.elapsed()));
+            }
+        });
+    }
+    let mut times = histogram()?;
+    while let Some(one) = tasks.join_next().await {
+        times.add(one??)?;
+    }
+    Ok(Seen { times, took: started.elapsed() })
+}
+
+/// Opens `n` connections one after the other, sends one request on each, and times the request alone.
+///
+/// # Errors
+///
+/// As [`steady`].
+pub async fn fresh(target: &Target, protocol: Protocol, n: usize, body: &Bytes) -> Result<Seen> {
+    let mut times = histogram()?;
+    let started = Instant::now();
+    let mut first = None;
+    for _ in 0..n {
+        let mut connection = target.connect(protocol).await?;
+        let sent = Instant::now();
+        first = Some(expect(&mut connection, body, first.as_ref()).await?);
+        times.saturating_record(nanoseconds(sent.elapsed()));
+    }
+    Ok(Seen { times, took: started.elapsed() })
+}
+
+async fn expect(connection: &mut Connection, body: &Bytes, expected: Option<&Bytes>) -> Result<Bytes> {
+    let (status, answer) = connection.post("/mutate?timeout=10s", body).await?;
+    if status != StatusCode::OK {
+        bail!("{status}: {}", String::from_utf8_lossy(&answer));
+    }
+    if let Some(expected) = expected {
+        ensure!(*expected == answer, "another answer than before: {}", String::from_utf8_lossy(&answer));
+    }
+    Ok(answer)
+}
+
+/// From a microsecond to a minute, to three digits.
+///
+/// # Errors
+///
+/// None with these bounds.
+pub fn histogram() -> Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
+}
+
+/// For a histogram.
+#[must_use]
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask bench`: what Wardset costs against a webhook that does nothing, and the instructions of one review.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::repository::Repository;
+use crate::{Outcome, process};
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Fewer cells, shorter: a look, not a figure to quote
+    #[arg(long)]
+    quick: bool,
+    /// Count the instructions of one review instead, by valgrind, and compare them with `benches/instructions.json`
+    #[arg(long, conflicts_with = "quick")]
+    instructions: bool,
+    /// With --instructions: take what was counted as what is right
+    #[arg(long, requires = "instructions")]
+    bless: bool,
+}
+
+/// How much more than what is written down a review may take, in parts of a hundred.
+const TOLERANCE: u64 = 3;
+
+/// What is counted: the difference between a long and a short run, so that the start doesn't count.
+const SHORT: u64 = 100;
+const LONG: u64 = 1100;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Instructions {
+    /// What is counted.
+    what: String,
+    /// The compiler that built what was counted: another one gives another number.
+    compiler: String,
+    instructions: u64,
+}
+
+/// Measures, or counts and compares.
+///
+/// # Errors
+///
+/// The build fails, or a program that is needed is missing or ends without success.
+pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
+    let programs = build(repository)?;
+    if options.instructions {
+        return count(repository, &programs, options.bless);
+    }
+    let mut bench = Command::new(programs.join("bench"));
+    bench.current_dir(repository.root()).arg("--json").arg(repository.target()?.join("bench.json"));
+    if options.quick {
+        bench.arg("--quick");
+    }
+    pass(&mut bench)?;
+    Ok(Outcome::Fine)
+}
+
+/// Builds what is measured and what measures, as users would, and says where.
+///
+/// # Errors
+///
+/// The build fails.
+pub(crate) fn build(repository: &Repository) -> Result<PathBuf> {
+    let packages = ["build", "--release", "--locked", "-p", "wardset", "-p", "wardset-bench", "--bins"];
+    process::show(process::cargo(repository.root()).args(packages))?;
+    Ok(repository.target()?.join("release"))
+}
+
+/// Runs a program whose output is the task's own.
+fn pass(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {}", process::line(command)))?;
+    if !status.success() {
+        bail!("{} failed ({status})", process::line(command));
+    }
+    Ok(())
+}
+
+fn count(repository: &Repository, programs: &Path, bless: bool) -> Result<Outcome> {
+    let cache = repository.target()?.join("instructions");
+    // The first run fills the cache of compiled modules, so that the others don't compile.
+    counted(programs, &cache, 1)?;
+    let short = counted(programs, &cache, SHORT)?;
+    let long = counted(programs, &cache, LONG)?;
+    let found = Instructions {
+        what: "one review of 7 KB decided by five policies, from bytes to bytes".to_owned(),
+        compiler: compiler(repository)?,
+        instructions: long.saturating_sub(short) / (LONG - SHORT),
+    };
+    let file = repository.root().join("benches/instructions.json");
+    if bless {
+        let text = serde_json::to_string_pretty(&found)? + "\n";
+        fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
+        println!("{} instructions a review, written to {}", found.instructions, file.display());
+        return Ok(Outcome::Fine);
+    }
+    let text = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let known: Instructions =
+        serde_json::from_slice(&text).with_context(|| format!("`{}`", file.display()))?;
+    let change = 100.0 * (found.instructions as f64 / known.instructions as f64 - 1.0);
+    println!(
+        "{} instructions a review, {change:+.1} % of the {} in benches/instructions.json",
+        found.instructions, known.instructions
+    );
+    if found.compiler != known.compiler {
+        eprintln!("note: counted with {}, written down with {}", found.compiler, known.compiler);
+    }
+    if found.instructions * 100 > known.instructions * (100 + TOLERANCE) {
+        eprintln!(
+            "error: a review takes more than {TOLERANCE} % more instructions than is written down\n\
+             hint: find out why, or take it by `cargo xtask bench --instructions --bless`"
+        );
+        return Ok(Outcome::Found);
+    }
+    Ok(Outcome::Fine)
+}
+
+fn compiler(repository: &Repository) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").current_dir(repository.root()).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The instructions of a run that decides `reviews` reviews.
+fn counted(programs: &Path, cache: &Path, reviews: u64) -> Result<u64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind.arg(programs.join("reviews")).arg(reviews.to_string()).arg("--cache").arg(cache);
+    let output = valgrind
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start `valgrind`; it counts the instructions\nhint: apt-get install valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{} failed ({}): {said}", process::line(&valgrind), output.status);
+    }
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    let collected = collected.and_then(|(_, count)| count.trim().parse().ok());
+    collected.with_context(|| format!("no count in what valgrind said: {said}"))
+}
