@@ -1,6 +1,7 @@
 //! What the server counts. Every label has a bounded set of values: policies in force, fixed words.
 
 mod certificates;
+mod connections;
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
 
 pub use certificates::{CertificateMetrics, Reload};
+use connections::ConnectionMetrics;
+pub(crate) use connections::{Cut, Port};
 
 /// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
 /// seconds.
@@ -74,6 +77,7 @@ pub struct Metrics {
     pub policies: Gauge,
     /// What is said of certificates.
     pub certificates: CertificateMetrics,
+    connections: ConnectionMetrics,
     /// Watches of the cluster that broke and were taken up again.
     watch_errors: Family<WatchLabels, Counter>,
     /// Whether this replica writes status, certificates and `caBundle`.
@@ -103,6 +107,7 @@ impl Metrics {
             policy_ready: Family::default(),
             policies: Gauge::default(),
             certificates: CertificateMetrics::default(),
+            connections: ConnectionMetrics::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
         };
@@ -158,6 +163,7 @@ impl Metrics {
             metrics.leader.clone(),
         );
         metrics.certificates.register(registry);
+        metrics.connections.register(registry);
         for class in FailureClass::ALL {
             // Made by being asked for.
             drop(metrics.errors.get_or_create(&error_labels(class)));
@@ -215,6 +221,16 @@ impl Metrics {
     /// Counts a request that was answered by a status of its own.
     pub fn refused(&self, status: u16) {
         self.refused.get_or_create(&RefusalLabels { status }).inc();
+    }
+
+    /// Says how many connections a port has.
+    pub(crate) fn connections(&self, port: Port, open: usize) {
+        self.connections.open(port, open);
+    }
+
+    /// Counts a connection that the server ended.
+    pub(crate) fn connection_cut(&self, port: Port, why: Cut) {
+        self.connections.cut(port, why);
     }
 
     /// The text that Prometheus reads.
