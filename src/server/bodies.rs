@@ -19,6 +19,9 @@ pub(super) const MAX_BODY: usize = 8 << 20;
 /// What a request counts beside its body: its head may have so many bytes.
 const REQUEST: usize = 16 << 10;
 
+/// The most bytes that a client's word about the length of its body sets aside.
+const MAX_RESERVED: usize = 1 << 20;
+
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
@@ -88,7 +91,7 @@ impl Bodies {
         let bytes = tokio::select! {
             biased;
             () = given_up.notified() => return Err(BodyError::Crowded),
-            bytes = share.collect(body) => bytes?,
+            bytes = share.collect(body, length) => bytes?,
             () = tokio::time::sleep_until(deadline.into()) => return Err(BodyError::Slow),
         };
         share.finish()?;
@@ -114,7 +117,8 @@ impl Bodies {
 }
 
 impl Share<'_> {
-    async fn collect(&self, body: &mut Body) -> Result<Bytes, BodyError> {
+    /// `length` is what the client says of it.
+    async fn collect(&self, body: &mut Body, length: Option<u64>) -> Result<Bytes, BodyError> {
         let mut first = Bytes::new();
         let mut all = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -128,7 +132,9 @@ impl Share<'_> {
                 first = data;
             } else {
                 if all.is_empty() {
-                    all.reserve(size);
+                    // What isn't written to takes no memory, and a buffer that grows takes it twice.
+                    let said = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(size);
+                    all.reserve_exact(said.min(MAX_RESERVED).max(size));
                     all.extend_from_slice(&first);
                 }
                 all.extend_from_slice(&data);

@@ -33,7 +33,7 @@ use super::connections::{Connection, Connections, Ticket};
 const MAX_HEAD: usize = 16 << 10;
 
 /// The most bytes that HTTP/1 buffers of a connection: what is read of a body at once.
-const MAX_BUFFER: usize = 64 << 10;
+const MAX_BUFFER: usize = 32 << 10;
 
 /// The most requests of one HTTP/2 connection at once.
 const MAX_STREAMS: u32 = 128;
