@@ -1,6 +1,7 @@
 //! What the server counts. Every label has a bounded set of values: policies in force, fixed words.
 
 mod certificates;
+mod connections;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,8 @@ use wardset_core::verdict::FailureClass;
 use crate::telemetry::Log;
 
 pub use certificates::{CertificateMetrics, Reload};
+use connections::ConnectionMetrics;
+pub(crate) use connections::{Cut, Port};
 
 /// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
 /// seconds.
@@ -89,6 +92,7 @@ pub struct Metrics {
     pub policies: Gauge,
     /// What is said of certificates.
     pub certificates: CertificateMetrics,
+    connections: ConnectionMetrics,
     /// Watches of the cluster that broke and were taken up again.
     watch_errors: Family<WatchLabels, Counter>,
     /// Whether this replica writes status, certificates and `caBundle`.
@@ -120,6 +124,7 @@ impl Metrics {
             policy_ready: Family::default(),
             policies: Gauge::default(),
             certificates: CertificateMetrics::default(),
+            connections: ConnectionMetrics::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
             lost_lines: Gauge::default(),
@@ -182,6 +187,7 @@ impl Metrics {
             metrics.lost_lines.clone(),
         );
         metrics.certificates.register(registry);
+        metrics.connections.register(registry);
         for class in FailureClass::ALL {
             // Made by being asked for.
             drop(metrics.errors.get_or_create(&error_labels(class)));
@@ -245,6 +251,16 @@ impl Metrics {
     pub fn watch_log(&self, log: &Log) {
         // A second log would be one of a second server, which has its own metrics.
         let _ = self.log.set(log.lost.clone());
+    }
+
+    /// Says how many connections a port has.
+    pub(crate) fn connections(&self, port: Port, open: usize) {
+        self.connections.open(port, open);
+    }
+
+    /// Counts a connection that the server ended.
+    pub(crate) fn connection_cut(&self, port: Port, why: Cut) {
+        self.connections.cut(port, why);
     }
 
     /// The text that Prometheus reads.

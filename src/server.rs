@@ -7,7 +7,12 @@
 //! What can fail fails in `bind`, before anybody waits for an answer. It owns the sockets and the drain; it never decides.
 
 mod admin;
+mod bodies;
+mod connections;
 pub mod development;
+mod listener;
+mod overload;
+mod places;
 mod policy_review;
 pub mod tls;
 mod webhook;
@@ -16,22 +21,28 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wardset_runtime::Snapshot;
 
 use crate::cluster::Namespaces;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Port};
 use crate::modules::Modules;
 
-/// A client that takes longer for its TLS handshake, or for the head of a request, is cut.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use bodies::Bodies;
+use connections::Connections;
+use listener::{Listener, Phase};
+use overload::Overload;
+use places::Places;
+
+/// The most connections to the admin port. Its clients are a kubelet and a Prometheus or two.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+
+/// What the admin port gets for its last answers.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// What the server needs to start.
 #[derive(Debug)]
@@ -40,10 +51,44 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The address of probes and metrics. Port 0 takes a free one.
     pub admin: SocketAddr,
-    /// The most reviews at once; what comes on top is answered 429 at once.
+    /// The most reviews at once; what comes on top is answered 429 at once. `kube-system` and dry runs together have half.
     pub max_in_flight: usize,
+    /// The most connections to the webhook at once. Beyond, a newcomer takes the place of an idle one, or is refused.
+    pub max_connections: usize,
     /// How long open requests may go on after shutdown has begun.
     pub drain: Duration,
+    /// The rest, with the values of `Limits::default()` for production.
+    pub limits: Limits,
+}
+
+/// What a client may take, in time and memory. Nobody needs to set it but tests, which can't wait for so long.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the accept to the end of the first request's head, with TCP, TLS and all: 10 s. A later head of HTTP/1.1 has as long
+    /// from its first byte, a later one of HTTP/2 as long as `idle`.
+    pub head: Duration,
+    /// How long a connection may be without a request: 120 s. Go's clients keep one for 90 s, and must be the first to close.
+    pub idle: Duration,
+    /// From the head to the end of the body: 10 s, or the review's deadline where that comes first.
+    pub body: Duration,
+    /// All bodies that are read or decided on, with 16 KiB more for each: 64 MiB. Beyond, the one that has been under way for
+    /// longest is answered 429.
+    pub body_bytes: usize,
+    /// After shutdown has begun, for how long connections are still accepted: 1 s, less where nobody is there, never more than
+    /// the drain.
+    pub closing: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            body: Duration::from_secs(10),
+            body_bytes: 64 << 20,
+            closing: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Why the server can't start or go on.
@@ -89,8 +134,8 @@ pub struct Addresses {
 pub struct Open {
     options: Options,
     webhook: TcpListener,
-    admin: JoinHandle<Result<(), ServeError>>,
-    admin_handle: Handle<SocketAddr>,
+    admin: JoinHandle<()>,
+    admin_phase: watch::Sender<Phase>,
     status: Arc<Status>,
     /// The addresses really taken.
     pub addresses: Addresses,
@@ -128,7 +173,11 @@ pub(crate) enum Readiness {
 pub(crate) struct Shared {
     pub(crate) desk: Desk,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) places: Semaphore,
+    bodies: Bodies,
+    /// How long a body may take.
+    body: Duration,
+    places: Places,
+    overload: Overload,
 }
 
 impl Options {
@@ -153,14 +202,16 @@ impl Bound {
     /// A listener that breaks.
     pub fn open(self, metrics: Arc<Metrics>) -> Result<Open, ServeError> {
         let Self { options, webhook, admin, addresses } = self;
+        let Limits { head, idle, .. } = options.limits;
+        let connections =
+            Connections::new(Port::Admin, MAX_ADMIN_CONNECTIONS, head, idle, Arc::clone(&metrics));
         let status = Arc::new(Status { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) });
-        let admin_handle = Handle::new();
-        let admin = axum_server::from_tcp(admin)
-            .map_err(failed("admin"))?
-            .handle(admin_handle.clone())
-            .serve(admin::router(Arc::clone(&status)).into_make_service());
-        let admin = tokio::spawn(async move { admin.await.map_err(failed("admin")) });
-        Ok(Open { options, webhook, admin, admin_handle, status, addresses })
+        let admin = tokio::net::TcpListener::from_std(admin).map_err(failed("admin"))?;
+        let router = admin::router(Arc::clone(&status));
+        let admin = Listener::new(admin, None, router, connections, Duration::ZERO);
+        let (admin_phase, phase) = watch::channel(Phase::Serving);
+        let admin = tokio::spawn(admin.serve(phase));
+        Ok(Open { options, webhook, admin, admin_phase, status, addresses })
     }
 }
 
@@ -177,43 +228,51 @@ impl Open {
         desk: Desk,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
+        let Options { max_in_flight, max_connections, drain, limits, .. } = self.options;
+        let metrics = Arc::clone(&self.status.metrics);
+        let connections =
+            Connections::new(Port::Webhook, max_connections, limits.head, limits.idle, Arc::clone(&metrics));
         let shared = Arc::new(Shared {
             desk,
-            metrics: Arc::clone(&self.status.metrics),
-            places: Semaphore::new(self.options.max_in_flight),
+            metrics,
+            bodies: Bodies::new(limits.body_bytes),
+            body: limits.body,
+            places: Places::new(max_in_flight),
+            overload: Overload::default(),
         });
-        let handle = Handle::new();
-        let tls = RustlsConfig::from_config(tls);
-        // Without NoDelay the first answer of a fresh connection waits for the client's delayed acknowledgement, 40 ms.
-        let tls = RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT).acceptor(NoDelayAcceptor::new());
-        let mut webhook = axum_server::from_tcp(self.webhook).map_err(failed("webhook"))?.acceptor(tls);
-        webhook
-            .http_builder()
-            .http1()
-            .timer(hyper_util::rt::TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
-        webhook.http_builder().http2().timer(hyper_util::rt::TokioTimer::new()).max_concurrent_streams(256);
-        let webhook = webhook.handle(handle.clone()).serve(webhook::router(shared).into_make_service());
+        let webhook = tokio::net::TcpListener::from_std(self.webhook).map_err(failed("webhook"))?;
+        let router = webhook::router(Arc::clone(&shared));
+        let webhook = Listener::new(webhook, Some(tls), router, Arc::clone(&connections), limits.closing);
+        let (phases, phase) = watch::channel(Phase::Serving);
         self.status.set(Readiness::Ready);
         let stop = async {
             shutdown.await;
+            let end = Instant::now() + drain;
             self.status.set(Readiness::Stopping);
             tracing::info!(
-                connections = handle.connection_count(),
+                connections = connections.count(),
                 "stopping: not ready any more, finishing open reviews"
             );
-            handle.graceful_shutdown(Some(self.options.drain));
+            phases.send_replace(Phase::Closing);
+            // Who doesn't know yet still finds somebody; where nobody has come for a while, everybody does.
+            let gone = connections.quiet(limits.closing / 4);
+            let _ = tokio::time::timeout(limits.closing.min(drain), gone).await;
+            phases.send_replace(Phase::Ending);
+            tokio::time::sleep_until(end.into()).await;
+            let left = connections.count();
+            if left > 0 {
+                tracing::warn!(connections = left, "stopped before the last answer: the drain is over");
+            }
         };
-        let webhook = async {
-            let ended = webhook.await.map_err(failed("webhook"));
-            // Probes and metrics are answered until the last review is.
-            self.admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
-            ended
-        };
-        // A task that panicked was reported where it did; to stop is all that is left.
-        let admin = async { self.admin.await.unwrap_or(Ok(())) };
-        let (webhook, admin, ()) = tokio::join!(webhook, admin, stop);
-        webhook.and(admin)
+        tokio::select! {
+            () = webhook.serve(phase) => {}
+            () = stop => {}
+            () = shared.overload.report() => {}
+        }
+        // Probes and metrics were answered until the last review was.
+        self.admin_phase.send_replace(Phase::Ending);
+        let _ = tokio::time::timeout(ADMIN_DRAIN, self.admin).await;
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@
 //! works: whatever is measured or broken here is the binary that users run.
 
 pub mod cores;
-//pub mod faults;
+pub mod faults;
 pub mod inside;
 pub mod life;
 pub mod load;

@@ -94,6 +94,15 @@ impl Target {
         Ok(Self { address, http1: connector(b"http/1.1"), http2: connector(b"h2") })
     }
 
+    /// What makes a TLS connection of a TCP connection, for those who speak for themselves on it.
+    #[must_use]
+    pub fn connector(&self, protocol: Protocol) -> &TlsConnector {
+        match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+        }
+    }
+
     /// Opens a connection; it lives as long as what is returned.
     ///
     /// # Errors
@@ -102,11 +111,11 @@ impl Target {
     pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
         let tcp = TcpStream::connect(self.address).await.context("no connection")?;
         tcp.set_nodelay(true)?;
-        let connector = match protocol {
-            Protocol::Http1 => &self.http1,
-            Protocol::Http2 => &self.http2,
-        };
-        let tls = connector.connect(ServerName::try_from("localhost")?, tcp).await.context("no TLS")?;
+        let tls = self
+            .connector(protocol)
+            .connect(ServerName::try_from("localhost")?, tcp)
+            .await
+            .context("no TLS")?;
         let io = TokioIo::new(tls);
         // What breaks a connection is said to the request that is under way.
         Ok(match protocol {

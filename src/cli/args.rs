@@ -137,10 +137,15 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) client_ca: Option<PathBuf>,
 
-    /// The most reviews at once; further ones are answered 429 at once
+    /// The most reviews at once; further ones are answered 429 at once. kube-system and dry runs together have half
     #[arg(long, value_name = "1..65536", default_value_t = 256, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(super) max_in_flight: u32,
+
+    /// The most connections to the webhook at once; at the bound a newcomer takes the place of an idle one
+    #[arg(long, value_name = "16..65536", default_value_t = 2048, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub(super) max_connections: u32,
 
     /// How long open requests may go on after SIGTERM, in seconds
     #[arg(long, value_name = "0..3600", default_value_t = 30, hide_short_help = true,

@@ -20,12 +20,16 @@ use crate::metrics::Metrics;
 use crate::policies::{self, Followed};
 use crate::review::{input::Source, request};
 use crate::server::tls::{self, CertificateFolder};
-use crate::server::{Addresses, Desk, Options, development};
+use crate::server::{Addresses, Desk, Limits, Options, development};
 use crate::store::{self, Store};
 use crate::telemetry;
 
 /// Where development certificates go. Git ignores it.
 const DEVELOPMENT: &str = "certs/dev";
+
+/// Files that are none of the webhook's connections: the admin port's, those to the API server, certificates, policies,
+/// modules.
+const OTHER_FILES: u64 = 256;
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
@@ -41,7 +45,9 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
         admin: args.admin.unwrap_or(SocketAddr::new(everywhere, 8081)),
         max_in_flight: args.max_in_flight as usize,
+        max_connections: within_files(args.max_connections as usize),
         drain: Duration::from_secs(args.drain_seconds.into()),
+        limits: Limits::default(),
     };
     let metrics = Arc::new(Metrics::new());
     metrics.watch_log(&log);
@@ -72,6 +78,31 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many of `connections` as the process may have files for. It asks for more files where it has too few, as each program
+/// may up to its hard limit.
+fn within_files(connections: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = connections as u64 + OTHER_FILES;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // None is no limit.
+    let Some(mut allowed) = current.filter(|current| *current < needed) else { return connections };
+    let wanted = maximum.unwrap_or(needed).min(needed);
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        allowed = wanted;
+    }
+    if allowed >= needed {
+        return connections;
+    }
+    let possible = usize::try_from(allowed.saturating_sub(OTHER_FILES)).unwrap_or(connections).max(16);
+    tracing::warn!(
+        max_connections = connections,
+        files = allowed,
+        possible,
+        "fewer connections than `--max-connections`: the process may open no more files (`ulimit -n`)"
+    );
+    possible
 }
 
 /// All that a server needs to answer reviews.

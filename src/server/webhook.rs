@@ -7,10 +7,10 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use wardset_core::blame::Blame;
 use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision, Outcome};
@@ -18,10 +18,9 @@ use wardset_core::policy::Mode;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
 
+use super::bodies::{BodyError, MAX_BODY, Whole};
+use super::places::{Full, Place};
 use super::{Shared, policy_review};
-
-/// The most bytes of a request's body: an object and its old self, each at most 1.5 MiB in etcd, with room.
-const MAX_BODY: usize = 8 << 20;
 
 /// The most bytes of the line that says why a request is refused.
 const MAX_REASON: usize = 512;
@@ -37,32 +36,29 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Refusal {
     #[error("expected `Content-Type: application/json`, found `{0}`")]
     MediaType(String),
-    #[error("the body is larger than {MAX_BODY} bytes")]
-    TooLarge,
-    #[error("the body could not be read: {0}")]
-    Body(String),
-    #[error("the body did not arrive within the deadline")]
-    Slow,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `{0}`")]
     Timeout(String),
     #[error(transparent)]
     Request(#[from] wardset_core::review::RequestError),
     #[error(transparent)]
     PolicyReview(#[from] policy_review::RequestError),
-    #[error("too many reviews at once; try again")]
-    Overload,
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Overload => StatusCode::TOO_MANY_REQUESTS,
-            Self::Body(_) | Self::Timeout(_) | Self::Request(_) | Self::PolicyReview(_) => {
-                status(Blame::Request)
-            }
+            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::Crowded) | Self::Full(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Body(BodyError::Broken(_))
+            | Self::Timeout(_)
+            | Self::Request(_)
+            | Self::PolicyReview(_) => status(Blame::Request),
         }
     }
 }
@@ -94,23 +90,45 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let started = Instant::now();
     let (head, mut body) = request.into_parts();
-    let question = match receive(&shared, &head, &mut body, started).await {
-        Ok((bytes, deadline, place)) => match Question::parse(&bytes) {
-            Ok(question) => Ok((question, deadline, place)),
-            Err(error) => Err(error.into()),
-        },
-        Err(refusal) => Err(refusal),
-    };
-    match question {
-        Ok((Question::PassOver { uid, reason }, ..)) => {
-            shared.metrics.passed_over();
-            tracing::debug!(uid, %reason, "passed over");
-            json(decision::passed_over(&uid))
-        }
-        Ok((Question::Decide(review), deadline, _place)) => {
+    match question(&shared, &head, &mut body, started).await {
+        Ok(Asked::PassedOver(answer)) => json(answer),
+        Ok(Asked::Review { review, deadline, body: _body, place: _place }) => {
+            // What else has come is read first: too many reviews are known as that before any of them is decided, and
+            // refused while it is still of use to the sender.
+            tokio::task::yield_now().await;
             decide(&shared, phase, *review, started, deadline).await
         }
         Err(refusal) => refuse(&shared, refusal, body).await,
+    }
+}
+
+/// What a request asks for.
+enum Asked<'s> {
+    /// Nothing: the answer.
+    PassedOver(Vec<u8>),
+    /// A decision. Body and place are held until it is written.
+    Review { review: Box<Review>, deadline: Instant, body: Whole<'s>, place: Place<'s> },
+}
+
+/// The body before the place: who sends it slowly keeps nobody else out.
+async fn question<'s>(
+    shared: &'s Shared,
+    head: &Parts,
+    body: &mut Body,
+    started: Instant,
+) -> Result<Asked<'s>, Refusal> {
+    let (body, deadline) = receive(shared, head, body, started).await?;
+    shared.places.look()?;
+    match Question::parse(&body.bytes)? {
+        Question::PassOver { uid, reason } => {
+            shared.metrics.passed_over();
+            tracing::debug!(uid, %reason, "passed over");
+            Ok(Asked::PassedOver(decision::passed_over(&uid)))
+        }
+        Question::Decide(review) => {
+            let place = shared.places.take(&review)?;
+            Ok(Asked::Review { review, deadline, body, place })
+        }
     }
 }
 
@@ -118,8 +136,9 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
 async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let answered = async {
-        let (bytes, deadline, _place) = receive(&shared, &head, &mut body, Instant::now()).await?;
-        let answer = policy_review::answer(&shared.desk.modules, &bytes);
+        let (body, deadline) = receive(&shared, &head, &mut body, Instant::now()).await?;
+        let _place = shared.places.take_for_policy()?;
+        let answer = policy_review::answer(&shared.desk.modules, &body.bytes);
         Ok(tokio::time::timeout_at(deadline.into(), answer)
             .await
             .map_err(|_| policy_review::RequestError::Late)??)
@@ -134,32 +153,30 @@ async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
     let status = refusal.status();
     shared.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        // As cheap as can be: nothing is read any more, and the log has a line a second.
+        shared.overload.count();
+        return (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
+    }
     tracing::warn!(status = status.as_u16(), reason, "refused a request");
-    // Of a body that doesn't come, and under overload, nothing is waited for.
-    if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
+    // For a body that doesn't come nobody waits.
+    if status != StatusCode::REQUEST_TIMEOUT {
         drain(body).await;
     }
-    let mut response = (status, reason + "\n").into_response();
-    if matches!(refusal, Refusal::Overload) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
+    (status, reason + "\n").into_response()
 }
 
-/// Everything up to bytes that can be read: media type, deadline, a place, the body.
+/// Everything up to bytes that can be read: media type, deadline, the body.
 async fn receive<'s>(
     shared: &'s Shared,
     head: &Parts,
     body: &mut Body,
     started: Instant,
-) -> Result<(Bytes, Instant, tokio::sync::SemaphorePermit<'s>), Refusal> {
+) -> Result<(Whole<'s>, Instant), Refusal> {
     media_type(&head.headers)?;
     let deadline = started + inner_timeout(head.uri.query())?;
-    let place = shared.places.try_acquire().map_err(|_| Refusal::Overload)?;
-    let body = tokio::time::timeout_at(deadline.into(), read(&head.headers, body))
-        .await
-        .map_err(|_| Refusal::Slow)??;
-    Ok((body, deadline, place))
+    let body = shared.bodies.read(&head.headers, body, deadline.min(started + shared.body)).await?;
+    Ok((body, deadline))
 }
 
 fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -182,18 +199,6 @@ fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
             .ok_or_else(|| Refusal::Timeout(text.chars().take(100).collect()))?,
     };
     Ok((timeout - timeout / 10).min(Duration::from_secs(30)))
-}
-
-async fn read(headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
-        return Err(Refusal::TooLarge);
-    }
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Err(error) => Err(Refusal::Body(error.to_string())),
-    }
 }
 
 /// Reads and forgets what is left of a refused body, within bounds: a client that is still sending when its stream is cut

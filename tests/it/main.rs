@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod cases;
+mod connections;
 mod crd;
 mod follow;
 mod guests;

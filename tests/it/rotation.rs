@@ -17,7 +17,7 @@ use wardset::metrics::Metrics;
 use wardset::server::tls::{self, CertificateFolder};
 use wardset::server::{Options, development};
 
-use crate::serve::{client, desk};
+use crate::serve::{client, desk, options};
 use crate::support::{self, admission_review, daemonset};
 
 /// A volume as kubelet writes it: files are links into `..data`, which is a link to the folder of the moment.
@@ -88,7 +88,7 @@ impl Server {
         let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
         let folder = CertificateFolder::open(folder, Arc::clone(&served)).unwrap();
         let tls = tls::config(served, None).unwrap();
-        let options = Options { listen: any, admin: any, max_in_flight: 8, drain: Duration::ZERO };
+        let options = Options { max_in_flight: 8, drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let webhook = bound.addresses.webhook;
         let open = bound.open(Arc::clone(&metrics)).unwrap();

@@ -18,22 +18,27 @@ use wardset::certificate::ServedCertificate;
 use wardset::metrics::Metrics;
 use wardset::policies;
 use wardset::server::tls::{self, CertificateFolder, TlsError};
-use wardset::server::{Addresses, Desk, Options, ServeError, development};
+use wardset::server::{Addresses, Desk, Limits, Options, ServeError, development};
 use wardset::store::{Source, Store};
 use wardset_runtime::Snapshot;
 
 use crate::support::{self, admission_review, daemonset};
 
-struct Server {
-    addresses: Addresses,
+pub(crate) struct Server {
+    pub(crate) addresses: Addresses,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), ServeError>>,
-    certificates: TempDir,
+    pub(crate) certificates: TempDir,
 }
 
 impl Server {
     async fn with(snapshot: Snapshot, max_in_flight: usize) -> Self {
-        Self::at(desk(snapshot), Arc::default(), max_in_flight)
+        Self::launch(snapshot, |options| Options { max_in_flight, ..options })
+    }
+
+    /// A server that decides by `snapshot`, with other options.
+    pub(crate) fn launch(snapshot: Snapshot, change: impl FnOnce(Options) -> Options) -> Self {
+        Self::at(desk(snapshot), Arc::default(), change)
     }
 
     /// The default set, put into force as `wardset serve` does it.
@@ -42,16 +47,17 @@ impl Server {
         let store = Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap();
         let wanted = policies::defaults().unwrap().into_iter().map(Into::into).collect();
         store.put(Source::Files, wanted).await;
-        Self::at(Desk { policies: store.live(), modules: store.modules(), namespaces: None }, metrics, 64)
+        Self::at(Desk { policies: store.live(), modules: store.modules(), namespaces: None }, metrics, |it| {
+            it
+        })
     }
 
-    fn at(desk: Desk, metrics: Arc<Metrics>, max_in_flight: usize) -> Self {
+    fn at(desk: Desk, metrics: Arc<Metrics>, change: impl FnOnce(Options) -> Options) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let tls = tls::config(served(certificates.path(), &metrics), None).unwrap();
-        let options = Options { listen: any, admin: any, max_in_flight, drain: Duration::from_secs(10) };
-        let bound = options.bind().unwrap();
+        let bound = change(options(any)).bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
         let open = bound.open(metrics).unwrap();
@@ -59,27 +65,33 @@ impl Server {
         Self { addresses, stop: Some(stop), running, certificates }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         client(self.certificates.path(), |builder| builder)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.addresses.webhook.port())
     }
 
-    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
         let request = self.client().post(self.url(path)).header("Content-Type", "application/json");
         request.body(body).send().await.unwrap()
     }
 
-    async fn admin(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
         let response = reqwest::get(format!("http://{}{path}", self.addresses.admin)).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    async fn shut_down(mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
+    pub(crate) async fn shut_down(mut self) {
+        self.begin_shut_down();
         self.running.await.unwrap().unwrap();
+    }
+
+    /// What SIGTERM does.
+    pub(crate) fn begin_shut_down(&mut self) {
+        // A receiver that is gone was told before.
+        let _ = self.stop.take().map(|stop| stop.send(()));
     }
 }
 
@@ -87,6 +99,18 @@ impl Server {
 pub(crate) fn desk(snapshot: Snapshot) -> Desk {
     let policies = Arc::new(ArcSwap::from_pointee(snapshot));
     Desk { policies, modules: Arc::new(support::modules()), namespaces: None }
+}
+
+/// What a server starts with, both ports at `address`.
+pub(crate) fn options(address: SocketAddr) -> Options {
+    Options {
+        listen: address,
+        admin: address,
+        max_in_flight: 64,
+        max_connections: 64,
+        drain: Duration::from_secs(10),
+        limits: Limits::default(),
+    }
 }
 
 /// The certificate of `certificates`, as `development::make` leaves it there.
@@ -363,7 +387,7 @@ async fn clients_must_show_a_certificate_only_where_their_ca_is_named() {
     for (client_ca, answered) in [(None, true), (Some(ca.as_path()), false)] {
         let metrics = Arc::new(Metrics::new());
         let tls = tls::config(served(certificates.path(), &metrics), client_ca).unwrap();
-        let options = Options { listen: any, admin: any, max_in_flight: 1, drain: Duration::ZERO };
+        let options = Options { max_in_flight: 1, drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let url = format!("https://localhost:{}/nowhere", bound.addresses.webhook.port());
         let open = bound.open(metrics).unwrap();
@@ -428,9 +452,7 @@ fn whole(error: TlsError) -> String {
 async fn an_address_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
-    let options =
-        Options { listen, admin: "127.0.0.1:0".parse().unwrap(), max_in_flight: 1, drain: Duration::ZERO };
-    let error = options.bind().err().unwrap();
+    let error = Options { admin: "127.0.0.1:0".parse().unwrap(), ..options(listen) }.bind().err().unwrap();
     assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
 }
 

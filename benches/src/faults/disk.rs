@@ -27,7 +27,9 @@ pub fn run(lab: &Lab, _: &Effort) -> Result<Vec<Row>> {
         answer(&Target::new(server.webhook, &lab.ca()?)?, &Bytes::from(review(Size::Usual)))?
     };
     let files = || -> Result<Vec<_>> {
-        let files = fs::read_dir(cache.join("wardset"))?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let files = fs::read_dir(cache.join("wardset"))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<Vec<_>>>()?;
         Ok(files.into_iter().filter(|path| path.is_file()).collect())
     };
     let mut rows = Vec::new();
@@ -47,7 +49,8 @@ pub fn run(lab: &Lab, _: &Effort) -> Result<Vec<Row>> {
     }
     rows.push(serves(lab, "each cached module is cut in half", &cache, false, &expected)?);
     let found = files()?;
-    let (first, second) = (found.first().context("a cached module")?, found.last().context("a cached module")?);
+    let (first, second) =
+        (found.first().context("a cached module")?, found.last().context("a cached module")?);
     let beside = lab.path("swapped");
     fs::copy(first, &beside)?;
     fs::copy(second, first)?;

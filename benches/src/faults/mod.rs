@@ -4,7 +4,6 @@
 //! sent, how many got no answer and how many a wrong one.
 
 pub mod clients;
-pub mod cluster;
 pub mod disk;
 pub mod edits;
 pub mod overload;
@@ -86,7 +85,15 @@ impl Effort {
     pub fn new(quick: bool) -> Self {
         let seconds = Duration::from_secs;
         if quick {
-            Self { replacements: 4, kills: 2, edits: 20, rotations: 3, away: seconds(8), overload: seconds(4), idle: 400 }
+            Self {
+                replacements: 4,
+                kills: 2,
+                edits: 20,
+                rotations: 3,
+                away: seconds(8),
+                overload: seconds(4),
+                idle: 400,
+            }
         } else {
             Self {
                 replacements: 20,
@@ -105,11 +112,10 @@ impl Effort {
 pub type Fault = (&'static str, fn(&Lab, &Effort) -> Result<Vec<Row>>);
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 7] = [
+pub const FAULTS: [Fault; 6] = [
     ("replaced", replaced::run),
     ("edits", edits::run),
     ("rotation", rotation::run),
-    ("cluster", cluster::run),
     ("overload", overload::run),
     ("clients", clients::run),
     ("disk", disk::run),

@@ -65,10 +65,8 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         load.turn_to(only);
         trusted = ca;
     }
-    let mut row = Row::of(
-        &format!("certificate and CA swapped by symlink, {} times", effort.rotations),
-        load.end()?,
-    );
+    let mut row =
+        Row::of(&format!("certificate and CA swapped by symlink, {} times", effort.rotations), load.end()?);
     row.seen = format!("served {:.1} s after the swap at the latest", longest.as_secs_f64());
     Ok(vec![row])
 }

@@ -20,6 +20,8 @@ pub enum Judgement {
     Right,
     /// It says something else than was decided by any of the policies that may be in force.
     Wrong,
+    /// A refusal that may be, and of which nobody is surprised.
+    Refused,
     /// It isn't an answer.
     Failed,
 }
@@ -42,9 +44,11 @@ pub struct Tally {
     pub failed: u64,
     /// Answered wrongly.
     pub wrong: u64,
+    /// Refused, as may be.
+    pub refused: u64,
     /// The first few of what went wrong, in words.
     pub problems: Vec<String>,
-    /// Nanoseconds until the answer.
+    /// Nanoseconds until the answer, of what was not refused.
     pub times: Histogram<u64>,
     /// The longest that no client at all got an answer.
     pub longest_gap: Duration,
@@ -57,6 +61,7 @@ struct Shared {
     sent: AtomicU64,
     failed: AtomicU64,
     wrong: AtomicU64,
+    refused: AtomicU64,
     problems: Mutex<Vec<String>>,
     started: Instant,
     /// Nanoseconds from `started`.
@@ -94,6 +99,7 @@ impl Steady {
             sent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             wrong: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             problems: Mutex::default(),
             started: Instant::now(),
             last_answer: AtomicU64::new(0),
@@ -150,6 +156,7 @@ impl Steady {
             sent: read(&self.shared.sent),
             failed: read(&self.shared.failed),
             wrong: read(&self.shared.wrong),
+            refused: read(&self.shared.refused),
             problems: self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             times: times?,
             longest_gap: Duration::from_nanos(read(&self.shared.longest_gap)),
@@ -166,7 +173,8 @@ impl Shared {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut clients = JoinSet::new();
-            for protocol in [Protocol::Http1].repeat(http1).into_iter().chain([Protocol::Http2].repeat(http2)) {
+            for protocol in [Protocol::Http1].repeat(http1).into_iter().chain([Protocol::Http2].repeat(http2))
+            {
                 clients.spawn(Arc::clone(&self).client(protocol));
             }
             let mut all = histogram()?;
@@ -191,10 +199,12 @@ impl Shared {
             let sent = Instant::now();
             match self.one(&mut connection, protocol, &body).await {
                 Ok((status, answer)) => {
-                    times.saturating_record(nanoseconds(sent.elapsed()));
                     self.answered();
                     match (self.judge)(status, &answer) {
-                        Judgement::Right => {}
+                        Judgement::Right => times.saturating_record(nanoseconds(sent.elapsed())),
+                        Judgement::Refused => {
+                            self.refused.fetch_add(1, Ordering::Relaxed);
+                        }
                         Judgement::Wrong => self.problem(&self.wrong, status, &answer),
                         Judgement::Failed => self.problem(&self.failed, status, &answer),
                     }

@@ -1,0 +1,144 @@
+//! Ten times as many clients as there are places, and kinds of reviews that flood.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+
+use super::steady::{Judge, Judgement, Plan, Steady, answer};
+use super::{Effort, Row};
+use crate::cores::{self, Cores, resident};
+use crate::load::Target;
+use crate::policies;
+use crate::reviews::{Size, review};
+use crate::server::{Lab, Server};
+
+/// The places of the server under overload; as many clients fill it.
+const PLACES: usize = 16;
+
+/// How much memory an overload may take on top of what the server has at capacity.
+const MEMORY: u64 = 64 << 20;
+
+/// The overload, and the floods.
+///
+/// # Errors
+///
+/// A server that doesn't start or doesn't answer.
+pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
+    let cores = Cores::find()?;
+    cores::pin(cores.server)?;
+    let file = lab.path("overload.yaml");
+    policies::write(5, &file)?;
+    let places = PLACES.to_string();
+    let started =
+        Server::start(lab.serve(&file, &lab.path("cache-faults"), &["--max-in-flight", &places])?);
+    cores::pin(cores.load)?;
+    let server = started?;
+    let rows = [
+        overload(lab, &server, effort.overload)?,
+        flood(lab, &server, effort.overload, "dry runs", &|text| {
+            text.replace("\"dryRun\":false", "\"dryRun\":true")
+        })?,
+        flood(lab, &server, effort.overload, "reviews of kube-system", &|text| {
+            text.replace("\"namespace\":\"platform\"", "\"namespace\":\"kube-system\"")
+        })?,
+    ];
+    cores.unpin()?;
+    Ok(rows.into())
+}
+
+fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
+    let target = Target::new(server.webhook, &lab.ca()?)?;
+    let body = Bytes::from(review(Size::Usual));
+    let judge = answered_or_refused(answer(&target, &body)?);
+    let load = |clients, time| -> Result<_> {
+        let bodies = vec![body.clone()];
+        let (pause, judge) = (Duration::ZERO, std::sync::Arc::clone(&judge));
+        let plan = Plan { target: target.clone(), clients: (clients, 0), bodies, pause, churn: 0, judge };
+        let load = Steady::start(plan);
+        std::thread::sleep(time);
+        load.end()
+    };
+    let capacity = load(PLACES, time)?;
+    let before = resident(server.process())?;
+    let over = load(PLACES * 10, time)?;
+    let after = resident(server.process())?;
+    // Within a second it is as before: that second isn't measured, the next one is.
+    std::thread::sleep(Duration::from_secs(1));
+    let again = load(PLACES, Duration::from_secs(1))?;
+    let p99 = |tally: &super::steady::Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
+    let (normal, loaded, recovered) = (p99(&capacity), p99(&over), p99(&again));
+    let (sent, refused) = (over.sent, over.refused);
+    let mut row = Row::of(&format!("overload: {} clients for {PLACES} places", PLACES * 10), over);
+    row.seen = format!(
+        "{} answered, {refused} refused by 429; p99 of what is answered {loaded:.1} ms, {:.1} x that at capacity; {:.1} MiB more; \
+         a second later {:.1} x",
+        sent - refused,
+        loaded / normal,
+        (after.saturating_sub(before)) as f64 / f64::from(1 << 20),
+        recovered / normal,
+    );
+    if refused == 0 {
+        row.problems.push("nothing was refused: this was no overload".to_owned());
+    }
+    if after > before + MEMORY {
+        row.problems.push(format!("memory grew by {} MiB", (after - before) >> 20));
+    }
+    if again.refused > 0 {
+        row.problems.push(format!("a second after the overload {} were refused", again.refused));
+    }
+    row.failed += capacity.failed + again.failed;
+    Ok(row)
+}
+
+/// Twice as many clients as places flood the server with one kind of review, while ordinary ones are counted.
+fn flood(
+    lab: &Lab,
+    server: &Server,
+    time: Duration,
+    what: &str,
+    change: &dyn Fn(String) -> String,
+) -> Result<Row> {
+    let target = Target::new(server.webhook, &lab.ca()?)?;
+    let ordinary = Bytes::from(review(Size::Usual));
+    let flooding = Bytes::from(change(String::from_utf8(review(Size::Usual))?));
+    let right = answer(&target, &ordinary)?;
+    let flood = Steady::start(Plan {
+        target: target.clone(),
+        clients: (PLACES * 2, 0),
+        bodies: vec![flooding.clone()],
+        pause: Duration::ZERO,
+        churn: 0,
+        judge: answered_or_refused(answer(&target, &flooding)?),
+    });
+    flood.go_on(200)?;
+    let started = Instant::now();
+    let pause = Duration::from_millis(5);
+    // Here a 429 is a failure.
+    let judge = super::steady::exactly(right);
+    let load =
+        Steady::start(Plan { target, clients: (2, 2), bodies: vec![ordinary], pause, churn: 0, judge });
+    std::thread::sleep(time);
+    let tally = load.end()?;
+    let took = started.elapsed();
+    let flood = flood.end()?;
+    let mut row = Row::of(&format!("ordinary reviews beside a flood of {what}"), tally);
+    row.seen = format!(
+        "the flood: {} sent, {} refused by 429, in {:.0} s",
+        flood.sent,
+        flood.refused,
+        took.as_secs_f64()
+    );
+    row.failed += flood.failed;
+    Ok(row)
+}
+
+fn answered_or_refused(right: Bytes) -> Judge {
+    std::sync::Arc::new(move |status, answer| match status {
+        StatusCode::OK if *answer == right => Judgement::Right,
+        StatusCode::OK => Judgement::Wrong,
+        StatusCode::TOO_MANY_REQUESTS => Judgement::Refused,
+        _ => Judgement::Failed,
+    })
+}

@@ -1,0 +1,347 @@
+//! A port: accepts connections, speaks TLS and HTTP on each in a task of its own, and ends them without losing a request.
+//!
+//! An end has three phases. While `Closing`, everything goes on, but connections end after an answer (HTTP/1.1: `Connection:
+//! close`) or are told that they will (HTTP/2: GOAWAY), so that clients leave while they still find a listener. `Ending` closes
+//! the listener, after all that the system had accepted; a connection without a request is closed where no byte of one has
+//! arrived, one that is too young to have sent it gets its chance. When the future of `serve` is dropped, so are all of them.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::{HeaderValue, Request, Version, header};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service as _;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::connections::{Connection, Connections, Ticket};
+
+/// The most bytes of a request's head. The API server's own take some hundred.
+const MAX_HEAD: usize = 16 << 10;
+
+/// The most bytes that HTTP/1 buffers of a connection: what is read of a body at once.
+const MAX_BUFFER: usize = 32 << 10;
+
+/// The most requests of one HTTP/2 connection at once.
+const MAX_STREAMS: u32 = 128;
+
+/// Streams of HTTP/2 that the client reset before they were looked at, and those that were reset for its mistakes: above,
+/// the connection ends.
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 128;
+
+/// An HTTP/2 client is asked so often whether it is there, and has so long to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far the port is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It isn't near.
+    Serving,
+    /// Still everything is answered.
+    Closing,
+    /// Nobody comes any more.
+    Ending,
+}
+
+/// A port that is answered by a router.
+pub(super) struct Listener {
+    tcp: TcpListener,
+    /// What each connection needs.
+    shared: Arc<Port>,
+}
+
+struct Port {
+    tls: Option<TlsAcceptor>,
+    service: TowerToHyperService<Router>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    connections: Arc<Connections>,
+    /// For how long a connection may be without a first request when the end comes.
+    young: Duration,
+}
+
+impl Listener {
+    /// Without `tls` it speaks plain HTTP/1.1. `young` is for how long a new connection may stay without a request in `Ending`.
+    pub(super) fn new(
+        tcp: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        router: Router,
+        connections: Arc<Connections>,
+        young: Duration,
+    ) -> Self {
+        let mut http1 = http1::Builder::new();
+        // hyper's timeout of heads runs between requests, too, and would end a connection that its client keeps for the next
+        // one; `Connections` looks after heads.
+        http1.header_read_timeout(None::<Duration>).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_ERROR_RESETS)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        let service = TowerToHyperService::new(router);
+        let tls = tls.map(TlsAcceptor::from);
+        Self { tcp, shared: Arc::new(Port { tls, service, http1, http2, connections, young }) }
+    }
+
+    /// Answers until `phase` is `Ending` and the last connection has ended. A sender that is gone is an end, too.
+    pub(super) async fn serve(self, phase: watch::Receiver<Phase>) {
+        let Self { tcp, shared } = self;
+        let mut tasks = JoinSet::new();
+        let mut ending = phase.clone();
+        let mut ending = pin!(async move {
+            // Gone or ended is the same.
+            let _ = ending.wait_for(|phase| *phase >= Phase::Ending).await;
+        });
+        let mut look = Instant::now();
+        loop {
+            tokio::select! {
+                accepted = tcp.accept() => match accepted {
+                    Ok((stream, _)) => Port::welcome(&shared, stream, &phase, &mut tasks),
+                    Err(error) => wait_for_files(&shared.connections, &error).await,
+                },
+                () = tokio::time::sleep_until(look.into()) => look = shared.connections.look(),
+                Some(_) = tasks.join_next() => {}
+                () = &mut ending => break,
+            }
+        }
+        // What the system has accepted would be reset with the listener.
+        if let Ok(tcp) = tcp.into_std() {
+            while let Ok((stream, _)) = tcp.accept() {
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    Port::welcome(&shared, stream, &phase, &mut tasks);
+                }
+            }
+        }
+        while !tasks.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep_until(look.into()) => look = shared.connections.look(),
+                _ = tasks.join_next() => {}
+            }
+        }
+    }
+}
+
+/// After a failed accept. The usual one is that the process may open no more files: as with too many connections, one that
+/// does nothing gives way.
+async fn wait_for_files(connections: &Connections, error: &io::Error) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    let gave_way = connections.give_way();
+    tracing::debug!(%error, gave_way, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(if gave_way { 1 } else { 50 })).await;
+}
+
+impl Port {
+    /// Gives a newcomer its task; one for whom there is no place is dropped, which closes it.
+    fn welcome(
+        shared: &Arc<Self>,
+        stream: TcpStream,
+        phase: &watch::Receiver<Phase>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Some(ticket) = shared.connections.admit() else { return };
+        let (shared, phase) = (Arc::clone(shared), phase.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = ticket.cut() => {}
+                // Why a client went away is its own affair.
+                _ = shared.talk(stream, &ticket, phase) => {}
+            }
+        });
+    }
+
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        ticket: &Ticket,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Without it the first answer of a fresh connection waits for the client's delayed acknowledgement, 40 ms.
+        stream.set_nodelay(true)?;
+        let connection = ticket.connection();
+        match &self.tls {
+            None => self.http1(stream, connection, phase).await?,
+            Some(tls) => {
+                let stream = tls.accept(stream).await?;
+                if stream.get_ref().1.alpn_protocol() == Some(&b"h2"[..]) {
+                    self.http2(TokioIo::new(stream), connection, phase).await?;
+                } else {
+                    self.http1(stream, connection, phase).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        connection: &Arc<Connection>,
+        mut phase: watch::Receiver<Phase>,
+    ) -> hyper::Result<()> {
+        let leaving = Arc::new(AtomicBool::new(false));
+        let stream = Watched {
+            stream,
+            connection: Arc::clone(connection),
+            leaving: Arc::clone(&leaving),
+            unwritten: false,
+        };
+        let service = self.service(connection, phase.clone());
+        let mut talk = pin!(self.http1.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            talked = talk.as_mut() => return talked,
+            () = self.end(&mut phase, connection) => leaving.store(true, Ordering::Relaxed),
+        }
+        talk.await
+    }
+
+    async fn http2(
+        &self,
+        stream: impl Read + Write + Unpin,
+        connection: &Arc<Connection>,
+        mut phase: watch::Receiver<Phase>,
+    ) -> hyper::Result<()> {
+        let service = self.service(connection, phase.clone());
+        let mut talk = pin!(self.http2.serve_connection(stream, service));
+        let told = async {
+            let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
+            if !connection.has_spoken() {
+                self.end(&mut phase, connection).await;
+            }
+        };
+        tokio::select! {
+            talked = talk.as_mut() => return talked,
+            () = told => talk.as_mut().graceful_shutdown(),
+        }
+        talk.await
+    }
+
+    /// Returns when no request is to be waited for any more.
+    async fn end(&self, phase: &mut watch::Receiver<Phase>, connection: &Connection) {
+        let _ = phase.wait_for(|phase| *phase >= Phase::Ending).await;
+        if !connection.has_spoken() {
+            tokio::time::sleep_until((connection.accepted + self.young).into()).await;
+        }
+    }
+
+    fn service(
+        &self,
+        connection: &Arc<Connection>,
+        phase: watch::Receiver<Phase>,
+    ) -> impl hyper::service::Service<
+        Request<Incoming>,
+        Response = axum::response::Response,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + use<> {
+        let (connection, service) = (Arc::clone(connection), self.service.clone());
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            let open = connection.request();
+            let keeps_alive = request.version() < Version::HTTP_2;
+            let (answer, phase) = (service.call(request), phase.clone());
+            async move {
+                let mut answer = answer.await?;
+                if keeps_alive && *phase.borrow() > Phase::Serving {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                open.answered();
+                Ok::<_, Infallible>(answer)
+            }
+        })
+    }
+}
+
+/// A stream of HTTP/1 whose heads are watched, and that seems closed by the client once it is `leaving` and nothing is under way.
+struct Watched<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    leaving: Arc<AtomicBool>,
+    /// An answer, or a part of it, waits for the client.
+    unwritten: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let connection = &self.connection;
+        match read {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => connection.heard(),
+            Poll::Pending
+                if self.leaving.load(Ordering::Relaxed)
+                    && connection.is_idle()
+                    && !connection.is_arriving()
+                    && !self.unwritten =>
+            {
+                return Poll::Ready(Ok(()));
+            }
+            _ => {}
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    fn written<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        self.unwritten = written.is_pending();
+        written
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(written)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,120 @@
+//! A shutdown under load: a client that follows the protocol loses nothing.
+
+use reqwest::{Client, Version};
+
+use super::*;
+use crate::serve;
+
+/// Asks until nobody listens any more, and gives the number of answers.
+async fn ask_to_the_end(client: Client, url: String) -> usize {
+    let mut answers = 0;
+    loop {
+        let request = client.post(&url).header("Content-Type", "application/json");
+        match request.body(admission_review(&daemonset(), None)).send().await {
+            Ok(response) => {
+                assert_eq!(response.status(), 200);
+                response.bytes().await.unwrap();
+                answers += 1;
+            }
+            // Nobody took the connection, so there was no request to lose.
+            Err(error) if error.is_connect() => return answers,
+            Err(error) => panic!("lost after {answers} answers: {error:?}"),
+        }
+    }
+}
+
+async fn nothing_is_lost_over(version: Version) {
+    let mut server = server(|it| it).await;
+    let client = || {
+        serve::client(server.certificates.path(), |builder| {
+            if version == Version::HTTP_11 { builder.http1_only() } else { builder.http2_prior_knowledge() }
+        })
+    };
+    let clients: Vec<_> =
+        (0..4).map(|_| tokio::spawn(ask_to_the_end(client(), server.url("/mutate")))).collect();
+    let reviews = r#"wardset_reviews_total{webhook="mutate",operation="create",outcome="allowed"}"#;
+    metric_reaches(&server, reviews, 40).await;
+    server.begin_shut_down();
+    for client in clients {
+        let answers = soon("it goes on", client).await.unwrap();
+        assert!(answers > 0);
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_loses_no_request_of_http_1() {
+    nothing_is_lost_over(Version::HTTP_11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_loses_no_request_of_http_2() {
+    nothing_is_lost_over(Version::HTTP_2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_closes_newcomers_are_answered_and_told_to_go() {
+    let mut server =
+        server(|it| Options { limits: Limits { closing: Duration::from_secs(8), ..limits() }, ..it }).await;
+    let body = admission_review(&daemonset(), None);
+    let mut idle = connect(&server, "http/1.1").await;
+    idle.write_all(&review()).await.unwrap();
+    assert!(!answer(&mut idle).await.contains("connection: close"));
+    let mut open = connect(&server, "http/1.1").await;
+    open.write_all(head(body.len()).as_bytes()).await.unwrap();
+    server.begin_shut_down();
+    let unready = async { while server.admin("/readyz").await.0 != 503 {} };
+    soon("it says that it is ready", unready).await;
+    // A newcomer, one that was there before, and a request that was open: each has its answer, and is the last.
+    let mut late = connect(&server, "http/1.1").await;
+    for stream in [&mut late, &mut idle] {
+        stream.write_all(&review()).await.unwrap();
+    }
+    open.write_all(&body).await.unwrap();
+    for mut stream in [late, idle, open] {
+        let head = answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 200") && head.contains("connection: close"), "{head}");
+        assert!(ended(&mut stream).await.is_empty());
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_under_way_at_the_end_is_answered_and_idle_connections_are_closed() {
+    let closing = Duration::from_millis(200);
+    let mut server = server(|it| Options { limits: Limits { closing, ..limits() }, ..it }).await;
+    let body = admission_review(&daemonset(), None);
+    let mut idle = connect(&server, "http/1.1").await;
+    idle.write_all(&review()).await.unwrap();
+    answer(&mut idle).await;
+    let mut half = connect(&server, "http/1.1").await;
+    half.write_all(&review()).await.unwrap();
+    answer(&mut half).await;
+    let mut open = connect(&server, "http/1.1").await;
+    open.write_all(head(body.len()).as_bytes()).await.unwrap();
+    // The last head of this one has begun.
+    let begin = head(body.len()).into_bytes();
+    half.write_all(&begin[..20]).await.unwrap();
+    half.flush().await.unwrap();
+    server.begin_shut_down();
+    // Closed without a request, once nobody is accepted any more.
+    assert!(ended(&mut idle).await.is_empty());
+    assert!(TcpStream::connect(server.addresses.webhook).await.is_err());
+    half.write_all(&begin[20..]).await.unwrap();
+    half.write_all(&body).await.unwrap();
+    open.write_all(&body).await.unwrap();
+    for mut stream in [half, open] {
+        assert!(answer(&mut stream).await.starts_with("http/1.1 200"));
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drain_ends_what_does_not_end() {
+    let drain = Duration::from_millis(500);
+    let server = server(|it| Options { drain, ..it }).await;
+    let mut open = connect(&server, "http/1.1").await;
+    open.write_all(head(10).as_bytes()).await.unwrap();
+    soon("it goes on", server.shut_down()).await;
+    assert!(ended(&mut open).await.is_empty());
+}

@@ -1,0 +1,120 @@
+//! Too much at once: slow bodies, many bytes, dry runs, policies.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::guests;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_take_no_place_and_are_refused_in_time() {
+    let server =
+        server(|it| Options { max_in_flight: 1, limits: Limits { body: HEAD, ..limits() }, ..it }).await;
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&server, "http/1.1").await;
+        stream.write_all(head(1000).as_bytes()).await.unwrap();
+        stream.write_all(b"{").await.unwrap();
+        slow.push(stream);
+    }
+    assert!(is_served(&server).await);
+    for mut stream in slow {
+        let said = ended(&mut stream).await;
+        assert!(said.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&said));
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_bodies_are_too_much_together_the_oldest_that_is_not_whole_gives_way() {
+    let kib = 1 << 10;
+    let server = server(|it| Options { limits: Limits { body_bytes: 200 * kib, ..limits() }, ..it }).await;
+    // A request counts 16 KiB for itself.
+    let mut slow = connect(&server, "http/1.1").await;
+    slow.write_all(head(200 * kib).as_bytes()).await.unwrap();
+    slow.write_all(&vec![b' '; 100 * kib]).await.unwrap();
+    assert!(is_served(&server).await);
+    let padded = [admission_review(&daemonset(), None), vec![b' '; 120 * kib]].concat();
+    let statuses = async {
+        // It may be quicker than the bytes of the slow one.
+        loop {
+            assert_eq!(server.post("/mutate", padded.clone()).await.status(), 200);
+            if metric(&server, r#"wardset_refused_total{status="429"}"#).await > 0 {
+                break;
+            }
+        }
+    };
+    soon("it was not refused", statuses).await;
+    let said = ended(&mut slow).await;
+    assert!(said.starts_with(b"HTTP/1.1 429"), "{}", String::from_utf8_lossy(&said));
+    assert!(String::from_utf8_lossy(&said).contains("too many bytes of requests at once; try again"));
+    // One that is too much by itself is refused as well, and gives all of it back.
+    for _ in 0..3 {
+        let large = [admission_review(&daemonset(), None), vec![b' '; 300 * kib]].concat();
+        let refused = server.client().post(server.url("/mutate")).header("Content-Type", "application/json");
+        // The answer may be overtaken by the end of the connection, since nobody reads the rest.
+        if let Ok(refused) = refused.body(large).send().await {
+            assert_eq!(refused.status(), 429);
+        }
+    }
+    assert_eq!(server.post("/mutate", padded).await.status(), 200);
+    server.shut_down().await;
+}
+
+fn with(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut review: Value = serde_json::from_slice(&admission_review(&daemonset(), None)).unwrap();
+    change(&mut review["request"]);
+    review.to_string().into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("loop.wasm");
+    // It never answers, where the review is a dry run.
+    std::fs::write(&module, guests::component("loop")).unwrap();
+    let policy = support::policy("burns", "x", &json!({}), "  limits: {timeout: 10s}")
+        .replace("builtin:x", &format!("file:{}", module.display()));
+    let server = Server::launch(support::snapshot(&policy).await, |it| Options { max_in_flight: 2, ..it });
+    let dry = with(|request| request["dryRun"] = json!(true));
+    let burn = {
+        let (client, url, dry) = (server.client(), server.url("/mutate?timeout=30s"), dry.clone());
+        let request = client.post(url).header("Content-Type", "application/json").body(dry);
+        tokio::spawn(request.send())
+    };
+    let share = "too many reviews of `kube-system` and dry runs at once; try again\n";
+    let system = with(|request| request["namespace"] = json!("kube-system"));
+    let full = async {
+        // Until the burning one has its place.
+        loop {
+            let response = server.post("/mutate", system.clone()).await;
+            if response.status() == 429 {
+                assert_eq!(response.headers()["retry-after"], "1");
+                break response.text().await.unwrap();
+            }
+        }
+    };
+    assert_eq!(soon("they have all places", full).await, share);
+    let another = server.post("/mutate?timeout=1s", dry).await;
+    assert_eq!((another.status().as_u16(), another.text().await.unwrap()), (429, share.to_owned()));
+    assert!(is_served(&server).await);
+    assert!(!burn.is_finished(), "nothing was held");
+    assert_eq!(burn.await.unwrap().unwrap().status(), 500);
+    assert_eq!(server.post("/mutate", system).await.status(), 200);
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_under_review_take_no_place_of_the_reviews() {
+    let server = server(|it| Options { max_in_flight: 0, ..it }).await;
+    assert_eq!(server.post("/mutate", admission_review(&daemonset(), None)).await.status(), 429);
+    let policy = with(|request| {
+        request["kind"] = json!({"group": "wardset.dev", "version": "v1alpha1", "kind": "Policy"});
+        request["object"] = json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "p"},
+            "spec": {"module": "builtin:default-labels", "settings": {"labels": {"a": "b"}}},
+        });
+    });
+    assert_eq!(server.post("/validate-policy", policy).await.status(), 200);
+    assert_eq!(server.admin("/readyz").await.0, 200);
+    server.shut_down().await;
+}
