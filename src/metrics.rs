@@ -13,12 +13,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tracing_appender::non_blocking::ErrorCounter;
 use wardset_core::decision::{Decision, Result as Reported};
 use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
 
-use crate::telemetry::Log;
+use crate::telemetry::{Log, LostLines};
 
 pub use certificates::{CertificateMetrics, Reload};
 use connections::ConnectionMetrics;
@@ -98,7 +97,7 @@ pub struct Metrics {
     /// Whether this replica writes status, certificates and `caBundle`.
     pub leader: Gauge,
     lost_lines: Gauge,
-    log: OnceLock<ErrorCounter>,
+    log: OnceLock<LostLines>,
 }
 
 impl Default for Metrics {
@@ -250,7 +249,7 @@ impl Metrics {
     /// Has the lines that the log loses counted.
     pub fn watch_log(&self, log: &Log) {
         // A second log would be one of a second server, which has its own metrics.
-        let _ = self.log.set(log.lost.clone());
+        let _ = self.log.set(log.lost_lines());
     }
 
     /// Says how many connections a port has.
@@ -266,7 +265,7 @@ impl Metrics {
     /// The text that Prometheus reads.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let lost = self.log.get().map_or(0, ErrorCounter::dropped_lines);
+        let lost = self.log.get().map_or(0, LostLines::count);
         self.lost_lines.set(i64::try_from(lost).unwrap_or(i64::MAX));
         let mut out = String::new();
         // Writing to a String can't fail.

@@ -117,6 +117,27 @@ impl Lab {
         Ok(command)
     }
 
+    /// The command of Wardset as a server of the cluster that `KUBECONFIG` names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::serve`].
+    pub fn cluster(&self, cache: &Path) -> Result<Command> {
+        let mut command = self.program("wardset")?;
+        command.args([
+            "serve",
+            "--log-format",
+            "json",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--cluster",
+        ]);
+        command.arg("--tls-dir").arg(self.tls()).env("XDG_CACHE_HOME", cache);
+        Ok(command)
+    }
+
     fn program(&self, name: &str) -> Result<Command> {
         let program = self.programs.join(name);
         if !program.exists() {

@@ -14,8 +14,6 @@ use crate::repository::Repository;
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 
 /// The steps, in order: what breaks most often and what tells most come first.
-///
-/// Steps to come go at the end, the slowest last, such as benchmarks.
 const STEPS: &[Step] = &[
     step("tests", Place::Root, TEST),
     step("format", Place::Root, &["fmt", "--all", "--check"]),
@@ -43,6 +41,8 @@ const STEPS: &[Step] = &[
     step("tests of the policies", Place::Policies, TEST),
     step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
+    step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
+    step("faults", Place::Root, &["xtask", "faults", "--quick"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
 ];
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, guest, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -20,6 +20,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
         Task::Bench(options) => bench::run(&repository, &options),
+        Task::Faults(options) => faults::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -62,6 +63,8 @@ enum Task {
     E2e(e2e::Arguments),
     /// Measure what a review costs, against a webhook that does nothing; the last line is the ratio
     Bench(bench::Options),
+    /// Break what a server stands on while a load counts every answer; fails where one was lost
+    Faults(faults::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

@@ -16,7 +16,7 @@ use crate::toolchain::{Compiler, TARGET};
 
 /// What the linker is told. A guest lives for one evaluation and its memory is cleared after it, so it gets a small
 /// stack and all of its memory at once: growing costs more than having.
-pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=2097152"];
+pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
 
 /// Builds `policies` and returns their components by name.
 ///

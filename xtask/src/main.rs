@@ -15,6 +15,7 @@ mod cluster;
 mod deploy;
 mod digests;
 mod e2e;
+mod faults;
 mod guest;
 mod interrupt;
 mod lock;

@@ -24,8 +24,14 @@ struct Args {
     only: Vec<String>,
 }
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(Args::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(args: Args) -> Result<ExitCode> {
     if let Some(unknown) = args.only.iter().find(|only| FAULTS.iter().all(|(name, _)| name != only)) {
         let names: Vec<&str> = FAULTS.iter().map(|(name, _)| *name).collect();
         bail!("no fault `{unknown}`; expected one of {}", names.join(", "));

@@ -24,9 +24,25 @@ const LIVE: Duration = Duration::from_secs(30);
 
 /// The revisions that may decide now: from the last one that was seen to decide to the last one that was written.
 #[derive(Default)]
-struct Revisions {
+pub(super) struct Revisions {
     oldest: AtomicU64,
     newest: AtomicU64,
+}
+
+impl Revisions {
+    pub(super) fn starting_at(revision: u64) -> Self {
+        Self { oldest: AtomicU64::new(revision), newest: AtomicU64::new(revision) }
+    }
+
+    /// One more is about to be written.
+    pub(super) fn write(&self, revision: u64) {
+        self.newest.store(revision, Ordering::SeqCst);
+    }
+
+    /// One was seen to decide: none before it may.
+    pub(super) fn see(&self, revision: u64) {
+        self.oldest.store(revision, Ordering::SeqCst);
+    }
 }
 
 /// Edits.
@@ -61,12 +77,12 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
                 for n in 0..6 {
                     write(lab, &if n % 2 == 0 { bad(n) } else { good(edit) })?;
                     if n == 0 {
-                        revisions.newest.store(edit, Ordering::SeqCst);
+                        revisions.write(edit);
                     }
                 }
             }
             _ => {
-                revisions.newest.store(edit, Ordering::SeqCst);
+                revisions.write(edit);
                 write(lab, &good(edit))?;
             }
         }
@@ -78,7 +94,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         longest = longest.max(written.elapsed());
         // A review that began under the revision before may still be on its way.
         load.go_on(50)?;
-        revisions.oldest.store(edit, Ordering::SeqCst);
+        revisions.see(edit);
     }
     let mut row = Row::of(&format!("{} edits of policies: good, bad, flapping", effort.edits), load.end()?);
     row.seen = format!("{mistakes} of them bad; the longest took {} ms to decide", longest.as_millis());
@@ -107,7 +123,7 @@ fn write(lab: &Lab, text: &str) -> Result<()> {
     fs::rename(&beside, lab.path("faults.yaml")).context("the policies can't be written")
 }
 
-fn judge(expected: String, revisions: Arc<Revisions>) -> Judge {
+pub(super) fn judge(expected: String, revisions: Arc<Revisions>) -> Judge {
     Arc::new(move |status, answer| {
         if status != StatusCode::OK {
             return Judgement::Failed;
@@ -121,11 +137,11 @@ fn judge(expected: String, revisions: Arc<Revisions>) -> Judge {
     })
 }
 
-fn patch(answer: &Bytes) -> Option<String> {
+pub(super) fn patch(answer: &Bytes) -> Option<String> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     String::from_utf8(STANDARD.decode(answer["response"]["patch"].as_str()?).ok()?).ok()
 }
 
-fn revision(patch: &str) -> Option<u64> {
+pub(super) fn revision(patch: &str) -> Option<u64> {
     patch.split_once("edit-")?.1.split_once('"')?.0.parse().ok()
 }

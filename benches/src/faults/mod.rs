@@ -4,6 +4,7 @@
 //! sent, how many got no answer and how many a wrong one.
 
 pub mod clients;
+pub mod cluster;
 pub mod disk;
 pub mod edits;
 pub mod overload;
@@ -112,10 +113,11 @@ impl Effort {
 pub type Fault = (&'static str, fn(&Lab, &Effort) -> Result<Vec<Row>>);
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 7] = [
     ("replaced", replaced::run),
     ("edits", edits::run),
     ("rotation", rotation::run),
+    ("cluster", cluster::run),
     ("overload", overload::run),
     ("clients", clients::run),
     ("disk", disk::run),
