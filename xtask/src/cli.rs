@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, cluster, deploy, e2e, guest, policies};
+use crate::{Outcome, ci, cluster, deploy, e2e, guest, hostile, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
+        Task::Hostile => hostile::run(&repository),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -59,6 +60,8 @@ enum Task {
     },
     /// Run the tests in `tests/e2e` against a control plane of their own
     E2e(e2e::Arguments),
+    /// Set off the guests that mean harm, and print what contains each, and in how many milliseconds
+    Hostile,
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

@@ -15,6 +15,7 @@ mod deploy;
 mod digests;
 mod e2e;
 mod guest;
+mod hostile;
 mod interrupt;
 mod lock;
 mod message;

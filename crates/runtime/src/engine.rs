@@ -40,6 +40,7 @@ pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: wasmtime::component::Linker<Host>,
     slots: Semaphore,
+    sandboxes: usize,
     ticker: Ticker,
 }
 
@@ -53,8 +54,8 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError)?;
         let linker = linker(&wasmtime).map_err(EngineError)?;
         let ticker = Ticker::start(wasmtime.clone());
-        let slots = Semaphore::new(options.sandboxes as usize);
-        Ok(Arc::new(Self { wasmtime, linker, slots, ticker }))
+        let sandboxes = options.sandboxes as usize;
+        Ok(Arc::new(Self { wasmtime, linker, slots: Semaphore::new(sandboxes), sandboxes, ticker }))
     }
 
     /// How many more sandboxes could run now.
@@ -63,12 +64,22 @@ impl Engine {
         self.slots.available_permits()
     }
 
+    /// How many could run if none did.
+    pub(crate) fn sandboxes(&self) -> usize {
+        self.sandboxes
+    }
+
+    /// A place in the pool, where one is free.
+    pub(crate) fn free_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.slots.try_acquire().ok()
+    }
+
     /// A place in the pool. The permit is given back when it is dropped, which must be after the sandbox.
     pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        match self.slots.try_acquire() {
-            Ok(slot) => Some(slot),
+        match self.free_slot() {
+            Some(slot) => Some(slot),
             // The semaphore is never closed.
-            Err(_) => self.slots.acquire().await.ok(),
+            None => self.slots.acquire().await.ok(),
         }
     }
 }
@@ -100,9 +111,15 @@ fn config(options: EngineOptions) -> Config {
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What makes a difference to the code of a module, and so must be the same wherever one is compiled.
+pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .wasm_component_model(true)
         // A verdict is a function of what the guest is given: no threads, and one bit pattern for every NaN.

@@ -1,9 +1,14 @@
 //! The policies in force: compiled, their settings validated, in order. Immutable; a change makes a new one.
 
+mod again;
+
+pub use again::Finding;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wardset_core::agreement::Difference;
 use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
 use wardset_core::decision::Decision;
 use wardset_core::manifest::Manifest;
@@ -16,6 +21,7 @@ use crate::engine::Engine;
 use crate::host::{Evaluation, Host};
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
+use crate::share::Share;
 
 /// A set of policies that decides on reviews.
 pub struct Snapshot {
@@ -38,6 +44,7 @@ enum Backing {
     Module {
         module: Arc<Module>,
         allowed_data: Arc<[ClusterData]>,
+        share: Share,
     },
     /// Why there is none.
     Nothing(Arc<str>),
@@ -67,14 +74,22 @@ pub enum Unusable {
         /// The module.
         module: String,
     },
+    /// The module answers differently when it is asked again.
+    #[error("policy `{policy}`: the module's answers to the same review differ: {difference}")]
+    Differs {
+        /// The policy.
+        policy: Arc<str>,
+        /// In what.
+        difference: Difference,
+    },
 }
 
 impl Member {
-    /// A policy with the module that it names, once the module has accepted its settings.
+    /// A policy with the module that it names, once the module has accepted its settings and answered the same twice.
     ///
     /// # Errors
     ///
-    /// Settings that the module refuses, or cluster data that it needs and the policy doesn't allow.
+    /// Settings that the module refuses, cluster data that it needs and the policy doesn't allow, answers that differ.
     pub async fn new(engine: &Engine, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
         if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
             let ClusterData::NamespaceLabels = data;
@@ -85,9 +100,15 @@ impl Member {
             .validate_settings(engine, &policy)
             .await
             .map_err(|problem| Unusable::Settings { policy: Arc::clone(&policy.name), problem })?;
-        let allowed_data = policy.cluster_data.clone().into();
+        let allowed_data: Arc<[ClusterData]> = policy.cluster_data.clone().into();
+        if let Some(difference) = again::on_sample(engine, &policy, &module, &allowed_data).await {
+            return Err(Unusable::Differs { policy: policy.name, difference });
+        }
         let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
-        Ok(Self { plan: Arc::new(plan), backing: Backing::Module { module, allowed_data } })
+        Ok(Self {
+            plan: Arc::new(plan),
+            backing: Backing::Module { module, allowed_data, share: Share::of(engine) },
+        })
     }
 
     /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
@@ -180,12 +201,11 @@ impl Snapshot {
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
-        let (module, allowed_data) = match &self.backing[turn.index] {
-            Backing::Module { module, allowed_data } => (module, allowed_data),
+        let (module, allowed_data, share) = match &self.backing[turn.index] {
+            Backing::Module { module, allowed_data, share } => (module, allowed_data, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        let waited = tokio::time::timeout_at(deadline.into(), self.engine.slot()).await;
-        let Ok(Some(_slot)) = waited else {
+        let Some(_place) = share.place(&self.engine, deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
@@ -198,6 +218,8 @@ impl Snapshot {
             object: Arc::clone(&turn.document),
             old_object: facts.review.old_object.clone(),
             namespace_labels: facts.namespace_labels.clone(),
+            logs: true,
+            slow_lane: Some(share.slow_lane()),
         };
         run(&self.engine, &module.guest, evaluation, policy, &facts.request(turn.gate), deadline).await
     }
