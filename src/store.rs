@@ -163,11 +163,12 @@ impl Store {
         let mut tried = Vec::new();
         for wanted in wanted {
             let name = Arc::clone(&wanted.name);
-            match unchanged(before.remove(&name), &wanted) {
-                Ok(policy) => {
+            let mut before = before.remove(&name);
+            match before.take_if(|held| is_unchanged(held, &wanted)) {
+                Some(policy) => {
                     held.insert((source, name), policy);
                 }
-                Err(before) => {
+                None => {
                     let task = self.attempt(before.as_ref(), &wanted);
                     tried.push((before, wanted, task));
                 }
@@ -321,23 +322,20 @@ impl Tried {
     }
 }
 
-/// The policy as it was, where nothing about it changed; else what it was, to be revised.
-fn unchanged(before: Option<Held>, wanted: &Wanted) -> Result<Held, Option<Held>> {
-    match before {
-        Some(mut held) if held.wanted.revision == wanted.revision => {
-            let reads_a_file = held.reads_a_file();
-            match &mut held.attempt {
-                // It is looked at again once this attempt has ended.
-                Some(attempt) => {
-                    attempt.stale |= reads_a_file;
-                    Ok(held)
-                }
-                // A file may have changed while its policy did not.
-                None if reads_a_file => Err(Some(held)),
-                None => Ok(held),
-            }
+/// Whether nothing about a policy changed.
+fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
+    if held.wanted.revision != wanted.revision {
+        return false;
+    }
+    // A file may have changed while its policy did not.
+    let reads_a_file = held.reads_a_file();
+    match &mut held.attempt {
+        // It is looked at again once this attempt has ended.
+        Some(attempt) => {
+            attempt.stale |= reads_a_file;
+            true
         }
-        other => Err(other),
+        None => !reads_a_file,
     }
 }
 

@@ -83,8 +83,8 @@ Examples:
   kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the default set
   wardset review -f new.yaml --old stored.yaml         an update: the template gate counts
 
-Exit codes: 0 every DaemonSet is allowed; 1 one is denied, a policy could not decide on it, or --verify found a difference; 2 the
-review could not run.")]
+Exit codes: 0 every DaemonSet is allowed; 1 one is denied, a policy could not decide on it, or --verify found a difference;
+2 the review could not run.")]
 pub(super) struct Review {
     /// Manifest: a file (YAML or JSON, one document or many, or an AdmissionReview), a folder, or `-`. Repeatable
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
