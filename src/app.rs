@@ -1,10 +1,11 @@
 //! The composition root: from where policies are to what decides by them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Snapshot};
 
 use crate::modules::Modules;
 use crate::policies;
@@ -16,6 +17,8 @@ pub struct Sources {
     pub policies: Vec<PathBuf>,
     /// None: compile at every start.
     pub cache: Option<PathBuf>,
+    /// What compiling one module may cost.
+    pub compile: CompileLimits,
 }
 
 /// The modules, none loaded yet. A cache folder that can't be used is only said so in the log: it costs time.
@@ -36,7 +39,33 @@ pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
             None
         }
     });
-    Ok(Arc::new(Modules::new(engine, cache)))
+    Ok(Arc::new(Modules::new(engine, cache, compiler(sources.compile)?)))
+}
+
+/// What one compilation may cost: `time`, and `memory` in bytes. Where nobody said how much, a quarter of what the control
+/// group of this process may have, so that two compilations and the server fit into it; at most 1 GiB.
+#[must_use]
+pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
+    let default = CompileLimits::default().memory;
+    // Within a container this is its own control group; elsewhere there is no such file, or it says `max`.
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let quarter = group.and_then(|limit| limit.trim().parse::<u64>().ok()).map(|limit| limit / 4);
+    CompileLimits {
+        time,
+        memory: memory.unwrap_or_else(|| quarter.map_or(default, |most| most.min(default))),
+    }
+}
+
+/// Modules are compiled by this very program.
+fn compiler(limits: CompileLimits) -> anyhow::Result<Compiler> {
+    // The link is to the program as it was started, also where its file was replaced since.
+    let link = Path::new("/proc/self/exe");
+    let program = if link.exists() {
+        link.to_owned()
+    } else {
+        std::env::current_exe().context("this program's own file, which compiles modules, can't be found")?
+    };
+    Ok(Compiler::danger_in_children(program, ["compile-module".into()], limits))
 }
 
 /// The policies in force, once and for all.

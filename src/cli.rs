@@ -10,6 +10,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use wardset_runtime::ChildError;
 
 pub use args::Args;
 
@@ -17,6 +18,9 @@ pub use args::Args;
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
+    if let args::Command::CompileModule(bounds) = args.command {
+        return compile(&bounds);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("the threads could not be started")),
@@ -27,9 +31,23 @@ pub fn run() -> ExitCode {
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
+            // Done above.
+            args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),
         }
     });
     result.unwrap_or_else(|error| failed(&error))
+}
+
+/// The other end of `Compiler::danger_in_children`. Without the threads that a command has: they would be bounded, too.
+fn compile(bounds: &args::CompileModule) -> ExitCode {
+    match wardset_runtime::compile_as_child(bounds.memory, bounds.seconds) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if matches!(error, ChildError::Module(_)) { 1 } else { 2 };
+            say(&format!("{:#}", anyhow::Error::new(error)));
+            ExitCode::from(code)
+        }
+    }
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -1,30 +1,45 @@
 //! The modules that policies name: found, compiled once, shared by all policies that name the same bytes.
+//!
+//! Several are loaded at the same time. One that is slow to compile holds up nobody but those who wait for that one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 use wardset_core::policy::{ModuleRef, Policy, Resource};
-use wardset_runtime::{Cache, Engine, LoadError, Member, Module};
+use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
 
 use crate::builtin;
 use crate::policies::PoliciesError;
 
+/// How long bytes that cost the compiler all that it may have are not tried again.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
 /// Loaded modules, by the digest of their bytes.
 pub struct Modules {
     engine: Arc<Engine>,
-    cache: Option<Arc<Cache>>,
-    loaded: Mutex<HashMap<String, Arc<Module>>>,
+    cache: Option<Cache>,
+    compiler: Compiler,
+    /// Held only to look something up: what takes long is waited for at the cell of one module.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// A module that is loaded, or was, or is about to be.
+type Cell = Arc<OnceCell<Result<Arc<Module>, Arc<LoadError>>>>;
+
+struct Known {
+    cell: Cell,
+    since: Instant,
 }
 
 impl Modules {
     /// None loaded yet. With `cache`, compiled code is kept on disk.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, cache: Option<Cache>) -> Self {
-        Self { engine, cache: cache.map(Arc::new), loaded: Mutex::default() }
+    pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
+        Self { engine, cache, compiler, known: Mutex::default() }
     }
 
     /// The engine in which they run.
@@ -56,33 +71,61 @@ impl Modules {
     }
 
     /// Lets go of modules that no policy uses any more.
-    pub async fn forget_unused(&self) {
-        self.loaded.lock().await.retain(|_, module| Arc::strong_count(module) > 1);
+    pub fn forget_unused(&self) {
+        self.look_up().retain(|_, known| match known.cell.get() {
+            Some(Ok(module)) => Arc::strong_count(module) > 1,
+            Some(Err(error)) => is_costly(error) && known.since.elapsed() < REMEMBERED,
+            // Somebody waits for it.
+            None => Arc::strong_count(&known.cell) > 1,
+        });
     }
 
     async fn module(&self, policy: &Policy, folder: &Path) -> Result<Arc<Module>, PoliciesError> {
         let bytes = bytes(policy, folder)?;
         let digest = Module::digest_of(&bytes);
-        // Held while one is compiled, so that nobody compiles the same one beside it.
-        let mut loaded = self.loaded.lock().await;
-        if let Some(module) = loaded.get(&digest) {
-            return Ok(Arc::clone(module));
-        }
-        let module = self.load(bytes).await.map_err(|source| PoliciesError::Module {
-            policy: Arc::clone(&policy.name),
-            module: policy.module.clone(),
-            source,
-        })?;
-        Ok(Arc::clone(loaded.entry(digest).or_insert(Arc::new(module))))
+        let cell = self.cell(&digest);
+        // Whoever comes first loads it, and the others wait for that. Where the first is given up, the next one starts anew.
+        let loaded = cell.get_or_init(|| async {
+            let loaded = Module::load_by(&self.compiler, &self.engine, &bytes, self.cache.as_ref()).await;
+            loaded.map(Arc::new).map_err(Arc::new)
+        });
+        loaded.await.clone().map_err(|source| {
+            if !is_costly(&source) {
+                self.forget(&digest, &cell);
+            }
+            let (policy, module) = (Arc::clone(&policy.name), policy.module.clone());
+            PoliciesError::Module { policy, module, source }
+        })
     }
 
-    /// Compiles on a thread that no review waits for.
-    async fn load(&self, bytes: Cow<'static, [u8]>) -> Result<Module, LoadError> {
-        let (engine, cache, runtime) = (Arc::clone(&self.engine), self.cache.clone(), Handle::current());
-        let load = move || runtime.block_on(Module::load(&engine, &bytes, cache.as_deref()));
-        // One module that the compiler panics on must not take the others along.
-        tokio::task::spawn_blocking(load).await.unwrap_or(Err(LoadError::Crashed))
+    fn cell(&self, digest: &str) -> Cell {
+        let mut known = self.look_up();
+        if known.get(digest).is_some_and(|known| {
+            known.since.elapsed() >= REMEMBERED && matches!(known.cell.get(), Some(Err(_)))
+        }) {
+            known.remove(digest);
+        }
+        let new = || Known { cell: Cell::default(), since: Instant::now() };
+        Arc::clone(&known.entry(digest.to_owned()).or_insert_with(new).cell)
     }
+
+    /// What went wrong may go well the next time.
+    fn forget(&self, digest: &str, cell: &Cell) {
+        let mut known = self.look_up();
+        if known.get(digest).is_some_and(|known| Arc::ptr_eq(&known.cell, cell)) {
+            known.remove(digest);
+        }
+    }
+
+    fn look_up(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        // Nothing that can panic is done while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether trying again would cost as much again, and most likely for nothing.
+fn is_costly(error: &LoadError) -> bool {
+    matches!(error, LoadError::TooSlow(_) | LoadError::TooMuchCode | LoadError::Crashed(_))
 }
 
 fn bytes(policy: &Policy, folder: &Path) -> Result<Cow<'static, [u8]>, PoliciesError> {

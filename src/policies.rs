@@ -7,8 +7,9 @@ pub use follow::Followed;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use wardset_core::policy::{ModuleRef, Policy, PolicyError, Resource};
-use wardset_runtime::{LoadError, Snapshot, Unusable};
+use wardset_runtime::{LoadError, Member, Snapshot, Unusable};
 
 use crate::builtin;
 use crate::modules::Modules;
@@ -82,8 +83,8 @@ pub enum PoliciesError {
         policy: Arc<str>,
         /// As the policy names it.
         module: ModuleRef,
-        /// What is wrong.
-        source: LoadError,
+        /// What is wrong; all policies of one module are told the same.
+        source: Arc<LoadError>,
     },
     /// Policies that can't be in force together, or settings that a module refuses.
     #[error(transparent)]
@@ -137,11 +138,17 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
 ///
 /// The first policy that can't come into force.
 pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, PoliciesError> {
-    let mut members = Vec::with_capacity(found.len());
-    for Found { policy, folder, .. } in found {
-        members.push(modules.member(policy, &folder).await?);
-    }
+    let members = members(modules, found.iter()).await?;
     Ok(Snapshot::of(Arc::clone(modules.engine()), members)?)
+}
+
+/// All of them ready to be put into force: their modules are loaded at the same time.
+async fn members<'f>(
+    modules: &Modules,
+    found: impl Iterator<Item = &'f Found>,
+) -> Result<Vec<Member>, PoliciesError> {
+    let members = found.map(|found| modules.member(found.policy.clone(), &found.folder));
+    join_all(members).await.into_iter().collect()
 }
 
 /// Each policy of a file by its name, or what is wrong with that one.

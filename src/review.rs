@@ -18,7 +18,7 @@ use wardset_core::decision::{Decision, Outcome};
 use wardset_core::document::Document;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{PassOver, Question, RequestError, Review};
-use wardset_runtime::Snapshot;
+use wardset_runtime::{Finding, Snapshot};
 
 use input::Source;
 use request::Settings;
@@ -36,6 +36,8 @@ pub struct Reviewed {
     pub decision: Decision,
     /// What was filled in before the review, in words.
     pub notes: Vec<String>,
+    /// The policies whose second evaluation was not the same as the first.
+    pub findings: Vec<Finding>,
 }
 
 /// What became of one document.
@@ -94,12 +96,18 @@ pub async fn review(
                 .namespace_labels
                 .clone()
                 .map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels.into()));
-            let decision = snapshot.decide(&review, Phase::Mutate, Instant::now() + DEADLINE).await;
+            let deadline = Instant::now() + DEADLINE;
+            let (decision, findings) = if settings.verify {
+                snapshot.decide_twice(&review, Phase::Mutate, deadline).await
+            } else {
+                (snapshot.decide(&review, Phase::Mutate, deadline).await, Vec::new())
+            };
             Ok(Outcomes::Decided(Box::new(Reviewed {
                 origin,
                 review: *review,
                 decision,
                 notes: built.notes,
+                findings,
             })))
         }
     }

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use wardset::modules::Modules;
 use wardset_core::chain::{Chain, Phase};
 use wardset_core::review::{Question, Review};
-use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+use wardset_runtime::{Cache, Compiler, Engine, EngineOptions, Snapshot};
 
 use crate::cores::{self, Cores};
 use crate::policies;
@@ -123,7 +123,7 @@ pub fn snapshot(
     let folder = TempDir::new()?;
     let file = folder.path().join("policies.yaml");
     std::fs::write(&file, yaml)?;
-    let modules = Modules::new(Engine::new(options)?, cache);
+    let modules = Modules::new(Engine::new(options)?, cache, Compiler::here());
     Ok(runtime.block_on(wardset::policies::load(&modules, wardset::policies::read(&[file])?))?)
 }
 

@@ -27,6 +27,20 @@ pub(super) enum Command {
     Policies(Policies),
     /// Print the CustomResourceDefinition of Policy
     Crd,
+    /// What compiles a module for another process of this program
+    #[command(hide = true)]
+    CompileModule(CompileModule),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct CompileModule {
+    /// Bytes of memory
+    #[arg(long)]
+    pub(super) memory: u64,
+
+    /// Seconds of processor time
+    #[arg(long)]
+    pub(super) seconds: u64,
 }
 
 /// Where policies come from, for every command.
@@ -49,6 +63,16 @@ pub(super) struct PolicySources {
     /// Compile modules at every start
     #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
     pub(super) no_cache: bool,
+
+    /// The most time that compiling one module may take, in seconds
+    #[arg(long, value_name = "1..3600", default_value_t = 30, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(super) compile_seconds: u32,
+
+    /// The most memory that compiling one module may take, in MiB. Default: a quarter of the container's, at most 1024
+    #[arg(long, value_name = "MIB", hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub(super) compile_memory: Option<u32>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -59,7 +83,8 @@ Examples:
   kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the default set
   wardset review -f new.yaml --old stored.yaml         an update: the template gate counts
 
-Exit codes: 0 every DaemonSet is allowed; 1 one is denied, or a policy could not decide on it; 2 the review could not run.")]
+Exit codes: 0 every DaemonSet is allowed; 1 one is denied, a policy could not decide on it, or --verify found a difference;
+2 the review could not run.")]
 pub(super) struct Review {
     /// Manifest: a file (YAML or JSON, one document or many, or an AdmissionReview), a folder, or `-`. Repeatable
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
@@ -95,6 +120,10 @@ pub(super) struct Review {
     /// Ask as a dry run; the decision is the same
     #[arg(long)]
     pub(super) dry_run: bool,
+
+    /// Evaluate each policy twice, and exit 1 where one answers differently
+    #[arg(long)]
+    pub(super) verify: bool,
 
     /// Format: `text` for people; `json` with everything; `yaml` the objects as they would be stored; `patch` RFC 6902
     #[arg(short, long, value_enum, default_value_t = Output::Text, hide_possible_values = true)]

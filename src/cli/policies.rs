@@ -1,6 +1,7 @@
 //! `wardset policies`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -24,7 +25,11 @@ pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
 impl From<PolicySources> for Sources {
     fn from(typed: PolicySources) -> Self {
         let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(app::default_cache) };
-        Self { policies: typed.paths, cache }
+        let compile = app::compile_limits(
+            Duration::from_secs(typed.compile_seconds.into()),
+            typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
+        );
+        Self { policies: typed.paths, cache, compile }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         namespace: args.namespace,
         user: args.user,
         dry_run: args.dry_run,
+        verify: args.verify,
     };
     let snapshot = app::snapshot(&args.policies.into()).await?;
     let progress = progress(sources.len());
@@ -48,11 +49,14 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         }
     }
     progress.finish_and_clear();
-    let denied = outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed()));
+    let bad = |outcome: &Outcomes| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed() || !reviewed.findings.is_empty());
+    let bad = outcomes.iter().any(bad);
+    let findings: Vec<String> = outcomes.iter().flat_map(text::findings).collect();
     print(outcomes, args.output)?;
-    Ok(ExitCode::from(if broken { 2 } else { u8::from(denied) }))
+    for finding in findings {
+        super::say(&format!("error: {finding}"));
+    }
+    Ok(ExitCode::from(if broken { 2 } else { u8::from(bad) }))
 }
 
 fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {

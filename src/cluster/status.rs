@@ -145,6 +145,10 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
         State::LastGood(problem) => {
             ("False", "LastGoodInForce", format!("the last good revision goes on: {problem}"))
         }
+        State::Pending => {
+            let reason = if standing.module.is_some() { "LastGoodInForce" } else { "NotInForce" };
+            ("False", reason, "its module is still being compiled".to_owned())
+        }
         State::Unready(problem) => ("False", "NotInForce", problem.clone()),
     };
     let known = before.and_then(|before| before.conditions.iter().find(|known| known.r#type == "Ready"));
@@ -161,7 +165,9 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
         State::Ready => {
             Some(LastGood { generation, spec: resource.data.get("spec").cloned().unwrap_or_default() })
         }
-        State::LastGood(_) | State::Unready(_) => before.and_then(|before| before.last_good.clone()),
+        State::LastGood(_) | State::Pending | State::Unready(_) => {
+            before.and_then(|before| before.last_good.clone())
+        }
     };
     let module = standing.module.clone().map(|(name, version, digest)| ModuleStatus {
         name,

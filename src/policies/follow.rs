@@ -36,16 +36,16 @@ impl Followed {
     pub async fn start(paths: Vec<PathBuf>, store: Arc<Store>) -> Result<Self, PoliciesError> {
         // Before they are read, so that what is written in between counts as a change.
         let seen = Folder::new(paths.clone());
-        let mut read = BTreeMap::new();
+        let mut files = Vec::new();
         for file in all_files(&paths)? {
-            let mut policies = Vec::new();
-            for (_, found) in read_file(&file)? {
-                let found = found?;
-                store.modules().member(found.policy.clone(), &found.folder).await?;
-                policies.push(found.into());
-            }
-            read.insert(file, policies);
+            let found: Result<Vec<Found>, _> =
+                read_file(&file)?.into_iter().map(|(_, found)| found).collect();
+            files.push((file, found?));
         }
+        // Kept until they are in the store, so that no module is loaded twice.
+        let _members = super::members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
+        let wanted = |found: Vec<Found>| found.into_iter().map(Wanted::from).collect();
+        let read = files.into_iter().map(|(file, found)| (file, wanted(found))).collect();
         let mut followed = Self { paths, seen, read, store };
         followed.put().await?;
         Ok(followed)

@@ -10,6 +10,7 @@ use wardset_core::review::Operation;
 use wardset_core::verdict;
 
 use super::Reviewed;
+use super::text::finding;
 use crate::yaml;
 
 /// One decision, in the shape that `-o json` prints.
@@ -26,6 +27,8 @@ pub struct Report {
     patch: Box<RawValue>,
     object: Box<RawValue>,
     policies: Vec<PolicyReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -62,6 +65,7 @@ impl From<&Reviewed> for Report {
             patch: raw(patch::to_json(&decision.patch)),
             object: raw(object(reviewed).text().to_owned()),
             policies: decision.reports.iter().map(PolicyReport::from).collect(),
+            differences: reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect(),
         }
     }
 }

@@ -12,7 +12,7 @@ use wardset_core::{Pointer, PointerBuf};
 
 use super::input::Source;
 
-/// What the command line says of the requests.
+/// What the command line says of the requests and their review.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The stored objects, for updates.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub user: String,
     /// Whether the request is a dry run.
     pub dry_run: bool,
+    /// Whether each policy is evaluated twice.
+    pub verify: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             namespace: "default".to_owned(),
             user: "kubernetes-admin".to_owned(),
             dry_run: false,
+            verify: false,
         }
     }
 }

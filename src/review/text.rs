@@ -9,6 +9,7 @@ use wardset_core::decision::{Outcome, PolicyReport, Result as Reported};
 use wardset_core::document::Document;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
+use wardset_runtime::Finding;
 
 use super::{Outcomes, Reviewed};
 use crate::yaml;
@@ -176,6 +177,24 @@ fn write_diff(out: &mut String, before: &Document, after: &Document, policy: &st
     Ok(())
 }
 
+/// A line for each policy whose second evaluation was not the same as the first.
+#[must_use]
+pub fn findings(outcome: &Outcomes) -> Vec<String> {
+    match outcome {
+        Outcomes::Decided(reviewed) => {
+            reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect()
+        }
+        Outcomes::PassedOver { .. } => Vec::new(),
+    }
+}
+
+pub(super) fn finding(of: &str, Finding { policy, difference }: &Finding) -> String {
+    match difference {
+        Some(difference) => format!("policy `{policy}` answers differently on the same `{of}`: {difference}"),
+        None => format!("policy `{policy}` could not be evaluated a second time on `{of}`"),
+    }
+}
+
 /// A line for each document, and the sum.
 #[must_use]
 pub fn table(outcomes: &[Outcomes]) -> String {
@@ -216,4 +235,25 @@ pub fn table(outcomes: &[Outcomes]) -> String {
 
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use wardset_core::agreement::Difference;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_names_the_policy_the_object_and_what_differs() {
+        let difference = Difference {
+            what: "change 1".to_owned(),
+            first: "add /a 1".to_owned(),
+            second: "nothing".to_owned(),
+        };
+        let found = Finding { policy: "fickle".into(), difference: Some(difference) };
+        assert_eq!(
+            finding("default/agent", &found),
+            "policy `fickle` answers differently on the same `default/agent`: change 1: first `add /a 1`, then `nothing`"
+        );
+    }
 }

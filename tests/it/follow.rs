@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wardset::metrics::Metrics;
+use wardset::modules::Modules;
 use wardset::policies::Followed;
 use wardset::store::{Source, State, Store, Wanted};
+use wardset_runtime::{Cache, CompileLimits};
 
+use crate::hostile;
 use crate::support::{self, daemonset, policy};
 
 /// Adds the label `team` with this value.
@@ -223,4 +227,73 @@ async fn no_review_sees_a_mix_of_old_and_new() {
         tokio::task::yield_now().await;
     }
     assert!(reviews.await.unwrap().len() > 1, "no edit fell between the reviews");
+}
+
+/// While the module of one policy takes its whole time to compile, others come into force; it never does, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_is_slow_to_compile_holds_up_no_other_change() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), Cache::open(support::cache_folder()).unwrap());
+    // More than the store's patience, so that the change goes ahead without it.
+    let limits = CompileLimits { time: Duration::from_secs(6), memory: 1 << 30 };
+    let modules = Modules::new(support::engine(), Some(cache), support::compiler(limits));
+    let store = Arc::new(Store::new(Arc::new(modules), Arc::new(Metrics::new())).unwrap());
+    let file = folder.path().join("labels.yaml");
+    let slow = folder.path().join("slow.yaml");
+    std::fs::write(&file, labels("labels", "one")).unwrap();
+    std::fs::write(&slow, labels("slow", "of-slow")).unwrap();
+    let mut followed = follow(folder.path(), &store).await;
+    std::fs::write(folder.path().join("bomb.wasm"), hostile::bomb()).unwrap();
+    let bomb = labels("slow", "of-slow").replace("builtin:default-labels", "file:bomb.wasm");
+    std::fs::write(&slow, &bomb).unwrap();
+    std::fs::write(&file, labels("labels", "two")).unwrap();
+    followed.look().await;
+    for team in ["two", "three", "four"] {
+        std::fs::write(&file, labels("labels", team)).unwrap();
+        followed.look().await;
+        assert_eq!((self::team(&store).await, state(&store, "labels")), (json!(team), State::Ready));
+        assert_eq!(state(&store, "slow"), State::Pending);
+    }
+    // What was in force of it goes on, while it is compiled and after.
+    let in_force = || store.live().load().plans().iter().any(|plan| &*plan.policy.name == "slow");
+    assert!(in_force());
+    until_known(&store, "slow").await;
+    let State::LastGood(problem) = state(&store, "slow") else { panic!("{:?}", state(&store, "slow")) };
+    assert!(problem.contains("took longer than 6s"), "{problem}");
+    assert!(in_force());
+    // It is not tried again, so the next change finds it as it is.
+    std::fs::write(&file, labels("labels", "five")).unwrap();
+    followed.look().await;
+    assert!(matches!(state(&store, "slow"), State::LastGood(_)));
+    assert_eq!(team(&store).await, "five");
+}
+
+/// A policy that goes while its module is compiled doesn't come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pending_policy_that_goes_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = CompileLimits { time: Duration::from_secs(600), memory: 1 << 30 };
+    let modules = Arc::new(Modules::new(support::engine(), None, support::compiler(limits)));
+    let store = Arc::new(Store::new(Arc::clone(&modules), Arc::new(Metrics::new())).unwrap());
+    store.put(Source::Cluster, Vec::new()).await;
+    let file = folder.path().join("bomb.wasm");
+    std::fs::write(&file, hostile::bomb()).unwrap();
+    let slow = json!({"module": format!("file:{}", file.display())});
+    store.put(Source::Cluster, vec![wanted("slow", &slow, None)]).await;
+    assert_eq!(state(&store, "slow"), State::Pending);
+    assert!(store.live().load().plans().is_empty(), "what was never in force isn't while it is compiled");
+    store.put(Source::Cluster, Vec::new()).await;
+    assert!(store.standings().borrow().is_empty());
+    // Its compiler is ended, else two of them would leave no place to others.
+    store.put(Source::Cluster, vec![wanted("labels", &spec("one"), None)]).await;
+    until_known(&store, "labels").await;
+    assert_eq!(state(&store, "labels"), State::Ready);
+}
+
+/// Waits until a policy is no longer pending.
+async fn until_known(store: &Store, name: &str) {
+    let mut standings = store.standings();
+    let known = standings.wait_for(|all| {
+        all.iter().any(|(_, standing)| &*standing.name == name && standing.state != State::Pending)
+    });
+    tokio::time::timeout(Duration::from_secs(120), known).await.unwrap().unwrap();
 }

@@ -26,7 +26,16 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
     } else {
         framed(name, &text)
     };
-    wat::parse_str(&whole).unwrap_or_else(|error| panic!("guest `{name}`: {error}"))
+    parse(name, &whole)
+}
+
+/// The component of a guest that a test makes up: fields for the frame.
+pub(crate) fn made(name: &str, text: &str) -> Vec<u8> {
+    parse(name, &framed(name, text))
+}
+
+fn parse(name: &str, whole: &str) -> Vec<u8> {
+    wat::parse_str(whole).unwrap_or_else(|error| panic!("guest `{name}`: {error}"))
 }
 
 /// What the guest does: the comment at its head, on one line.

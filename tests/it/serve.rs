@@ -44,7 +44,7 @@ impl Server {
     /// The default set, put into force as `wardset serve` does it.
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
-        let store = Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap();
+        let store = Arc::new(Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap());
         let wanted = policies::defaults().unwrap().into_iter().map(Into::into).collect();
         store.put(Source::Files, wanted).await;
         Self::at(Desk { policies: store.live(), modules: store.modules(), namespaces: None }, metrics, |it| {

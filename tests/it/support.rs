@@ -13,7 +13,7 @@ use wardset_core::decision::Decision;
 use wardset_core::patch;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Question, Review};
-use wardset_runtime::{Cache, Engine, EngineOptions, Snapshot};
+use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Snapshot};
 
 /// A DaemonSet that nothing is wrong with.
 pub(crate) fn daemonset() -> Value {
@@ -34,7 +34,12 @@ pub(crate) fn cache_folder() -> PathBuf {
 
 /// The modules of one test.
 pub(crate) fn modules() -> Modules {
-    Modules::new(engine(), Some(Cache::open(cache_folder()).unwrap()))
+    Modules::new(engine(), Some(Cache::open(cache_folder()).unwrap()), compiler(CompileLimits::default()))
+}
+
+/// Compiles as the program does: in processes of it.
+pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
+    Compiler::danger_in_children(env!("CARGO_BIN_EXE_wardset"), ["compile-module".into()], limits)
 }
 
 /// The policies of `yaml` in force.

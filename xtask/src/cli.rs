@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, guest, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, guest, hostile, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
         Task::Bench(options) => bench::run(&repository, &options),
         Task::Faults(options) => faults::run(&repository, &options),
+        Task::Hostile => hostile::run(&repository),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -65,6 +66,8 @@ enum Task {
     Bench(bench::Options),
     /// Break what a server stands on while a load counts every answer; fails where one was lost
     Faults(faults::Options),
+    /// Set off the guests that mean harm, and print what contains each, and in how many milliseconds
+    Hostile,
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

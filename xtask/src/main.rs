@@ -17,6 +17,7 @@ mod digests;
 mod e2e;
 mod faults;
 mod guest;
+mod hostile;
 mod interrupt;
 mod lock;
 mod message;

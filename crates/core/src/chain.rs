@@ -11,6 +11,7 @@
 //! confinement of changes and the bookkeeping of who did what; it never looks at a clock.
 
 mod confine;
+mod kinds;
 
 pub use confine::{MAX_CHANGES, MAX_MESSAGES};
 

@@ -9,6 +9,7 @@
 //! It takes values and returns values: no clock, no environment, no files, no threads, no async, and it knows neither
 //! wasmtime nor Kubernetes' client.
 
+pub mod agreement;
 pub mod blame;
 pub mod chain;
 pub mod decision;

@@ -51,6 +51,16 @@ pub enum ManifestError {
         /// How many there are.
         found: usize,
     },
+    /// A pointer or a schema that is longer than anyone needs.
+    #[error("manifest: `{field}` must have at most {most} bytes, found {found}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// The most that is taken.
+        most: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// Text with line breaks or other control characters.
     #[error("manifest: `{field}` must be one printable line")]
     Unprintable {
@@ -79,6 +89,12 @@ pub enum ManifestError {
 /// The most entries of `reads` and of `writes`.
 pub const MAX_PREFIXES: usize = 64;
 
+/// The most bytes of a pointer in `reads` and `writes`. The deepest place of a DaemonSet takes a tenth of it.
+pub const MAX_POINTER: usize = 1024;
+
+/// The most bytes of a settings' schema.
+pub const MAX_SCHEMA: usize = 64 << 10;
+
 /// What no policy may change, whatever its manifest says (daemonset-semantics, section 2).
 pub const FORBIDDEN: [&Pointer; 16] = [
     Pointer::from_static("/apiVersion"),
@@ -100,7 +116,7 @@ pub const FORBIDDEN: [&Pointer; 16] = [
 ];
 
 /// A manifest's fields as they came out of the sandbox.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of `Manifest`")]
 pub struct ManifestParts {
     pub name: String,
@@ -124,6 +140,10 @@ impl TryFrom<ManifestParts> for Manifest {
                 () => Ok(text),
             }
         };
+        let (field, most, found) = ("settings-schema", MAX_SCHEMA, parts.settings_schema.len());
+        if found > most {
+            return Err(ManifestError::TooLong { field, most, found });
+        }
         let schema: Result<serde_json::Map<_, serde_json::Value>, _> =
             serde_json::from_str(&parts.settings_schema);
         schema.map_err(|_| ManifestError::Schema)?;
@@ -190,6 +210,10 @@ fn pointers(field: &'static str, texts: Vec<String>) -> Result<Vec<PointerBuf>, 
     texts
         .into_iter()
         .map(|text| {
+            let (most, found) = (MAX_POINTER, text.len());
+            if found > most {
+                return Err(ManifestError::TooLong { field, most, found });
+            }
             PointerBuf::parse(text.as_str()).map_err(|_| ManifestError::Pointer { field, pointer: text })
         })
         .collect()

@@ -58,25 +58,20 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// The compiled module of `digest`, from the folder or by compiling `bytes`.
-    pub(crate) fn load_or_compile(
-        &self,
-        engine: &wasmtime::Engine,
-        digest: &str,
-        bytes: &[u8],
-    ) -> wasmtime::Result<Component> {
+    /// The compiled module of `digest`, where it is in the folder.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+        load(engine, &self.path(engine, digest))
+    }
+
+    /// Keeps the code of the module of `digest`. Where that can't be done it is only said so in the log: it costs time.
+    pub(crate) fn store(&self, engine: &wasmtime::Engine, digest: &str, code: &[u8]) {
         let path = self.path(engine, digest);
-        if let Some(component) = load(engine, &path) {
-            return Ok(component);
-        }
-        let component = Component::from_binary(engine, bytes)?;
-        match component.serialize().map_err(|error| error.to_string()).and_then(|code| store(&path, &code)) {
+        match store(&path, code) {
             Ok(()) => tracing::debug!(module = digest, "compiled and cached"),
             Err(error) => {
                 tracing::warn!(path = %path.display(), error, "a compiled module could not be cached")
             }
         }
-        Ok(component)
     }
 
     /// One file for each module and each compiler with its settings.
@@ -101,10 +96,10 @@ fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
         tracing::warn!(path = %path.display(), "a cached module is damaged; compiling it again");
         return None;
     };
-    // SAFETY: `deserialize` must only be given what `serialize` gave. The file is in a folder that `Cache::open` found to
+    // SAFETY: `deserialize` must only be given what the compiler made. The file is in a folder that `Cache::open` found to
     // belong to this process's user and to be writable by nobody else, the same was just found of the file, and its digest
-    // says that it is whole and the file of this name; so it is what `store` wrote there, which is the output of
-    // `serialize`. (wasmtime itself refuses the code of another version of it, or of other settings.)
+    // says that it is whole and the file of this name; so it is what `store` wrote there, which is the compiler's
+    // output. (wasmtime itself refuses the code of another version of it, or of other settings.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
     let component = unsafe { Component::deserialize(engine, code) };
     component

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::policy::MAX_MEMORY;
@@ -43,6 +43,7 @@ pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: wasmtime::component::Linker<Host>,
     slots: Semaphore,
+    sandboxes: usize,
     ticker: Ticker,
 }
 
@@ -56,8 +57,8 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError)?;
         let linker = linker(&wasmtime).map_err(EngineError)?;
         let ticker = Ticker::start(wasmtime.clone());
-        let slots = Semaphore::new(options.sandboxes as usize);
-        Ok(Arc::new(Self { wasmtime, linker, slots, ticker }))
+        let sandboxes = options.sandboxes as usize;
+        Ok(Arc::new(Self { wasmtime, linker, slots: Semaphore::new(sandboxes), sandboxes, ticker }))
     }
 
     /// How many more sandboxes could run now.
@@ -66,19 +67,20 @@ impl Engine {
         self.slots.available_permits()
     }
 
-    /// A place in the pool, which must be given back after its sandbox.
+    /// How many could run if none did.
+    pub(crate) fn sandboxes(&self) -> usize {
+        self.sandboxes
+    }
+
+    /// A place in the pool, where one is free. It must be given back after its sandbox.
+    pub(crate) fn free_slot(&self) -> Option<Slot<'_>> {
+        self.slots.try_acquire().ok().map(|place| Slot::new(place, &self.ticker))
+    }
+
+    /// A place in the pool, once one is free.
     pub(crate) async fn slot(&self) -> Option<Slot<'_>> {
         // The semaphore is never closed.
         self.slots.acquire().await.ok().map(|place| Slot::new(place, &self.ticker))
-    }
-
-    /// The same, unless `deadline` passes first. Where a place is free, no timer is made.
-    pub(crate) async fn slot_until(&self, deadline: Instant) -> Option<Slot<'_>> {
-        let place = match self.slots.try_acquire() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(deadline.into(), self.slots.acquire()).await.ok()?.ok()?,
-        };
-        Some(Slot::new(place, &self.ticker))
     }
 }
 
@@ -128,9 +130,15 @@ fn config(options: EngineOptions) -> Config {
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What makes a difference to the code of a module, and so must be the same wherever one is compiled.
+pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .wasm_component_model(true)
         // A verdict is a function of what the guest is given: no threads, and one bit pattern for every NaN.

@@ -11,6 +11,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::contract::{Guest, wardset, wit};
+use crate::share::Lane;
 
 /// The most log lines of one evaluation; what comes after is dropped.
 const MAX_LOG_LINES: u32 = 16;
@@ -34,6 +35,10 @@ pub(crate) struct Evaluation {
     pub(crate) old_object: Option<Arc<Document>>,
     /// JSON text.
     pub(crate) namespace_labels: Option<Arc<str>>,
+    /// Whether its log lines are written.
+    pub(crate) logs: bool,
+    /// Where it goes on if it runs long; none where nobody else waits.
+    pub(crate) slow_lane: Option<Lane>,
 }
 
 /// What one sandbox may use.
@@ -72,6 +77,8 @@ pub(crate) enum Stopped {
         "asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow"
     )]
     Data { what: &'static str },
+    #[error("the machine had no memory for it")]
+    Machine,
     #[error("called the host while it was being loaded")]
     NotEvaluating,
 }
@@ -82,6 +89,7 @@ impl Stopped {
             Self::Deadline => verdict::FailureClass::Deadline,
             Self::Late => verdict::FailureClass::Late,
             Self::Memory { .. } | Self::Table { .. } => verdict::FailureClass::Memory,
+            Self::Machine => verdict::FailureClass::Host,
             Self::Read { .. } | Self::NoPointer { .. } | Self::Data { .. } | Self::NotEvaluating => {
                 verdict::FailureClass::Access
             }
@@ -146,7 +154,11 @@ impl wardset::policy::log::Host for Host {
             return Ok(());
         }
         self.log_lines += 1;
-        let policy = &*self.evaluation()?.policy;
+        let evaluation = self.evaluation()?;
+        if !evaluation.logs {
+            return Ok(());
+        }
+        let policy = &*evaluation.policy;
         let cut = message.floor_char_boundary(MAX_LOG_LINE);
         // A line break or an escape sequence would forge a line of somebody else.
         let message = message[..cut].replace(char::is_control, " ");
@@ -180,6 +192,15 @@ impl ResourceLimiter for Limits {
         }
         self.used = together;
         Ok(true)
+    }
+
+    /// What the limits allow and the machine can't give: told of it, the guest could answer by the state of the machine.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(Stopped::Machine.into())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(Stopped::Machine.into())
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -10,14 +10,18 @@
 //! a verdict means: that is `wardset-core`'s.
 
 mod cache;
+mod compile;
 mod contract;
 mod engine;
 mod host;
 mod module;
 mod sandbox;
+mod shape;
+mod share;
 mod snapshot;
 
 pub use cache::{Cache, CacheError};
+pub use compile::{ChildError, CompileError, CompileLimits, Compiler, compile_as_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use module::{LoadError, MAX_MODULE, Module, SettingsError};
-pub use snapshot::{Member, Parts, Snapshot, Unusable};
+pub use snapshot::{Finding, Member, Parts, Snapshot, Unusable};

@@ -10,10 +10,12 @@ use wardset_core::verdict::Failure;
 use wasmtime::component::Component;
 
 use crate::cache::Cache;
+use crate::compile::{self, CompileError, Compiler};
 use crate::contract::{GuestPre, wit};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::sandbox::{self, Sandbox};
+use crate::shape;
 
 /// The most bytes of a module. The largest real ones, language runtimes included, are a few MiB.
 pub const MAX_MODULE: usize = 16 << 20;
@@ -51,12 +53,31 @@ pub enum LoadError {
         "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
     )]
     CoreModule,
+    /// A shape that costs the compiler more than any policy is worth.
+    #[error("the module has {found} {what}; at most {most} are taken")]
+    Shape {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much of it was counted, up to the limit and the next.
+        found: u64,
+        /// The most that is taken.
+        most: u64,
+    },
     /// Not a component, or a broken one.
     #[error("the module is no WebAssembly component that can be compiled")]
-    Compile(#[source] wasmtime::Error),
-    /// The compiler panicked.
-    #[error("the compiler broke down over the module; what it printed is in the log")]
-    Crashed,
+    Compile(#[source] CompileError),
+    /// The compiler was stopped at its deadline.
+    #[error("compiling the module took longer than {0:?}; `--compile-seconds` gives it more")]
+    TooSlow(Duration),
+    /// The compiler was stopped at what its code may take.
+    #[error("the module's code takes more memory than a module may have")]
+    TooMuchCode,
+    /// The compiler panicked, or used up its memory, stack or processor time.
+    #[error("the compiler broke down over the module ({0}); `--compile-memory` gives it more memory")]
+    Crashed(String),
+    /// The compiler could not be started or talked to.
+    #[error("the compiler could not be run")]
+    NoCompiler(#[source] std::io::Error),
     /// The module needs something that no policy gets.
     #[error(
         "the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`"
@@ -80,6 +101,9 @@ pub enum LoadError {
     /// The manifest makes no sense.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The module says one thing and then another.
+    #[error("the module states another manifest when it is asked again")]
+    Differs,
 }
 
 /// Why a policy's settings can't be used.
@@ -91,17 +115,35 @@ pub enum SettingsError {
     /// The module could not say.
     #[error("the module could not validate the settings ({0})")]
     Failed(Failure),
+    /// The module says one thing and then another.
+    #[error("the module says something else of the same settings when it is asked again")]
+    Differs,
 }
 
 impl Module {
-    /// Compiles `bytes`, or takes the compiled code from `cache`, links it and asks it for its manifest.
-    ///
-    /// Compiling takes about a second for each MiB, on all cores; call it off the path of a review.
+    /// [`Module::load_by`] a compiler in this process: for modules that one knows.
     ///
     /// # Errors
     ///
-    /// Bytes that are no module of this contract's version, and a module whose manifest can't be had.
+    /// As [`Module::load_by`].
     pub async fn load(engine: &Engine, bytes: &[u8], cache: Option<&Cache>) -> Result<Self, LoadError> {
+        Self::load_by(&Compiler::here(), engine, bytes, cache).await
+    }
+
+    /// Takes the compiled code of `bytes` from `cache`, or has it compiled, links it and asks it for its manifest, twice.
+    ///
+    /// Compiling takes about a second for each MiB, on all cores.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no module of this contract's version, that can't be compiled within the compiler's limits, and a module
+    /// whose manifest can't be had.
+    pub async fn load_by(
+        compiler: &Compiler,
+        engine: &Engine,
+        bytes: &[u8],
+        cache: Option<&Cache>,
+    ) -> Result<Self, LoadError> {
         if bytes.len() > MAX_MODULE {
             return Err(LoadError::TooLarge { found: bytes.len() });
         }
@@ -113,20 +155,15 @@ impl Module {
             return Err(LoadError::CoreModule);
         }
         let digest = Self::digest_of(bytes);
-        let component = match cache {
-            Some(cache) => cache.load_or_compile(&engine.wasmtime, &digest, bytes),
-            None => Component::from_binary(&engine.wasmtime, bytes),
-        };
-        let component = component.map_err(LoadError::Compile)?;
+        let component = component(compiler, &engine.wasmtime, &digest, bytes, cache).await?;
         check_contract(&engine.wasmtime, &component)?;
         let linked = engine.linker.instantiate_pre(&component).map_err(LoadError::World)?;
         let guest = GuestPre::new(linked).map_err(LoadError::World)?;
-        let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
-        let _slot = engine.slot().await;
-        let sandbox = Sandbox::start(engine, &guest, None, limits).await.map_err(LoadError::Start)?;
-        let stated = sandbox.manifest().await.map_err(LoadError::Start)?;
-        let manifest = Arc::new(Manifest::try_from(ManifestParts::from(stated))?);
-        Ok(Self { guest, manifest, digest })
+        let stated = state(engine, &guest).await?;
+        if state(engine, &guest).await? != stated {
+            return Err(LoadError::Differs);
+        }
+        Ok(Self { guest, manifest: Arc::new(Manifest::try_from(stated)?), digest })
     }
 
     /// SHA-256 of a module's bytes, in hexadecimal: what tells modules apart.
@@ -135,19 +172,78 @@ impl Module {
         hex(&Sha256::digest(bytes))
     }
 
-    /// Asks the module whether it can work with a policy's settings.
+    /// Asks the module whether it can work with a policy's settings, twice.
     ///
     /// # Errors
     ///
-    /// Where it can't, with the module's own words, or where it doesn't answer within the policy's limits.
+    /// Where it can't, with the module's own words; where it doesn't answer within the policy's limits; where it answers
+    /// one thing and then another.
     pub async fn validate_settings(&self, engine: &Engine, policy: &Policy) -> Result<(), SettingsError> {
-        let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
+        let first = self.ask_about_settings(engine, policy).await?;
+        if self.ask_about_settings(engine, policy).await? != first {
+            return Err(SettingsError::Differs);
+        }
+        first.map_err(SettingsError::Refused)
+    }
+
+    async fn ask_about_settings(
+        &self,
+        engine: &Engine,
+        policy: &Policy,
+    ) -> Result<Result<(), String>, SettingsError> {
         let _slot = engine.slot().await;
+        let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
         let sandbox =
             Sandbox::start(engine, &self.guest, None, limits).await.map_err(SettingsError::Failed)?;
-        let answer = sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)?;
-        answer.map_err(SettingsError::Refused)
+        sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)
     }
+}
+
+/// What a fresh instance says of its module.
+async fn state(engine: &Engine, guest: &GuestPre<Host>) -> Result<ManifestParts, LoadError> {
+    let _slot = engine.slot().await;
+    let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
+    let sandbox = Sandbox::start(engine, guest, None, limits).await.map_err(LoadError::Start)?;
+    Ok(sandbox.manifest().await.map_err(LoadError::Start)?.into())
+}
+
+/// From the cache, or by the compiler.
+async fn component(
+    compiler: &Compiler,
+    engine: &wasmtime::Engine,
+    digest: &str,
+    bytes: &[u8],
+    cache: Option<&Cache>,
+) -> Result<Component, LoadError> {
+    let name: Arc<str> = digest.into();
+    if let Some(cache) = cache.cloned() {
+        let (engine, name) = (engine.clone(), Arc::clone(&name));
+        if let Some(component) = off_the_path(move || cache.load(&engine, &name)).await? {
+            return Ok(component);
+        }
+    }
+    shape::check(bytes)?;
+    let code = compiler.compile(engine, bytes.into()).await?;
+    let (engine, cache) = (engine.clone(), cache.cloned());
+    off_the_path(move || {
+        // SAFETY: `deserialize` must only be given what the compiler made. `code` was made by `Compiler::compile`: by wasmtime
+        // in this process, or by a child that ran `compile_as_child` and ended well, over a pipe that nobody else has an end
+        // of. That the child is this program is for whoever calls `Compiler::danger_in_children` to see to, as its page
+        // says. (wasmtime itself refuses the code of another version of it, or of other settings.)
+        #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
+        let component = unsafe { Component::deserialize(&engine, &code) };
+        let component = component.map_err(|error| compile::refused(&error))?;
+        if let Some(cache) = cache {
+            cache.store(&engine, &name, &code);
+        }
+        Ok(component)
+    })
+    .await?
+}
+
+/// On a thread that no review waits for.
+async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Crashed(error.to_string()))
 }
 
 fn far_away() -> Instant {

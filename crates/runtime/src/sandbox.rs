@@ -11,6 +11,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use crate::contract::{Guest, GuestPre, wit};
 use crate::engine::Engine;
 use crate::host::{Evaluation, Host, Limits, Stopped};
+use crate::share::Turns;
 
 /// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
 const MAX_HANDED_OVER: usize = 1 << 20;
@@ -29,13 +30,15 @@ impl Sandbox {
         limits: Limits,
     ) -> Result<Self, Failure> {
         let (deadline, late) = (limits.deadline, limits.late);
+        let lane = evaluation.as_ref().and_then(|evaluation| evaluation.slow_lane.clone());
+        let mut turns = lane.map(Turns::new);
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_HANDED_OVER);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             if Instant::now() < deadline {
-                Ok(UpdateDeadline::Yield(1))
+                Ok(turns.as_mut().map_or(UpdateDeadline::Yield(1), |turns| turns.tick(deadline)))
             } else {
                 Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
             }

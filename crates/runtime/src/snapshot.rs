@@ -1,9 +1,14 @@
 //! The policies in force: compiled, their settings validated, in order. Immutable; a change makes a new one.
 
+mod again;
+
+pub use again::Finding;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use wardset_core::agreement::Difference;
 use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
 use wardset_core::decision::Decision;
 use wardset_core::manifest::Manifest;
@@ -16,6 +21,7 @@ use crate::engine::Engine;
 use crate::host::{Evaluation, Host};
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
+use crate::share::Share;
 
 /// A set of policies that decides on reviews.
 pub struct Snapshot {
@@ -38,6 +44,7 @@ enum Backing {
     Module {
         module: Arc<Module>,
         allowed_data: Arc<[ClusterData]>,
+        share: Share,
     },
     /// Why there is none.
     Nothing(Arc<str>),
@@ -67,14 +74,22 @@ pub enum Unusable {
         /// The module.
         module: String,
     },
+    /// The module answers differently when it is asked again.
+    #[error("policy `{policy}`: the module's answers to the same review differ: {difference}")]
+    Differs {
+        /// The policy.
+        policy: Arc<str>,
+        /// In what.
+        difference: Difference,
+    },
 }
 
 impl Member {
-    /// A policy with the module that it names, once the module has accepted its settings.
+    /// A policy with the module that it names, once the module has accepted its settings and answered the same twice.
     ///
     /// # Errors
     ///
-    /// Settings that the module refuses, or cluster data that it needs and the policy doesn't allow.
+    /// Settings that the module refuses, cluster data that it needs and the policy doesn't allow, answers that differ.
     pub async fn new(engine: &Engine, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
         if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
             let ClusterData::NamespaceLabels = data;
@@ -85,9 +100,15 @@ impl Member {
             .validate_settings(engine, &policy)
             .await
             .map_err(|problem| Unusable::Settings { policy: Arc::clone(&policy.name), problem })?;
-        let allowed_data = policy.cluster_data.clone().into();
+        let allowed_data: Arc<[ClusterData]> = policy.cluster_data.clone().into();
+        if let Some(difference) = again::on_sample(engine, &policy, &module, &allowed_data).await {
+            return Err(Unusable::Differs { policy: policy.name, difference });
+        }
         let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
-        Ok(Self { plan: Arc::new(plan), backing: Backing::Module { module, allowed_data } })
+        Ok(Self {
+            plan: Arc::new(plan),
+            backing: Backing::Module { module, allowed_data, share: Share::of(engine) },
+        })
     }
 
     /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
@@ -162,11 +183,11 @@ impl Snapshot {
 
     /// Decides on a review. What is not decided by `deadline` fails with the class `late`.
     pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
-        let mut facts = Facts::new(review);
+        let facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let verdict = self.evaluate(&mut facts, &turn, deadline, &mut ()).await;
+            let verdict = self.evaluate(&facts, &turn, deadline, &mut ()).await;
             chain.take(&turn, verdict, started.elapsed());
         }
         chain.finish()
@@ -180,24 +201,24 @@ impl Snapshot {
         deadline: Instant,
     ) -> (Result<Verdict, Failure>, Parts) {
         let mut parts = Parts::default();
-        let verdict = self.evaluate(&mut Facts::new(review), turn, deadline, &mut parts).await;
+        let verdict = self.evaluate(&Facts::new(review), turn, deadline, &mut parts).await;
         (verdict, parts)
     }
 
     async fn evaluate(
         &self,
-        facts: &mut Facts<'_>,
+        facts: &Facts<'_>,
         turn: &Turn<'_>,
         deadline: Instant,
         watch: &mut impl Watch,
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
-        let (module, allowed_data) = match &self.backing[turn.index] {
-            Backing::Module { module, allowed_data } => (module, allowed_data),
+        let (module, allowed_data, share) = match &self.backing[turn.index] {
+            Backing::Module { module, allowed_data, share } => (module, allowed_data, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        let Some(_slot) = self.engine.slot_until(deadline).await else {
+        let Some(_place) = share.place(&self.engine, deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
@@ -210,6 +231,8 @@ impl Snapshot {
             object: Arc::clone(&turn.document),
             old_object: facts.review.old_object.clone(),
             namespace_labels: facts.namespace_labels(allowed_data),
+            logs: true,
+            slow_lane: Some(share.slow_lane()),
         };
         run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }
@@ -288,46 +311,45 @@ impl Parts {
 /// What guests are told of a review, made once for all of them.
 struct Facts<'r> {
     review: &'r Review,
-    request: wit::Request,
+    /// With the template's gate open, and closed.
+    requests: [OnceLock<wit::Request>; 2],
     /// JSON text, once a guest may have it.
-    namespace_labels: Option<Arc<str>>,
+    namespace_labels: OnceLock<Option<Arc<str>>>,
 }
 
 impl<'r> Facts<'r> {
     fn new(review: &'r Review) -> Self {
-        let request = wit::Request {
-            operation: match review.operation {
+        Self { review, requests: Default::default(), namespace_labels: OnceLock::new() }
+    }
+
+    fn request(&self, gate: Gate) -> &wit::Request {
+        let (place, template) = match gate {
+            Gate::Open => (&self.requests[0], wit::TemplateGate::Open),
+            Gate::Closed => (&self.requests[1], wit::TemplateGate::Closed),
+        };
+        place.get_or_init(|| wit::Request {
+            operation: match self.review.operation {
                 Operation::Create => wit::Operation::Create,
                 Operation::Update => wit::Operation::Update,
             },
-            kind: review.kind.clone(),
-            name: review.name.clone(),
-            namespace: review.namespace.clone(),
-            user: review.user.clone(),
-            dry_run: review.dry_run,
-            template: wit::TemplateGate::Open,
-        };
-        Self { review, request, namespace_labels: None }
+            kind: self.review.kind.clone(),
+            name: self.review.name.clone(),
+            namespace: self.review.namespace.clone(),
+            user: self.review.user.clone(),
+            dry_run: self.review.dry_run,
+            template,
+        })
     }
 
-    fn request(&mut self, gate: Gate) -> &wit::Request {
-        self.request.template = match gate {
-            Gate::Open => wit::TemplateGate::Open,
-            Gate::Closed => wit::TemplateGate::Closed,
-        };
-        &self.request
-    }
-
-    fn namespace_labels(&mut self, allowed: &[ClusterData]) -> Option<Arc<str>> {
+    fn namespace_labels(&self, allowed: &[ClusterData]) -> Option<Arc<str>> {
         if !allowed.contains(&ClusterData::NamespaceLabels) {
             return None;
         }
-        if let (None, NamespaceLabels::Known(labels)) =
-            (&self.namespace_labels, &self.review.namespace_labels)
-        {
+        let made = self.namespace_labels.get_or_init(|| match &self.review.namespace_labels {
             // A map of strings: serialisation can't fail.
-            self.namespace_labels = serde_json::to_string(&**labels).ok().map(Into::into);
-        }
-        self.namespace_labels.clone()
+            NamespaceLabels::Known(labels) => serde_json::to_string(&**labels).ok().map(Into::into),
+            NamespaceLabels::Unknown => None,
+        });
+        made.clone()
     }
 }

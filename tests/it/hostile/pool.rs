@@ -50,23 +50,77 @@ async fn burning_policies_together_end_with_the_review() {
     }
 }
 
+/// As many reviews of one burning policy as there are sandboxes: it gets half of them, and reviews that it doesn't touch are
+/// decided all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
+    const ALL: usize = 64;
+    let engine = Engine::new(EngineOptions { sandboxes: 64 }).unwrap();
+    let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
+    let burning = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load("loop").await)];
+    let burning = Arc::new(Snapshot::new(Arc::clone(&engine), burning).await.unwrap());
+    let other = [(policy("other", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await)];
+    let other = Snapshot::new(Arc::clone(&engine), other).await.unwrap();
+    let far = Instant::now() + Duration::from_secs(600);
+    let burns: Vec<_> = (0..ALL)
+        .map(|_| {
+            let burning = Arc::clone(&burning);
+            tokio::spawn(async move { burning.decide(&review(Of::Create, true), Phase::Mutate, far).await })
+        })
+        .collect();
+    until_free(&engine, ALL / 2).await;
+    for _ in 0..20 {
+        assert!(engine.free_sandboxes() >= ALL / 2 - 1, "it took more than its half");
+        let decision = decide(&other, &review(Of::Create, false)).await;
+        assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
+    }
+    assert!(!burns.iter().any(tokio::task::JoinHandle::is_finished), "the others had to wait for one");
+    for burn in burns {
+        burn.abort();
+        assert!(burn.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// What finds no sandbox free in its policy's half waits for one there, and no longer than its deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
+    let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
+    let [burning, _] = two_policies(&engine).await;
+    let far = Instant::now() + Duration::from_secs(600);
+    let holders = [0, 1].map(|_| {
+        let burning = Arc::clone(&burning);
+        tokio::spawn(async move { burning.decide(&review(Of::Create, true), Phase::Mutate, far).await })
+    });
+    until_free(&engine, 2).await;
+    let until = Instant::now() + Duration::from_millis(100);
+    let late = burning.decide(&review(Of::Create, false), Phase::Mutate, until).await;
+    assert_failed(&late, Late, Mode::Enforce, OnError::Fail);
+    // One of the two is given up, and its place is the next one's.
+    let [first, second] = holders;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert_eq!(decide(&burning, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
+    assert!(!second.is_finished());
+    second.abort();
+    assert!(second.await.unwrap_err().is_cancelled());
+}
+
 /// A review that finds no sandbox free waits, and no longer than its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_beyond_the_pool_wait_within_their_deadline() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
-    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
-    let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
-    let snapshot = Arc::new(Snapshot::new(Arc::clone(&engine), policies).await.unwrap());
+    let snapshots = two_policies(&engine).await;
     let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
         let snapshot = Arc::clone(snapshot);
         tokio::spawn(async move { snapshot.decide(&review(Of::Create, dry_run), Phase::Mutate, until).await })
     };
     let started = Instant::now();
-    let holders: Vec<_> = (0..2).map(|_| burn(&snapshot, true, started + Duration::from_secs(3))).collect();
+    let until = started + Duration::from_secs(3);
+    let holders = snapshots.each_ref().map(|snapshot| burn(snapshot, true, until));
     until_free(&engine, 0).await;
     // These would be decided at once, if they had a sandbox.
     let waiting: Vec<_> =
-        (0..6).map(|_| burn(&snapshot, false, Instant::now() + Duration::from_millis(200))).collect();
+        (0..6).map(|n| burn(&snapshots[n % 2], false, Instant::now() + Duration::from_millis(200))).collect();
     for waiting in waiting {
         assert_failed(&waiting.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
     }
@@ -78,26 +132,24 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
         assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
     }
     assert!(started.elapsed() < 2 * SOON);
-    assert_both_are_free(&engine, &snapshot).await;
+    assert_both_are_free(&engine, &snapshots).await;
 }
 
 /// A client that hangs up ends its review, and its sandbox is free again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_review_that_is_given_up_gives_its_sandbox_back() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
-    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
-    let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), module)];
-    let snapshot = Arc::new(Snapshot::new(Arc::clone(&engine), policies).await.unwrap());
+    let snapshots = two_policies(&engine).await;
     let far = Instant::now() + Duration::from_secs(60);
     for _ in 0..10 {
         let review = review(Of::Create, true);
-        let burning = snapshot.decide(&review, Phase::Mutate, far);
+        let burning = snapshots[0].decide(&review, Phase::Mutate, far);
         assert!(
             tokio::time::timeout(Duration::from_millis(20), burning).await.is_err(),
             "it ended of itself"
         );
     }
-    assert_both_are_free(&engine, &snapshot).await;
+    assert_both_are_free(&engine, &snapshots).await;
 }
 
 /// A guest that takes as many places of every kind as one may, as often as there are sandboxes but one, leaves the last
@@ -106,15 +158,19 @@ async fn a_review_that_is_given_up_gives_its_sandbox_back() {
 async fn no_guest_takes_another_ones_place_in_the_pool() {
     let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
-    let greedy = load("loop-in-every-place-of-the-pool").await;
-    let greedy = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "1s"), greedy);
-    let greedy = Arc::new(Snapshot::new(Arc::clone(&engine), [greedy]).await.unwrap());
+    let module = load("loop-in-every-place-of-the-pool").await;
+    // Two policies, since one may have no more than half of the pool.
+    let mut greedy = Vec::new();
+    for _ in 0..2 {
+        let policy = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "1s"), Arc::clone(&module));
+        greedy.push(Arc::new(Snapshot::new(Arc::clone(&engine), [policy]).await.unwrap()));
+    }
     let other = (policy("other", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
     let other = Snapshot::new(Arc::clone(&engine), [other]).await.unwrap();
 
     let burning: Vec<_> = (0..3)
-        .map(|_| {
-            let greedy = Arc::clone(&greedy);
+        .map(|n| {
+            let greedy = Arc::clone(&greedy[n % 2]);
             tokio::spawn(async move { decide(&greedy, &review(Of::Create, true)).await })
         })
         .collect();
@@ -126,15 +182,25 @@ async fn no_guest_takes_another_ones_place_in_the_pool() {
     }
 }
 
+/// Two policies that burn where they are told to, each with a share of its own.
+async fn two_policies(engine: &Arc<Engine>) -> [Arc<Snapshot>; 2] {
+    let module = Arc::new(Module::load(engine, &guests::component("loop"), None).await.unwrap());
+    let snapshot = async || {
+        let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), Arc::clone(&module))];
+        Arc::new(Snapshot::new(Arc::clone(engine), policies).await.unwrap())
+    };
+    [snapshot().await, snapshot().await]
+}
+
 /// Of two sandboxes both are free: while a burning review holds one, others are decided in the other.
-async fn assert_both_are_free(engine: &Engine, snapshot: &Arc<Snapshot>) {
+async fn assert_both_are_free(engine: &Engine, [holder, other]: &[Arc<Snapshot>; 2]) {
     let until = Instant::now() + Duration::from_secs(2);
-    let holder = Arc::clone(snapshot);
+    let holder = Arc::clone(holder);
     let holder =
         tokio::spawn(async move { holder.decide(&review(Of::Create, true), Phase::Mutate, until).await });
     until_free(engine, 1).await;
     for _ in 0..20 {
-        assert_eq!(decide(snapshot, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
+        assert_eq!(decide(other, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
     }
     assert!(!holder.is_finished(), "one of the sandboxes was never given back");
     assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jsonptr::{Pointer, PointerBuf};
 
-use super::{Chain, Gate, Turn};
+use super::{Chain, Gate, Turn, kinds};
 use crate::decision::{Applied, Result as Reported};
 use crate::document::Document;
 use crate::manifest::FORBIDDEN;
@@ -80,6 +80,7 @@ impl Chain<'_> {
         }
         if let Some(after) = &document {
             self.stays_within_bounds(turn, after, &applied)?;
+            kinds::stay(&turn.document, after, &applied)?;
         }
         Ok((Reported::Allowed { applied, held_back, warnings }, document))
     }

@@ -1,0 +1,98 @@
+//! What must stay of its kind, so that no policy spoils the document for those after it.
+//!
+//! The API server would refuse an object whose labels are a text. But by then the next policies have failed over it, and the
+//! blame would be theirs.
+
+use std::collections::BTreeMap;
+
+use jsonptr::Pointer;
+
+use crate::decision::Applied;
+use crate::document::Document;
+use crate::patch::is_within;
+use crate::verdict::{Failure, FailureClass};
+
+/// What a place must be, if anything is there and not `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Object,
+    List,
+    /// An object of strings.
+    Strings,
+}
+
+/// The places that policies share.
+const KINDS: [(&str, Kind); 17] = [
+    ("/metadata", Kind::Object),
+    ("/metadata/labels", Kind::Strings),
+    ("/metadata/annotations", Kind::Strings),
+    ("/spec", Kind::Object),
+    ("/spec/updateStrategy", Kind::Object),
+    ("/spec/template", Kind::Object),
+    ("/spec/template/metadata", Kind::Object),
+    ("/spec/template/metadata/labels", Kind::Strings),
+    ("/spec/template/metadata/annotations", Kind::Strings),
+    ("/spec/template/spec", Kind::Object),
+    ("/spec/template/spec/affinity", Kind::Object),
+    ("/spec/template/spec/affinity/nodeAffinity", Kind::Object),
+    ("/spec/template/spec/nodeSelector", Kind::Strings),
+    ("/spec/template/spec/tolerations", Kind::List),
+    ("/spec/template/spec/containers", Kind::List),
+    ("/spec/template/spec/initContainers", Kind::List),
+    ("/spec/template/spec/volumes", Kind::List),
+];
+
+/// Looks at the places that the changes could have touched. What was of another kind before is the author's affair.
+pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> Result<(), Failure> {
+    for (place, kind) in KINDS {
+        let place = Pointer::from_static(place);
+        let touches = |change: &Applied| {
+            let path = change.operation.path();
+            is_within(path, place) || is_within(place, path)
+        };
+        if !applied.iter().any(touches) {
+            continue;
+        }
+        if let Some(now) = after.get(place)
+            && !kind.fits(now)
+            && before.get(place) != Some(now)
+        {
+            let detail = format!("a change after which `{place}` is no {}", kind.words());
+            return Err(Failure::new(FailureClass::Patch, &detail));
+        }
+    }
+    Ok(())
+}
+
+impl Kind {
+    fn fits(self, json: &str) -> bool {
+        json == "null"
+            || match self {
+                Self::Object => json.starts_with('{'),
+                Self::List => json.starts_with('['),
+                Self::Strings => serde_json::from_str::<BTreeMap<String, Option<String>>>(json).is_ok(),
+            }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::List => "list",
+            Self::Strings => "object of strings",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_takes_what_it_is_and_null() {
+        let samples = ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#, "[]", "\"text\"", "1", "true"];
+        let fitting = |kind: Kind| samples.into_iter().filter(|json| kind.fits(json)).collect::<Vec<_>>();
+        assert_eq!(fitting(Kind::Object), ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#]);
+        assert_eq!(fitting(Kind::Strings), ["null", "{}", r#"{"a":"b"}"#]);
+        assert_eq!(fitting(Kind::List), ["null", "[]"]);
+    }
+}

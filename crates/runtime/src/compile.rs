@@ -1,0 +1,253 @@
+//! Compiling a module in a bounded place.
+//!
+//! A compiler can't be interrupted, and a few hundred KiB that are made for it cost seconds or all memory. So a server hands
+//! modules to a child: the same program, started anew with arguments that make it call [`compile_as_child`]. The bytes go in
+//! by its standard input, the code comes back by its standard output. The child bounds its own memory and processor time and
+//! makes way for others; where it is not done in time, or nobody waits any more, it is killed.
+//!
+//! ```text
+//! load ─► a place of two ─► child: bytes ─► code ─► load
+//!                            └─ killed at the deadline, and when `load` is given up
+//! ```
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use wardset_core::text;
+
+use crate::engine;
+use crate::module::LoadError;
+
+/// How many children compile at once: one that takes its whole time leaves the other place to others, and the memory of both
+/// is what a server has to spare.
+const PLACES: usize = 2;
+
+/// The most bytes of a module's code. It has about four times as many as the module.
+const MAX_CODE: u64 = 128 << 20;
+
+/// The most bytes of what a compiler says of a module.
+const MAX_SAID: usize = 1024;
+
+/// How much processor time others get before a child: that of a review, ten times as much.
+const NICE: i32 = 10;
+
+/// What one compilation may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct CompileLimits {
+    /// Wall-clock time, without the wait for a place. Default 30 s.
+    pub time: Duration,
+    /// Bytes of memory that it can write to. Default 1 GiB. A module takes a few hundred times its own size.
+    pub memory: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(30), memory: 1 << 30 }
+    }
+}
+
+/// Where modules are compiled.
+#[derive(Clone)]
+pub struct Compiler(Place);
+
+#[derive(Clone)]
+enum Place {
+    Here,
+    Children(Arc<Children>),
+}
+
+struct Children {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    limits: CompileLimits,
+    places: Semaphore,
+}
+
+impl Compiler {
+    /// In this process, without bounds: for modules that one knows.
+    #[must_use]
+    pub fn here() -> Self {
+        Self(Place::Here)
+    }
+
+    /// In children: `program` with `arguments`, to which the limits are added as `--memory BYTES --seconds N`.
+    ///
+    /// `danger`: what the program writes is taken as machine code and run. It must be this very program, and do nothing with
+    /// these arguments but [`compile_as_child`].
+    #[must_use]
+    pub fn danger_in_children(
+        program: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = OsString>,
+        limits: CompileLimits,
+    ) -> Self {
+        let (program, arguments) = (program.into(), arguments.into_iter().collect());
+        let places = Semaphore::new(PLACES);
+        Self(Place::Children(Arc::new(Children { program, arguments, limits, places })))
+    }
+
+    /// The code of a component.
+    pub(crate) async fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        bytes: Arc<[u8]>,
+    ) -> Result<Vec<u8>, LoadError> {
+        match &self.0 {
+            Place::Here => {
+                let engine = engine.clone();
+                let compile = move || engine.precompile_component(&bytes).map_err(|error| refused(&error));
+                // One module that the compiler panics on must not take the others along.
+                let crashed = |error: tokio::task::JoinError| LoadError::Crashed(error.to_string());
+                spawn_blocking(compile).await.unwrap_or_else(|error| Err(crashed(error)))
+            }
+            Place::Children(children) => children.compile(bytes).await,
+        }
+    }
+}
+
+impl Children {
+    async fn compile(&self, bytes: Arc<[u8]>) -> Result<Vec<u8>, LoadError> {
+        // Never closed.
+        let _place = self.places.acquire().await;
+        let ended = tokio::time::timeout(self.limits.time, self.run(bytes)).await;
+        let (status, code, said) =
+            ended.map_err(|_| LoadError::TooSlow(self.limits.time))?.map_err(LoadError::NoCompiler)?;
+        if code.len() as u64 > MAX_CODE {
+            return Err(LoadError::TooMuchCode);
+        }
+        match status.code() {
+            Some(0) => Ok(code),
+            Some(1) => Err(LoadError::Compile(CompileError(said))),
+            // Killed for its processor time, out of memory, out of stack, or a panic.
+            _ => Err(LoadError::Crashed(format!("{status}: {said}"))),
+        }
+    }
+
+    /// Runs a child to its end. A child that is given up is killed.
+    async fn run(&self, bytes: Arc<[u8]>) -> io::Result<(ExitStatus, Vec<u8>, String)> {
+        let mut command = self.command();
+        let mut leash = Leash(Some(blocking(move || command.spawn()).await?));
+        let Some(child) = &mut leash.0 else { return Err(io::ErrorKind::Other.into()) };
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let give = blocking(move || {
+            // A child that ended early says why by its status.
+            let _ = stdin.map(|mut pipe| pipe.write_all(&bytes));
+            Ok(())
+        });
+        let (_, code, said) = tokio::join!(
+            give,
+            blocking(move || read(stdout, MAX_CODE + 1)),
+            blocking(move || read(stderr, 1 << 16))
+        );
+        let (code, said) = (code?, text::one_line(&String::from_utf8_lossy(&said?), MAX_SAID));
+        if code.len() as u64 > MAX_CODE {
+            // It may be waiting for somebody to read on.
+            leash.kill();
+        }
+        let Some(mut child) = leash.0.take() else { return Err(io::ErrorKind::Other.into()) };
+        let status = blocking(move || child.wait()).await?;
+        Ok((status, code, said))
+    }
+
+    fn command(&self) -> Command {
+        let CompileLimits { time, memory } = self.limits;
+        // On all cores for all of the time, and a second for the start: for a child whose parent is gone.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let seconds = (time.as_secs() + 1).saturating_mul(cores);
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        command.args(["--memory", &memory.to_string(), "--seconds", &seconds.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A child that doesn't outlive this.
+struct Leash(Option<Child>);
+
+impl Leash {
+    fn kill(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Fails only where it has ended.
+            let _ = child.kill();
+        }
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(mut child) = self.0.take() {
+            // Its memory takes a moment to go, which nobody here waits for. Without the thread it stays in the table of
+            // processes until this one ends.
+            let _ = std::thread::Builder::new().spawn(move || child.wait());
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+fn read(pipe: Option<impl io::Read>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Why the compiler refuses a module, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CompileError(String);
+
+pub(crate) fn refused(error: &wasmtime::Error) -> LoadError {
+    LoadError::Compile(CompileError(text::one_line(&format!("{error:#}"), MAX_SAID)))
+}
+
+/// Why a child could not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// The bounds could not be set, or a pipe broke.
+    #[error("the compiler could not work")]
+    Io(#[from] io::Error),
+    /// The machine is none that wasmtime compiles for.
+    #[error("the compiler could not be set up on this machine")]
+    Engine(#[source] wasmtime::Error),
+    /// The module can't be compiled.
+    #[error(transparent)]
+    Module(CompileError),
+}
+
+/// What a child does: bounds itself, reads a component from standard input, writes its code to standard output. `memory` is in
+/// bytes, `seconds` of processor time.
+///
+/// # Errors
+///
+/// [`ChildError::Module`] is the module's fault: the child is to say it on standard error and to end with 1, else with 2.
+pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
+    let bound = |resource, most| {
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    };
+    bound(Resource::Data, memory).map_err(io::Error::from)?;
+    bound(Resource::Cpu, seconds).map_err(io::Error::from)?;
+    // What crashes is to say so by its status, and not to fill a disk.
+    bound(Resource::Core, 0).map_err(io::Error::from)?;
+    rustix::process::nice(NICE).map_err(io::Error::from)?;
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    let engine = wasmtime::Engine::new(&engine::code()).map_err(ChildError::Engine)?;
+    let code = engine.precompile_component(&bytes);
+    let code = code
+        .map_err(|error| ChildError::Module(CompileError(text::one_line(&format!("{error:#}"), MAX_SAID))))?;
+    let mut out = io::stdout().lock();
+    out.write_all(&code)?;
+    Ok(out.flush()?)
+}

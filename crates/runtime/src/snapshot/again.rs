@@ -1,0 +1,149 @@
+//! The second evaluation. A verdict is a function of what the guest is given, so two fresh sandboxes on the same input must
+//! say the same.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use wardset_core::agreement::{self, Agreement, Difference};
+use wardset_core::chain::{Chain, Gate, Phase};
+use wardset_core::decision::Decision;
+use wardset_core::policy::{ClusterData, Policy};
+use wardset_core::review::{Question, Review};
+use wardset_core::verdict::{Failure, Verdict};
+
+use super::{Facts, Snapshot, run};
+use crate::engine::Engine;
+use crate::host::Evaluation;
+use crate::module::Module;
+
+/// The time for both evaluations of the sample, when a policy comes into force.
+const SAMPLE_TIME: Duration = Duration::from_secs(1);
+
+/// What the second evaluation of a policy showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// In what the two differ; none where the second could not be had.
+    pub difference: Option<Difference>,
+}
+
+impl Snapshot {
+    /// Decides as [`Snapshot::decide`] does, and evaluates each policy a second time. Of one that fails at first because of its
+    /// time or the machine there is nothing to compare, and no finding: it could not decide, as its report says.
+    pub async fn decide_twice(
+        &self,
+        review: &Review,
+        phase: Phase,
+        deadline: Instant,
+    ) -> (Decision, Vec<Finding>) {
+        let facts = Facts::new(review);
+        let mut chain = Chain::new(review, &self.plans, phase);
+        let mut findings = Vec::new();
+        while let Some(turn) = chain.turn() {
+            let started = Instant::now();
+            let first = self.evaluate(&facts, &turn, deadline, &mut ()).await;
+            let elapsed = started.elapsed();
+            let difference =
+                match again(&first, async || self.evaluate(&facts, &turn, deadline, &mut ()).await).await {
+                    Agreement::Same => None,
+                    Agreement::Differ(difference) => Some(Some(difference)),
+                    Agreement::Unknown if first.as_ref().is_err_and(agreement::ended_from_outside) => None,
+                    Agreement::Unknown => Some(None),
+                };
+            let policy = &turn.plan.policy.name;
+            findings.extend(difference.map(|difference| Finding { policy: Arc::clone(policy), difference }));
+            chain.take(&turn, first, elapsed);
+        }
+        (chain.finish(), findings)
+    }
+}
+
+/// In what two evaluations of a policy on the sample differ. What else they say is not held against it: the sample may be
+/// what the policy is there to refuse.
+pub(super) async fn on_sample(
+    engine: &Engine,
+    policy: &Policy,
+    module: &Module,
+    allowed_data: &Arc<[ClusterData]>,
+) -> Option<Difference> {
+    let review = SAMPLE.as_ref()?;
+    let facts = Facts::new(review);
+    let deadline = Instant::now() + SAMPLE_TIME;
+    let evaluate = async || {
+        let _slot = engine.slot().await;
+        let evaluation = Evaluation {
+            policy: Arc::clone(&policy.name),
+            manifest: Arc::clone(&module.manifest),
+            allowed_data: Arc::clone(allowed_data),
+            object: Arc::clone(&review.object),
+            old_object: None,
+            namespace_labels: facts.namespace_labels(allowed_data),
+            // Nobody asked for this review, so nobody is to find it in the log.
+            logs: false,
+            slow_lane: None,
+        };
+        run(engine, &module.guest, evaluation, policy, facts.request(Gate::Open), deadline, &mut ()).await
+    };
+    let first = evaluate().await;
+    match again(&first, evaluate).await {
+        Agreement::Differ(difference) => Some(difference),
+        Agreement::Same | Agreement::Unknown => None,
+    }
+}
+
+/// Asks a second time, where there is something to compare it with.
+async fn again(
+    first: &Result<Verdict, Failure>,
+    second: impl AsyncFnOnce() -> Result<Verdict, Failure>,
+) -> Agreement {
+    match first {
+        Err(failure) if agreement::ended_from_outside(failure) => Agreement::Unknown,
+        _ => Agreement::of(first, &second().await),
+    }
+}
+
+/// A DaemonSet as there are many.
+static SAMPLE: LazyLock<Option<Review>> =
+    LazyLock::new(|| match Question::parse(include_bytes!("sample.json")) {
+        Ok(Question::Decide(review)) => Some(*review),
+        // What is in the binary is a review: the test below.
+        Ok(Question::PassOver { .. }) | Err(_) => None,
+    });
+
+#[cfg(test)]
+mod tests {
+    use wardset_core::verdict::FailureClass;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_is_a_review() {
+        assert_eq!(SAMPLE.as_ref().map(|review| &*review.name), Some("sample"));
+    }
+
+    /// What is given to the second evaluation changes here, since no guest can be made to differ on the same input.
+    #[tokio::test]
+    async fn a_second_answer_that_differs_is_found() {
+        let verdict = |message: &str| {
+            let warning =
+                wardset_core::verdict::Warning { pointer: String::new(), message: message.to_owned() };
+            Ok(Verdict { warnings: vec![warning], ..Verdict::default() })
+        };
+        let found = again(&verdict("a"), async || verdict("b")).await;
+        assert!(matches!(found, Agreement::Differ(found) if found.what == "warning 1"));
+        assert_eq!(again(&verdict("a"), async || verdict("a")).await, Agreement::Same);
+    }
+
+    #[tokio::test]
+    async fn what_ran_out_of_time_is_not_asked_again() {
+        let late = Err(Failure::new(FailureClass::Deadline, ""));
+        let mut asked = false;
+        let second = async || {
+            asked = true;
+            Ok(Verdict::default())
+        };
+        assert_eq!(again(&late, second).await, Agreement::Unknown);
+        assert!(!asked);
+    }
+}

@@ -1,0 +1,6 @@
+;; Describes itself in two lines, the second of which looks like one of the host's.
+(data (i32.const 0x1000) "harmless\0aERROR wardset: forged")
+(func (export "manifest") (result i32)
+  (i32.store (i32.const 0x4010) (i32.const 0x1000))
+  (i32.store (i32.const 0x4014) (i32.const 30))
+  (i32.const 0x4000))

@@ -1,0 +1,8 @@
+;; Asks for the whole old object over and over, always into the same place.
+(func $hostile (result i32)
+  (loop $for-ever
+    (call $old-object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))
+    (br $for-ever))
+  (unreachable))
+;;@ base
+(func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0x8000))

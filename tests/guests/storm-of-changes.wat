@@ -1,0 +1,26 @@
+;; Makes a thousand changes of the same label, each another, and then one too deep.
+;;@ memory 20
+;;@ writes /metadata/labels
+(data (i32.const 0x1000) "/metadata/labels/team")
+(data (i32.const 0x1100) "\"a\"")
+(data (i32.const 0x1110) "\"b\"")
+(data (i32.const 0x1200) "/metadata/labels/team/below")
+(func $hostile (result i32)
+  (local $n i32)
+  (global.set $list (i32.const 0x20000))
+  (loop $next
+    (call $put (i32.const 0x1000) (i32.const 21)
+      (select (i32.const 0x1100) (i32.const 0x1110) (i32.and (local.get $n) (i32.const 1))))
+    (br_if $next (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000))))
+  (call $put (i32.const 0x1200) (i32.const 27) (i32.const 0x1100))
+  (call $verdict (i32.const 0) (i32.const 0) (i32.const 0x20000) (i32.const 1001) (i32.const 0) (i32.const 0)))
+(global $list (mut i32) (i32.const 0))
+(func $put (param $path i32) (param $len i32) (param $value i32)
+  (i32.store (global.get $list) (i32.const 0))
+  (i32.store offset=4 (global.get $list) (local.get $path))
+  (i32.store offset=8 (global.get $list) (local.get $len))
+  (i32.store offset=12 (global.get $list) (local.get $value))
+  (i32.store offset=16 (global.get $list) (i32.const 3))
+  (i32.store offset=20 (global.get $list) (i32.const 0x1000))
+  (i32.store offset=24 (global.get $list) (i32.const 1))
+  (global.set $list (i32.add (global.get $list) (i32.const 28))))

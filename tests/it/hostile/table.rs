@@ -1,0 +1,198 @@
+//! The table: what each guest does, what contains it, and how long that took here.
+
+use std::fmt;
+use std::path::Path;
+
+use super::bombs::{self, BOMBS, Bomb};
+use super::*;
+
+/// How often each guest is measured; the longest counts.
+const RUNS: usize = 3;
+
+/// One line of the table.
+struct Row {
+    guest: String,
+    purpose: String,
+    by: By,
+}
+
+impl Row {
+    fn all() -> Vec<Self> {
+        let guests = GUESTS.iter().map(|Case { guest, by, .. }| Self {
+            guest: (*guest).to_owned(),
+            purpose: guests::purpose(guest),
+            by: *by,
+        });
+        let bombs = BOMBS.iter().map(|Bomb { name, purpose, by, .. }| Self {
+            guest: (*name).to_owned(),
+            purpose: (*purpose).to_owned(),
+            by: *by,
+        });
+        guests.chain(bombs).collect()
+    }
+
+    /// Without the time, which belongs to a machine.
+    fn line(&self) -> String {
+        format!("| `{}` | {} | {} |", self.guest, self.purpose.trim_end_matches('.'), self.by)
+    }
+}
+
+/// Prints the table, each guest measured anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn table() {
+    let rows = Row::all();
+    let mut lines =
+        vec!["| guest | what it does | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
+    for (at, row) in rows.iter().enumerate() {
+        let took = match GUESTS.get(at) {
+            Some(case) => longest(async || case.measure().await).await,
+            None => {
+                let bomb = &BOMBS[at - GUESTS.len()];
+                let (by, took) = bomb.set_off().await;
+                assert!(bombs::is_as_expected(row.by, by), "{}: {by:?}", row.guest);
+                took
+            }
+        };
+        lines.push(format!("{} {:.1} |", row.line(), took.as_secs_f64() * 1000.0));
+    }
+    // The runner has begun a line of its own.
+    println!("\n{}", lines.join("\n"));
+}
+
+async fn longest(measure: impl AsyncFn() -> Duration) -> Duration {
+    let mut longest = Duration::ZERO;
+    for _ in 0..RUNS {
+        longest = longest.max(measure().await);
+    }
+    longest
+}
+
+impl Case {
+    /// From the moment at which the guest gets the word to the moment at which it has lost it.
+    async fn measure(&self) -> Duration {
+        let bytes = guests::component(self.guest);
+        let started = Instant::now();
+        let module = match Module::load(&ENGINE, &bytes, None).await {
+            Ok(module) => Arc::new(module),
+            Err(error) => {
+                let took = started.elapsed();
+                assert_eq!(refused(&error), self.by, "{}", self.guest);
+                return took;
+            }
+        };
+        let policies = [(self.policy(Mode::Enforce, OnError::Fail), module)];
+        let started = Instant::now();
+        let snapshot = match Snapshot::new(Arc::clone(&ENGINE), policies).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let took = started.elapsed();
+                assert_eq!(unusable(&error), self.by, "{}", self.guest);
+                return took;
+            }
+        };
+        let decision = decide(&snapshot, &review(self.review, true)).await;
+        let report = report(&decision, "hostile");
+        match (self.by, &report.result) {
+            (By::Review(class) | By::EachReview(class), Reported::Failed(failure)) => {
+                assert_eq!(failure.class, class, "{}", self.guest);
+            }
+            (By::Gate(_) | By::Nothing | By::Warnings, Reported::Allowed { .. })
+            | (By::Denial, Reported::Denied { .. }) => {}
+            (_, found) => panic!("{}: {found:?}", self.guest),
+        }
+        report.elapsed
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(refusal) => write!(formatter, "load: {refusal}"),
+            Self::Start(class) => write!(formatter, "load: the module fails by `{class}`"),
+            Self::Settings(class) => write!(formatter, "settings: the module fails by `{class}`"),
+            Self::RefusesSettings => formatter.write_str("settings: its refusal, cut"),
+            Self::ClusterData => formatter.write_str("settings: `spec.clusterData` doesn't allow it"),
+            Self::Review(class) => write!(formatter, "review: fails by `{class}`"),
+            Self::EachReview(class) => write!(formatter, "each review: fails by `{class}`"),
+            Self::Gate(_) => formatter.write_str("review: the template gate"),
+            Self::Nothing => formatter.write_str("gets nothing by it"),
+            Self::Denial => formatter.write_str("review: its denial, cut"),
+            Self::Warnings => formatter.write_str("review: its warnings, cut"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Compile => "is no component that the engine takes",
+            Self::Import => "an import that nobody gets",
+            Self::Version => "another version of the contract",
+            Self::World => "not of the contract",
+            Self::ForbiddenWrite => "declares what no policy may write",
+            Self::Pointer => "declares what is no pointer",
+            Self::TooMany => "its manifest has too much",
+            Self::Schema => "its schema is no JSON object",
+            Self::Text => "its manifest has what is no name or no line",
+            Self::Shape => "limits on a module's shape",
+            Self::Time => "the compiler's deadline",
+            Self::Compiler => "the end of the compiler's process, and of nothing else",
+        })
+    }
+}
+
+/// The table in the docs has the guests that there are, in this order, and says of each what contains it.
+#[test]
+fn the_docs_have_this_table() {
+    let docs = include_str!("../../../docs/hostile-guests.md");
+    let without_time = |line: &str| {
+        let (rest, time) = line.strip_suffix(" |")?.rsplit_once(' ')?;
+        time.parse::<f64>().is_ok().then(|| rest.to_owned())
+    };
+    let found: Vec<String> = docs.lines().filter_map(without_time).collect();
+    let expected: Vec<String> = Row::all().iter().map(Row::line).collect();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(
+            found, expected,
+            "run `cargo xtask hostile` and put what it prints into docs/hostile-guests.md"
+        );
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+/// A guest without a test doesn't pass: each file of `tests/guests` is in the table, or is named by a test beside it.
+#[test]
+fn every_guest_has_a_test() {
+    let others = [
+        include_str!("bombs.rs"),
+        include_str!("cache.rs"),
+        include_str!("isolation.rs"),
+        include_str!("pool.rs"),
+        include_str!("../hostile.rs").split_once("const SOON").unwrap().1,
+    ];
+    let quoted = |name: &str| format!("\"{name}\"");
+    for guest in guests::all() {
+        let tested = GUESTS.iter().any(|case| case.guest == guest)
+            || others.iter().any(|source| source.contains(&quoted(&guest)));
+        assert!(tested, "no test uses the guest `{guest}`");
+        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` doesn't say what it does");
+    }
+}
+
+#[test]
+fn no_guest_stands_in_the_table_twice() {
+    let rows = Row::all();
+    let mut distinct: Vec<&str> = rows.iter().map(|row| &*row.guest).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), rows.len(), "a test of it looks at the wrong line");
+}
+
+/// What the modules for the compiler are made of is code, so nothing of them is in `tests/guests`.
+#[test]
+fn no_bomb_has_the_name_of_a_file() {
+    for Bomb { name, .. } in BOMBS {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/guests/{name}.wat"));
+        assert!(!file.exists(), "{}", file.display());
+    }
+}
