@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -94,6 +94,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let started = Instant::now();
     let (head, mut body) = request.into_parts();
+    let version = head.version;
     let question = match receive(&shared, &head, &mut body, started).await {
         Ok((bytes, deadline, place)) => match Question::parse(&bytes) {
             Ok(question) => Ok((question, deadline, place)),
@@ -110,7 +111,7 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
         Ok((Question::Decide(review), deadline, _place)) => {
             decide(&shared, phase, *review, started, deadline).await
         }
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&shared, refusal, version, body).await,
     }
 }
 
@@ -126,20 +127,26 @@ async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     };
     match answered.await {
         Ok(answer) => json(answer),
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&shared, refusal, head.version, body).await,
     }
 }
 
-async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
+async fn refuse(shared: &Shared, refusal: Refusal, version: Version, body: Body) -> Response {
     let status = refusal.status();
     shared.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
     tracing::warn!(status = status.as_u16(), reason, "refused a request");
     // Of a body that doesn't come, and under overload, nothing is waited for.
-    if !matches!(refusal, Refusal::Slow | Refusal::Overload) {
-        drain(body).await;
-    }
+    let whole = match refusal {
+        Refusal::Slow => false,
+        Refusal::Overload => true,
+        _ => drain(body).await,
+    };
     let mut response = (status, reason + "\n").into_response();
+    // The connection ends with what is left of the body. A client that isn't told sends its next request into nothing.
+    if !whole && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if matches!(refusal, Refusal::Overload) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -197,20 +204,20 @@ async fn read(headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
 }
 
 /// Reads and forgets what is left of a refused body, within bounds: a client that is still sending when its stream is cut
-/// reports the cut instead of the answer.
-async fn drain(mut body: Body) {
+/// reports the cut instead of the answer. Whether all of it was read.
+async fn drain(mut body: Body) -> bool {
     let mut left = 4 * MAX_BODY;
     let drained = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let size = frame.data_ref().map_or(0, Bytes::len);
-            match left.checked_sub(size) {
+        while let Some(frame) = body.frame().await {
+            let size = frame.ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
+            match size.and_then(|size| left.checked_sub(size)) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
+        true
     };
-    // Out of time is as good as drained: the answer is sent either way.
-    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+    tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or(false)
 }
 
 async fn decide(
