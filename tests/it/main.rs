@@ -5,12 +5,15 @@
 mod apiserver;
 mod cases;
 mod crd;
+mod dice;
 mod follow;
 mod guests;
 mod hostile;
 mod issuance;
 mod laws;
 mod layers;
+mod malformed;
+mod placement;
 mod readme;
 mod review;
 mod rotation;
