@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, ci, cluster, deploy, e2e, guest, policies};
+use crate::{Outcome, ci, cluster, deploy, e2e, fuzz, guest, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
+        Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -59,6 +60,8 @@ enum Task {
     },
     /// Run the tests in `tests/e2e` against a control plane of their own
     E2e(e2e::Arguments),
+    /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
+    Fuzz(fuzz::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }
