@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
@@ -90,6 +90,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let started = Instant::now();
     let (head, mut body) = request.into_parts();
+    let version = head.version;
     match question(&shared, &head, &mut body, started).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, place: _place }) => {
@@ -98,7 +99,7 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
             tokio::task::yield_now().await;
             decide(&shared, phase, *review, started, deadline).await
         }
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&shared, refusal, version, body).await,
     }
 }
 
@@ -145,25 +146,34 @@ async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     };
     match answered.await {
         Ok(answer) => json(answer),
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&shared, refusal, head.version, body).await,
     }
 }
 
-async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
+async fn refuse(shared: &Shared, refusal: Refusal, version: Version, body: Body) -> Response {
     let status = refusal.status();
     shared.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
     if status == StatusCode::TOO_MANY_REQUESTS {
         // As cheap as can be: nothing is read any more, and the log has a line a second.
         shared.overload.count();
-        return (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
+        let mut response = (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
+        end_unless(body.is_end_stream(), version, &mut response);
+        return response;
     }
     tracing::warn!(status = status.as_u16(), reason, "refused a request");
     // For a body that doesn't come nobody waits.
-    if status != StatusCode::REQUEST_TIMEOUT {
-        drain(body).await;
+    let whole = status != StatusCode::REQUEST_TIMEOUT && drain(body).await;
+    let mut response = (status, reason + "\n").into_response();
+    end_unless(whole, version, &mut response);
+    response
+}
+
+/// The connection ends with what is left of a body. A client that isn't told sends its next request into nothing.
+fn end_unless(whole: bool, version: Version, response: &mut Response) {
+    if !whole && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    (status, reason + "\n").into_response()
 }
 
 /// Everything up to bytes that can be read: media type, deadline, the body.
@@ -202,20 +212,20 @@ fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
 }
 
 /// Reads and forgets what is left of a refused body, within bounds: a client that is still sending when its stream is cut
-/// reports the cut instead of the answer.
-async fn drain(mut body: Body) {
+/// reports the cut instead of the answer. Whether all of it was read.
+async fn drain(mut body: Body) -> bool {
     let mut left = 4 * MAX_BODY;
     let drained = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let size = frame.data_ref().map_or(0, Bytes::len);
-            match left.checked_sub(size) {
+        while let Some(frame) = body.frame().await {
+            let size = frame.ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
+            match size.and_then(|size| left.checked_sub(size)) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
+        true
     };
-    // Out of time is as good as drained: the answer is sent either way.
-    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+    tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or(false)
 }
 
 async fn decide(

@@ -8,9 +8,12 @@ mod canned;
 mod certificates;
 mod contract;
 mod control_plane;
+#[path = "../it/dice.rs"]
+mod dice;
 mod differential;
 mod failure;
 mod gate;
+mod generated;
 #[expect(dead_code, reason = "what only the tests of all guests need")]
 #[path = "../it/guests.rs"]
 mod guests;
@@ -19,6 +22,8 @@ mod installed;
 mod life;
 mod load;
 mod nodes;
+#[path = "../it/placement/oracle.rs"]
+mod oracle;
 mod placement;
 mod pods;
 mod proxy;
@@ -26,3 +31,5 @@ mod registration;
 mod requests;
 mod rollout;
 mod support;
+#[path = "../it/placement/worlds.rs"]
+mod worlds;

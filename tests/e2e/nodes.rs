@@ -32,7 +32,7 @@ pub(crate) fn steady() -> Rc<Hold> {
 }
 
 /// This test may change nodes until it releases what it gets; no other test looks at them. To be called first.
-fn changing() -> Rc<Hold> {
+pub(crate) fn changing() -> Rc<Hold> {
     assert!(HELD.with_borrow(Weak::upgrade).is_none(), "this test has looked at the nodes already");
     held(Guard::Changing { _guard: NODES.write().unwrap_or_else(PoisonError::into_inner) })
 }
@@ -45,7 +45,7 @@ fn held(guard: Guard) -> Rc<Hold> {
 
 impl Hold {
     /// Others may look again, while this test's namespaces still live.
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.take();
     }
 }

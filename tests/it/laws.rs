@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wardset_core::decision::Outcome;
 use wardset_runtime::Snapshot;
 
+use crate::placement::oracle::{selected, tolerated};
 use crate::support::{self, corpus, patched};
 
 /// Every mutating module, asked for as much as it can do.
@@ -82,7 +83,7 @@ async fn check(snapshot: &Snapshot, object: &Value, title: &str) -> Result<(), T
     for node in nodes() {
         let (was, is) = (selected(object, &node), selected(&after, &node));
         prop_assert!(!is || was, "{}: affinity reaches {} now", title, node);
-        let (was, is) = (tolerated(&before_t, &node), tolerated(&after_t, &node));
+        let (was, is) = (tolerated(object, &node), tolerated(&after, &node));
         prop_assert!(!was || is, "{}: tolerations no longer reach {}", title, node);
     }
 
@@ -127,77 +128,15 @@ fn nodes() -> Vec<Value> {
                             labels[key] = json!(value);
                         }
                     }
-                    nodes.push(json!({"labels": labels, "taints": taint}));
+                    let name = format!("n{}", nodes.len());
+                    nodes.push(
+                        json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taint}}),
+                    );
                 }
             }
         }
     }
     nodes
-}
-
-/// The slow, obvious oracle: does nodeSelector and required node affinity select the node?
-fn selected(object: &Value, node: &Value) -> bool {
-    let labels = &node["labels"];
-    let spec = object.pointer(TEMPLATE).unwrap();
-    let by_selector = spec["nodeSelector"]
-        .as_object()
-        .is_none_or(|selector| selector.iter().all(|(key, value)| labels[key] == *value));
-    let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    by_selector
-        && (required.is_null()
-            || required["nodeSelectorTerms"]
-                .as_array()
-                .is_some_and(|terms| terms.iter().any(|term| selects(term, labels))))
-}
-
-fn selects(term: &Value, labels: &Value) -> bool {
-    let expressions = term["matchExpressions"].as_array().cloned().unwrap_or_default();
-    let fields = term["matchFields"].as_array().cloned().unwrap_or_default();
-    // A field names one node; whether it is this one doesn't matter to the laws, so it never is in the way.
-    (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|expression| {
-            let label = labels.get(expression["key"].as_str().unwrap()).and_then(Value::as_str);
-            let among = || {
-                label.is_some_and(|label| {
-                    expression["values"]
-                        .as_array()
-                        .is_some_and(|values| values.iter().any(|value| value == label))
-                })
-            };
-            let number = |text: &str| text.parse::<i64>().ok();
-            let compare = |greater: bool| {
-                let (Some(label), Some(value)) =
-                    (label.and_then(number), expression["values"][0].as_str().and_then(number))
-                else {
-                    return false;
-                };
-                if greater { label > value } else { label < value }
-            };
-            match expression["operator"].as_str().unwrap() {
-                "In" => among(),
-                "NotIn" => !among(),
-                "Exists" => label.is_some(),
-                "DoesNotExist" => label.is_none(),
-                "Gt" => compare(true),
-                "Lt" => compare(false),
-                other => panic!("operator {other}"),
-            }
-        })
-}
-
-/// The slow, obvious oracle: are all of the node's taints tolerated?
-fn tolerated(tolerations: &[Value], node: &Value) -> bool {
-    node["taints"].as_array().unwrap().iter().all(|taint| {
-        tolerations.iter().any(|toleration| {
-            let text = |field: &str| toleration[field].as_str().unwrap_or_default();
-            let exists = text("operator") == "Exists";
-            (text("effect").is_empty() || toleration["effect"] == taint["effect"])
-                && (toleration["key"] == taint["key"] || (text("key").is_empty() && exists))
-                && (exists
-                    || (["", "Equal"].contains(&text("operator"))
-                        && text("value") == taint["value"].as_str().unwrap_or_default()))
-        })
-    })
 }
 
 fn requirements() -> impl Strategy<Value = Value> {

@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     step("tests", Place::Root, TEST),
     step("format", Place::Root, &["fmt", "--all", "--check"]),
     step("format of the policies", Place::Policies, &["fmt", "--all", "--check"]),
+    step("format of the fuzz targets", Place::Fuzz, &["fmt", "--all", "--check"]),
     step(
         "lints",
         Place::Root,
@@ -43,6 +44,8 @@ const STEPS: &[Step] = &[
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
     step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
     step("faults", Place::Root, &["xtask", "faults", "--quick"]),
+    // A smoke run: whoever looks for more gives it time.
+    step("fuzz targets", Place::Root, &["xtask", "fuzz", "--seconds", "5"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
 ];
 
@@ -60,6 +63,7 @@ struct Step {
 enum Place {
     Root,
     Policies,
+    Fuzz,
 }
 
 const fn step(name: &'static str, place: Place, args: &'static [&'static str]) -> Step {
@@ -75,6 +79,7 @@ pub(crate) fn run(repository: &Repository) -> Result<Outcome> {
         let place = match step.place {
             Place::Root => "",
             Place::Policies => " in `policies`",
+            Place::Fuzz => " in `fuzz`",
         };
         eprintln!("\n==> {}/{} {}: {}{place}", number + 1, STEPS.len(), step.name, process::line(&command));
         let start = Instant::now();
@@ -104,6 +109,7 @@ impl Step {
         let mut command = match self.place {
             Place::Root => process::cargo(repository.root()),
             Place::Policies => process::cargo(&repository.policies()),
+            Place::Fuzz => process::cargo(&repository.fuzz()),
         };
         command.args(self.args).envs(self.env.iter().copied());
         if matches!(self.place, Place::Policies) {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, guest, hostile, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Bench(options) => bench::run(&repository, &options),
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
+        Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -68,6 +69,8 @@ enum Task {
     Faults(faults::Options),
     /// Set off the guests that mean harm, and print what contains each, and in how many milliseconds
     Hostile,
+    /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
+    Fuzz(fuzz::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

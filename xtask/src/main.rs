@@ -16,6 +16,7 @@ mod deploy;
 mod digests;
 mod e2e;
 mod faults;
+mod fuzz;
 mod guest;
 mod hostile;
 mod interrupt;
@@ -29,6 +30,9 @@ mod toolchain;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(failed) = fuzz::compiler::stand_in() {
+        return failed;
+    }
     match cli::run() {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),

@@ -69,6 +69,11 @@ impl Repository {
         self.policies().join("defaults")
     }
 
+    /// The workspace of the fuzz targets.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.root.join("fuzz")
+    }
+
     /// The manifests, and their manuals.
     pub(crate) fn deploy(&self) -> PathBuf {
         self.root.join("deploy")

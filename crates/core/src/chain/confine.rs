@@ -24,6 +24,10 @@ pub const MAX_MESSAGES: usize = 64;
 const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
 const TEMPLATE_LABELS: &Pointer = Pointer::from_static("/spec/template/metadata/labels");
 
+/// The objects within a DaemonSet that the API server always sends, outermost first.
+const PARTS: [&str; 5] =
+    ["/metadata", "/spec", "/spec/template", "/spec/template/metadata", "/spec/template/spec"];
+
 impl Chain<'_> {
     /// Checks a verdict and applies its changes to a copy of the document.
     pub(super) fn check(
@@ -73,9 +77,12 @@ impl Chain<'_> {
                 continue;
             }
             let document = document.get_or_insert_with(|| Document::clone(&turn.document));
-            document
-                .apply(&operation)
-                .map_err(|error| Failure::new(FailureClass::Patch, &text::with_causes(&error, MAX_DETAIL)))?;
+            if let Err(error) = document.apply(&operation) {
+                if let Some(part) = self.lacks(operation.path()) {
+                    return Ok((Reported::Denied { denials: vec![without(part)], warnings }, None));
+                }
+                return Err(Failure::new(FailureClass::Patch, &text::with_causes(&error, MAX_DETAIL)));
+            }
             applied.push(Applied { operation, reason: text::one_line(&reason, MAX_TEXT) });
         }
         if let Some(after) = &document {
@@ -83,6 +90,15 @@ impl Chain<'_> {
             kinds::stay(&turn.document, after, &applied)?;
         }
         Ok((Reported::Allowed { applied, held_back, warnings }, document))
+    }
+
+    /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.
+    fn lacks(&self, path: &Pointer) -> Option<&'static str> {
+        let is_object = |part| {
+            let found = self.review.object.get(Pointer::from_static(part));
+            found.is_some_and(|text| text.starts_with('{'))
+        };
+        PARTS.into_iter().find(|part| is_within(path, Pointer::from_static(part)) && !is_object(part))
     }
 
     /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either. Only those
@@ -129,6 +145,15 @@ fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> V
         messages.push(summary(rest.len(), &rest));
     }
     messages
+}
+
+fn without(part: &str) -> Denial {
+    Denial {
+        code: DenialCode::Invalid,
+        pointer: part.to_owned(),
+        message: "expected an object, which each DaemonSet has here".to_owned(),
+        fix: "write one".to_owned(),
+    }
 }
 
 fn operation(edit: Edit) -> Result<Operation, Failure> {

@@ -142,6 +142,32 @@ fn changes_outside_the_declared_writes_fail_the_policy_and_change_nothing() {
     }
 }
 
+/// The API server never sends one; whoever does gets an answer, and no policy the blame.
+#[test]
+fn an_object_without_a_part_that_each_daemonset_has_is_denied_and_no_failure() {
+    let plans = [plan("p", &["/metadata/labels", "/spec/template"], json!({}))];
+    for (part, path) in [
+        ("/metadata", "/metadata/labels"),
+        ("/spec/template", "/spec/template/spec/tolerations"),
+        ("/spec/template/spec", "/spec/template/spec/tolerations"),
+    ] {
+        for value in [Value::Null, json!("x"), json!([])] {
+            let mut object = daemonset();
+            *object.pointer_mut(part).unwrap() = value;
+            let decision = decide(&review(&object, None), &plans, |_| Ok(add(path, json!({}))));
+            let message = format!(
+                "policy `p` at {part}: expected an object, which each DaemonSet has here; to fix it: write one"
+            );
+            assert_eq!(decision.outcome, Outcome::Denied { code: 422, message });
+        }
+    }
+    // What a policy forgets to look for is its own fault.
+    let decision = decide(&review(&daemonset(), None), &plans, |_| {
+        Ok(add("/spec/template/spec/affinity/nodeAffinity", json!({})))
+    });
+    assert_eq!(class(&decision), Some(FailureClass::Patch));
+}
+
 #[test]
 fn no_policy_changes_what_none_may_by_way_of_a_parent() {
     let plans = [plan("p", &[""], json!({}))];

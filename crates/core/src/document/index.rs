@@ -49,6 +49,9 @@ pub enum SyntaxProblem {
     /// An object names a key twice.
     #[error("an object has the same key twice")]
     RepeatedKey,
+    /// A number beyond 64-bit floats: a tree of values, which some readers make, has no place for it.
+    #[error("a number that is too large for anyone to read")]
+    Number,
     /// More than 4 GiB.
     #[error("larger than 4 GiB")]
     TooLarge,
@@ -59,6 +62,9 @@ pub const MAX_DEPTH: usize = 128;
 
 /// Up to this many members, comparing the heads of each pair of keys is quicker than hashing the keys.
 const PAIRWISE_KEYS: usize = 32;
+
+/// Below this many digits, a number without an exponent fits in a 64-bit float, whose largest has 309.
+const MANY_DIGITS: usize = 300;
 
 /// `depth` is the deepest nesting that is taken.
 pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> {
@@ -267,12 +273,18 @@ impl Indexer<'_> {
             self.at += 1;
             self.digits()?;
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
+        let has_exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if has_exponent {
             self.at += 1;
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
             }
             self.digits()?;
+        }
+        if (has_exponent || self.at - start > MANY_DIGITS)
+            && serde_json::from_str::<serde_json::Number>(&self.text[start..self.at]).is_err()
+        {
+            return Err(SyntaxError { offset: start, problem: SyntaxProblem::Number });
         }
         self.leaf(start, Kind::Scalar, false);
         Ok(())

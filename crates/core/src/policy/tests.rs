@@ -192,6 +192,54 @@ fn conditions_that_could_exhaust_a_stack_are_refused_when_they_are_read() {
     }
 }
 
+/// A test's thread has the stack of a server's: what needs more takes the process with it.
+#[test]
+fn conditions_that_nest_in_any_way_are_read_or_refused() {
+    let nested = |open: &str, close: &str, middle: &str| {
+        let room = 4096 - middle.len();
+        [room / (open.len() + close.len()), 200, 97, 96, 95, 50]
+            .map(|levels| open.repeat(levels) + middle + &close.repeat(levels))
+    };
+    for (open, close, middle) in [
+        ("(", ")", "true"),
+        ("[", "]", "1"),
+        ("{1:", "}", "1"),
+        ("{", ":1}", "1"),
+        ("!", "", "true"),
+        ("-", "", "1"),
+        ("- ", "", "1"),
+        ("true?", ":false", "true"),
+        ("true?true:", "", "true"),
+        ("f(", ")", "1"),
+        ("object.f(", ")", "1"),
+        ("object[", "]", "1"),
+        ("[1].all(x,", ")", "true"),
+        ("has(object.", ")", "a"),
+        ("a{b:", "}", "1"),
+        ("", ".a", "object"),
+        ("", "[0]", "object"),
+        ("", ".f()", "object"),
+        ("1 in ", "", "[1]"),
+        ("true&&", "", "true"),
+        ("true||", "", "true"),
+        ("true&&(", ")", "true"),
+        ("", "==1", "1"),
+        ("(", "", ""),
+        ("", ")", ""),
+        ("[[{(", "", ""),
+        ("'", "", ""),
+        ("\\", "", ""),
+    ] {
+        for expression in nested(open, close, middle) {
+            let conditions = json!({"conditions": [{"name": "c", "expression": expression}]});
+            if let Err(error) = policy(json!({"module": "builtin:x", "match": conditions})) {
+                let words = text::with_causes(&error, 1000);
+                assert!(words.starts_with("`spec.match.conditions`: condition `c`"), "{words}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_false_condition_wins_over_one_that_fails() {
     let review = review(json!({"metadata": {"name": "n"}}), "CREATE");

@@ -1,0 +1,61 @@
+//! A policy file: it is refused in words, or all of its policies are good, are the same when they are written and read again,
+//! and their conditions decide on a review without taking the process with them.
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use serde_json::{Value, json};
+use wardset_core::chain::Phase;
+use wardset_core::decision::Result as Reported;
+use wardset_core::policy::{Policy, Resource};
+use wardset_core::review::Review;
+use wardset_core::text;
+use wardset_core::verdict::FailureClass;
+use wardset_fuzz::chain::{add, assert_decision, daemonset, decide, of_policy, review};
+use wardset_fuzz::yaml;
+
+static REVIEWS: LazyLock<[Review; 2]> =
+    LazyLock::new(|| [review(&daemonset(), None), review(&daemonset(), Some(&daemonset()))]);
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
+    let resources = match yaml::documents::<Resource>(text) {
+        Ok(resources) => resources,
+        Err(error) => {
+            assert!(!error.to_string().trim().is_empty());
+            return Corpus::Keep;
+        }
+    };
+    for resource in resources {
+        let typed = serde_json::to_value(&resource).expect("a policy is JSON");
+        let written = yaml::to_string(&resource);
+        let read: Vec<Resource> = yaml::documents(&written).expect("what was written can be read");
+        assert_eq!(serde_json::to_value(&read).expect("policies are JSON"), json!([typed]), "{written}");
+        match Policy::try_from(resource) {
+            Err(error) => wardset_fuzz::assert_line(&text::with_causes(&error, 512), 512),
+            Ok(policy) => check(policy),
+        }
+    }
+    Corpus::Keep
+});
+
+fn check(policy: Policy) {
+    assert!((1..=63).contains(&policy.name.len()));
+    let limits = (&policy.limits.timeout, &policy.limits.memory);
+    assert!((Duration::from_millis(1)..=Duration::from_secs(10)).contains(limits.0), "{limits:?}");
+    assert!((1 << 20..=32 << 20).contains(limits.1), "{limits:?}");
+    let settings: Value = serde_json::from_str(&policy.settings).expect("settings are JSON");
+    assert!(settings.is_object());
+    assert_eq!(policy.module.to_string().parse().ok(), Some(policy.module.clone()));
+    let conditions = policy.scope.looks_at_namespace();
+    let plans = [of_policy(policy, &["/metadata/labels"])];
+    for review in &*REVIEWS {
+        let decision = decide(review, &plans, Phase::Mutate, |_| Ok(add("/metadata/labels/l", &json!("v"))));
+        assert_decision(review, &decision);
+        if let Some(Reported::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
+            assert!(conditions && failure.class == FailureClass::Match, "{failure}");
+        }
+    }
+}

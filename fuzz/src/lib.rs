@@ -1,0 +1,70 @@
+//! What several targets need: a line for an edit, and questions to trees of values.
+
+pub mod chain;
+#[path = "../../src/yaml.rs"]
+pub mod yaml;
+
+use serde_json::Value;
+use wardset_core::Pointer;
+use wardset_core::document::Document;
+use wardset_core::verdict::Edit;
+
+/// An edit, as a line that a person can read and a fuzzer can break: `+POINTER VALUE`, `=POINTER VALUE`, `-POINTER`.
+#[must_use]
+pub fn edit(line: &str) -> Option<Edit> {
+    let with_value = |rest: &str| {
+        let (path, value) = rest.split_once(' ')?;
+        Some((path.to_owned(), value.to_owned()))
+    };
+    Some(match line.split_at_checked(1)? {
+        ("+", rest) => with_value(rest).map(|(path, value)| Edit::Add { path, value })?,
+        ("=", rest) => with_value(rest).map(|(path, value)| Edit::Replace { path, value })?,
+        ("-", rest) => Edit::Remove { path: rest.to_owned() },
+        _ => return None,
+    })
+}
+
+/// How many containers stand inside each other at the deepest place.
+#[must_use]
+pub fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut pending = vec![(value, 0)];
+    while let Some((value, outside)) = pending.pop() {
+        match value {
+            Value::Array(elements) => {
+                deepest = deepest.max(outside + 1);
+                pending.extend(elements.iter().map(|element| (element, outside + 1)));
+            }
+            Value::Object(members) => {
+                deepest = deepest.max(outside + 1);
+                pending.extend(members.values().map(|member| (member, outside + 1)));
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What stands at a pointer of a document, as a tree.
+///
+/// # Panics
+///
+/// What a document holds is no JSON.
+#[must_use]
+pub fn at(document: &Document, pointer: &str) -> Option<Value> {
+    let pointer = Pointer::parse(pointer).expect("a pointer of a target's own");
+    document
+        .get(pointer)
+        .map(|text| serde_json::from_str(text).expect("JSON, since it is part of a document"))
+}
+
+/// Fails where a text for a log, a header or an author is more than one line, empty, or longer than `most` bytes.
+///
+/// # Panics
+///
+/// It is.
+pub fn assert_line(text: &str, most: usize) {
+    assert!(!text.trim().is_empty(), "nothing is said");
+    assert!(text.len() <= most, "{} bytes, expected at most {most}: {text}", text.len());
+    assert!(!text.contains(char::is_control), "more than a line: {text:?}");
+}

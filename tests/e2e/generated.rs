@@ -1,0 +1,122 @@
+//! 40 generated DaemonSets on 25 generated nodes and those that every cluster of these tests has: the real controller puts pods
+//! exactly where the oracle of `tests/it/placement` says that the object as it is stored reaches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+use crate::gate::Gate;
+use crate::nodes;
+use crate::oracle::{name, reached};
+use crate::support::{Kubectl, eventually};
+use crate::worlds;
+
+const NODES: usize = 25;
+const DAEMONSETS: usize = 40;
+const LABEL: &str = "wardset.dev/generated";
+
+/// The nodes go when this is dropped.
+struct Nodes;
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        // As of namespaces: no second panic while a test fails.
+        Kubectl::new().run(&["delete", "nodes", "--selector", LABEL, "--wait=false"]);
+    }
+}
+
+#[test]
+fn the_real_controller_puts_pods_where_the_oracle_says() {
+    let seed = std::env::var("WARDSET_SEED").map_or(0x91ace, |seed| seed.parse().unwrap());
+    let mut dice = Dice::new(seed, 0);
+    let held = nodes::changing();
+    let kubectl = Kubectl::new();
+    let gate = Gate::shared();
+    let namespace = gate.namespace("generated");
+
+    let names: Vec<String> = (0..NODES).map(|n| format!("generated-{n}")).collect();
+    let mut made: Vec<Value> = names.iter().map(|name| worlds::node(&mut dice, name)).collect();
+    for node in &mut made {
+        node["metadata"]["labels"][LABEL] = "".into();
+    }
+    let _nodes = Nodes;
+    create(&kubectl, made);
+    kubectl.succeed(&["wait", "nodes", "--selector", LABEL, "--for=condition=Ready", "--timeout=60s"]);
+    // The taint of a node that is not ready goes a moment later, and that of one that is closed comes.
+    let nodes = eventually(Duration::from_secs(60), "the nodes' taints are what their states say", || {
+        let nodes = items(&kubectl.json(&["get", "nodes"]));
+        let settled = nodes.iter().all(|node| {
+            let has = |key: &str| {
+                let taints = node["spec"]["taints"].as_array();
+                taints.is_some_and(|taints| taints.iter().any(|taint| taint["key"] == key))
+            };
+            !has("node.kubernetes.io/not-ready")
+                && has("node.kubernetes.io/unschedulable") == (node["spec"]["unschedulable"] == true)
+        });
+        if settled { Ok(nodes) } else { Err(()) }
+    });
+    assert!(nodes.len() >= NODES + 7, "{}", nodes.len());
+
+    let daemonsets = (0..DAEMONSETS).map(|n| {
+        let mut object = worlds::daemonset(&mut dice, &format!("agent-{n:02}"), &names);
+        object["metadata"]["namespace"] = namespace.name().into();
+        object
+    });
+    create(&kubectl, daemonsets.collect());
+    // Each is looked at by a watch, until the controller has counted where it should run.
+    let observed = "--for=jsonpath={.status.observedGeneration}=1";
+    namespace.succeed(&["wait", "daemonsets", "--all", observed, "--timeout=60s"]);
+    let (stored, pods) = eventually(Duration::from_secs(60), "as many pods as the controller wants", || {
+        let (stored, pods) =
+            (items(&namespace.json(&["get", "daemonsets"])), items(&namespace.json(&["get", "pods"])));
+        let count = |field: &str| {
+            stored.iter().map(|one| one["status"][field].as_u64().unwrap_or_default()).sum::<u64>()
+        };
+        let counts = (count("desiredNumberScheduled"), count("currentNumberScheduled"), pods.len() as u64);
+        if counts.0 == counts.1 && counts.1 == counts.2 { Ok((stored, pods)) } else { Err(counts) }
+    });
+
+    assert_eq!(stored.len(), DAEMONSETS);
+    let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for pod in &pods {
+        let of = pod["metadata"]["ownerReferences"][0]["name"].as_str().unwrap();
+        assert!(
+            found.entry(of).or_default().insert(node_of(pod)),
+            "two pods of `{of}` on `{}`",
+            node_of(pod)
+        );
+    }
+    let mut changed = 0;
+    for object in &stored {
+        let expected = reached(object, &nodes);
+        let there = found.remove(name(object)).unwrap_or_default();
+        assert_eq!(there, expected, "WARDSET_SEED={seed}: {object:#}");
+        let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
+        changed += usize::from(affinity.to_string().contains("virtual-kubelet"));
+    }
+    // What was stored went through the policies, and the generator made all kinds.
+    assert!(changed > DAEMONSETS / 2, "{changed}");
+    let pairs = stored.len() * nodes.len();
+    assert!(pods.len() > pairs / 20 && pods.len() < pairs / 2, "{} pods of {pairs} pairs", pods.len());
+    eprintln!("{pairs} pairs of DaemonSet and node, {} with a pod, as the oracle says", pods.len());
+    drop(_nodes);
+    held.release();
+}
+
+fn create(kubectl: &Kubectl, items: Vec<Value>) {
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    kubectl.run_with_input(&["create", "--filename=-"], &list.to_string()).succeeded();
+}
+
+fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap().clone()
+}
+
+/// The node that a pod is on, or is meant for as long as the scheduler has not come to it.
+fn node_of(pod: &Value) -> String {
+    let terms = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let meant = &terms[0]["matchFields"][0]["values"][0];
+    pod["spec"]["nodeName"].as_str().or(meant.as_str()).unwrap().to_owned()
+}

@@ -1,0 +1,86 @@
+//! Where pods go after `node-affinity`, by an oracle that knows nothing of the policy: to exactly those nodes that the settings
+//! leave, of those that the author reaches. What the oracle says is what the real controller does: `tests/e2e/generated.rs`.
+
+pub(crate) mod oracle;
+mod worlds;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use wardset_core::decision::Outcome;
+
+use crate::dice::Dice;
+use crate::support::{self, patched};
+use oracle::{name, reached};
+
+const SEED: u64 = 0x91ace;
+
+/// What came of DaemonSets, so that a generator of which nothing arrives is seen.
+#[derive(Debug, Default)]
+struct Seen {
+    narrowed: usize,
+    same: usize,
+    conflict: usize,
+    exempt: usize,
+    nowhere: usize,
+}
+
+#[tokio::test]
+async fn exactly_the_nodes_that_the_settings_leave_are_reached_of_those_that_the_author_reaches() {
+    let settings = json!({
+        "workersOnly": true, "excludeVirtualNodes": true, "onConflict": "deny", "nodeInfrastructure": "restrict",
+        "require": [{"key": "example.com/disk", "operator": "NotIn", "values": ["hdd"]}],
+    });
+    let patient = "  limits: {timeout: 10s}";
+    let snapshot =
+        support::snapshot(&support::policy("placement", "node-affinity", &settings, patient)).await;
+    let mut seen = Seen::default();
+    for world in 0..30 {
+        let mut dice = Dice::new(SEED, world);
+        let names: Vec<String> = (0..25).map(|n| format!("node-{n}")).collect();
+        let nodes: Vec<Value> = names.iter().map(|name| worlds::node(&mut dice, name)).collect();
+        for n in 0..12 {
+            let object = worlds::daemonset(&mut dice, &format!("agent-{n}"), &names);
+            let decision = support::decide(&snapshot, &object, None).await;
+            let before = reached(&object, &nodes);
+            let allowed = |workers: bool| -> BTreeSet<String> {
+                let left =
+                    nodes.iter().filter(|node| is_left(node, workers)).map(|node| name(node).to_owned());
+                left.filter(|name| before.contains(name)).collect()
+            };
+            let said = |words: &str| decision.warnings.iter().any(|warning| warning.contains(words));
+            let title = format!("world {world}: {object}\n{:?}", decision.warnings);
+            if matches!(decision.outcome, Outcome::Denied { .. }) {
+                assert_eq!(allowed(true), BTreeSet::new(), "denied, though a node is left in {title}");
+                seen.conflict += 1;
+                continue;
+            }
+            assert_eq!(decision.outcome, Outcome::Allowed, "{title}");
+            let after = reached(&patched(&object, &decision), &nodes);
+            if said("matches no node, so it was left alone") {
+                assert_eq!((&before, decision.patch.len()), (&BTreeSet::new(), 0), "{title}");
+                seen.nowhere += 1;
+            } else if said("pins the pods to one node") {
+                assert_eq!((&after, decision.patch.len()), (&before, 0), "{title}");
+            } else if said("so `workersOnly` left it alone") {
+                assert_eq!(after, allowed(false), "{title}");
+                seen.exempt += 1;
+            } else {
+                assert_eq!(after, allowed(true), "{title}");
+                if after == before { seen.same += 1 } else { seen.narrowed += 1 }
+            }
+        }
+    }
+    let Seen { narrowed, same, conflict, exempt, nowhere } = seen;
+    assert!([narrowed, same, conflict, exempt, nowhere].iter().all(|count| *count >= 5), "{seen:?}");
+}
+
+/// What the settings say, in the words of their documentation.
+fn is_left(node: &Value, workers: bool) -> bool {
+    let label = |key: &str| node["metadata"]["labels"].get(key).and_then(Value::as_str);
+    let is_control_plane = label("node-role.kubernetes.io/control-plane").is_some()
+        || label("node-role.kubernetes.io/master").is_some();
+    let is_virtual = label("type") == Some("virtual-kubelet")
+        || label("eks.amazonaws.com/compute-type") == Some("fargate");
+    !(workers && is_control_plane) && !is_virtual && label("example.com/disk") != Some("hdd")
+}
