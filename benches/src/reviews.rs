@@ -56,7 +56,7 @@ pub fn review(size: Size) -> Vec<u8> {
 fn daemon_set(size: Size) -> Value {
     let variables = match size {
         Size::Usual => 12,
-        Size::Large => 395,
+        Size::Large => 640,
     };
     let container = |name: &str, n: usize| {
         json!({

@@ -166,12 +166,11 @@ pub(super) fn is_as_expected(expected: By, found: By) -> bool {
 #[tokio::test]
 async fn a_compiler_without_memory_ends_alone() {
     let limits = CompileLimits { memory: 12 << 20, ..CompileLimits::default() };
-    // Half as much as the smallest that this one was compiled with.
     let bytes = wardset::builtin::MODULES.iter().find(|module| module.name == "node-affinity").unwrap().bytes;
     let error = Module::load_by(&support::compiler(limits), &ENGINE, bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::Crashed(_)), "{error:?}");
     // The same with enough of it is a module that works, so it is the memory.
-    let compiler = support::compiler(CompileLimits { memory: 64 << 20, ..CompileLimits::default() });
+    let compiler = support::compiler(CompileLimits { memory: 256 << 20, ..CompileLimits::default() });
     assert_eq!(
         Module::load_by(&compiler, &ENGINE, bytes, None).await.unwrap().manifest.name,
         "node-affinity"
