@@ -82,5 +82,6 @@ fn is_left(node: &Value, workers: bool) -> bool {
         || label("node-role.kubernetes.io/master").is_some();
     let is_virtual = label("type") == Some("virtual-kubelet")
         || label("eks.amazonaws.com/compute-type") == Some("fargate");
-    !(workers && is_control_plane) && !is_virtual && label("example.com/disk") != Some("hdd")
+    let excluded = is_virtual || (workers && is_control_plane) || label("example.com/disk") == Some("hdd");
+    !excluded
 }
