@@ -127,7 +127,7 @@ impl Request {
         match dice.below(4) {
             // In front of everything, where a byte order mark stands.
             0 => {
-                let mark: &[u8] = dice.pick(&[b"\xef\xbb\xbf".as_slice(), b"\xff\xfe", b"\xfe\xff", b"\0"]);
+                let mark = *dice.pick(&[b"\xef\xbb\xbf".as_slice(), b"\xff\xfe", b"\xfe\xff", b"\0"]);
                 self.body.splice(0..0, mark.iter().copied());
                 self.expected = Some(400);
             }
@@ -214,7 +214,8 @@ impl Request {
             ["null", "true", "0", "-1.5", "\"\"", "\"x\"", "[]", "[1,\"x\",null]", "{}", "{\"a\":{}}"];
         for _ in 0..=dice.below(2) {
             let place = place(dice, &review);
-            let value: Value = serde_json::from_str(dice.pick(&values)).unwrap();
+            let text = *dice.pick(&values);
+            let value: Value = serde_json::from_str(text).unwrap();
             if let Some(found) = review.pointer_mut(&place) {
                 *found = value;
             }
