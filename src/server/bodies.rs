@@ -19,9 +19,6 @@ pub(super) const MAX_BODY: usize = 8 << 20;
 /// What a request counts beside its body: its head may have so many bytes.
 const REQUEST: usize = 16 << 10;
 
-/// The most bytes that a client's word about the length of its body sets aside.
-const MAX_RESERVED: usize = 1 << 20;
-
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
@@ -91,7 +88,7 @@ impl Bodies {
         let bytes = tokio::select! {
             biased;
             () = given_up.notified() => return Err(BodyError::Crowded),
-            bytes = share.collect(body, length) => bytes?,
+            bytes = share.collect(body) => bytes?,
             () = tokio::time::sleep_until(deadline.into()) => return Err(BodyError::Slow),
         };
         share.finish()?;
@@ -118,7 +115,7 @@ impl Bodies {
 
 impl Share<'_> {
     /// `length` is what the client says of it.
-    async fn collect(&self, body: &mut Body, length: Option<u64>) -> Result<Bytes, BodyError> {
+    async fn collect(&self, body: &mut Body) -> Result<Bytes, BodyError> {
         let mut first = Bytes::new();
         let mut all = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -131,10 +128,8 @@ impl Share<'_> {
             if size == data.len() {
                 first = data;
             } else {
+                // A length that is only said gets no memory; a buffer that doubles has twice what came at most.
                 if all.is_empty() {
-                    // What isn't written to takes no memory, and a buffer that grows takes it twice.
-                    let said = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(size);
-                    all.reserve_exact(said.min(MAX_RESERVED).max(size));
                     all.extend_from_slice(&first);
                 }
                 all.extend_from_slice(&data);

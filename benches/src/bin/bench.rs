@@ -110,8 +110,8 @@ impl Plan {
             }
         } else {
             Self {
-                rounds: 5,
-                time: Duration::from_secs(1),
+                rounds: 3,
+                time: Duration::from_millis(700),
                 sizes: &[Size::Usual, Size::Large],
                 protocols: &[Protocol::Http1, Protocol::Http2],
                 clients: &[1, 8, 32, 64],

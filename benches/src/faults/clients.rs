@@ -193,6 +193,8 @@ impl Hostile {
             for _ in 0..connections {
                 let (client, connection) = h2::client::handshake(self.tls(Protocol::Http2).await?).await?;
                 let connection = tokio::spawn(connection);
+                // The server says first how many streams it takes.
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 let mut client = client;
                 let mut open = Vec::new();
                 for _ in 0..n {
