@@ -50,7 +50,7 @@ fn manifest(touched: &str, declared: &str) {
         cluster: Vec::new(),
         settings_schema: "{}".to_owned(),
     };
-    let forbidden = FORBIDDEN.iter().any(|forbidden| is_below(declared, forbidden));
+    let forbidden = FORBIDDEN.iter().any(|forbidden| is_below(declared, forbidden.as_str()));
     match Manifest::try_from(parts) {
         Ok(manifest) => {
             assert!(tokens(declared).is_some() && !forbidden, "{declared:?} was taken");

@@ -135,7 +135,7 @@ pub fn assert_decision(review: &Review, decision: &Decision) {
     let (before, after) = (&review.object, &decision.object);
     assert_eq!(&&Document::parse(after.text()).expect("is a document still"), &&**after);
     for place in FORBIDDEN {
-        assert_eq!(at(before, place), at(after, place), "`{place}` was changed");
+        assert_eq!(at(before, place.as_str()), at(after, place.as_str()), "`{place}` was changed");
     }
     let opened = decision.reports.iter().any(|report| report.plan.policy.template == TemplateRule::Always);
     if matches!(decision.reach, Reach::NotTemplate) && !opened {
