@@ -34,7 +34,7 @@ impl Cores {
     ///
     /// # Errors
     ///
-    /// As [`Cores::pin`].
+    /// As [`pin`].
     pub fn unpin(&self) -> Result<()> {
         sched_setaffinity(None, &self.all).context("the cores can't be used")
     }
