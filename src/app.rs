@@ -42,8 +42,11 @@ pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
     Ok(Arc::new(Modules::new(engine, cache, compiler(sources.compile)?)))
 }
 
+/// The least memory that a compilation gets where nobody said how much: what the built-in modules need, with a reserve.
+const LEAST_MEMORY: u64 = 128 << 20;
+
 /// What one compilation may cost: `time`, and `memory` in bytes. Where nobody said how much, a quarter of what the control
-/// group of this process may have, so that two compilations and the server fit into it; at most 1 GiB.
+/// group of this process may have, so that two compilations and the server fit into it; at least 128 MiB, at most 1 GiB.
 #[must_use]
 pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
     let default = CompileLimits::default().memory;
@@ -52,7 +55,7 @@ pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
     let quarter = group.and_then(|limit| limit.trim().parse::<u64>().ok()).map(|limit| limit / 4);
     CompileLimits {
         time,
-        memory: memory.unwrap_or_else(|| quarter.map_or(default, |most| most.min(default))),
+        memory: memory.unwrap_or_else(|| quarter.map_or(default, |most| most.clamp(LEAST_MEMORY, default))),
     }
 }
 

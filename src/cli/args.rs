@@ -69,7 +69,7 @@ pub(super) struct PolicySources {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(super) compile_seconds: u32,
 
-    /// The most memory that compiling one module may take, in MiB. Default: a quarter of the container's, at most 1024
+    /// The most memory that compiling one module may take, in MiB. Default: a quarter of the container's, 128 to 1024
     #[arg(long, value_name = "MIB", hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) compile_memory: Option<u32>,

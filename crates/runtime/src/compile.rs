@@ -43,7 +43,7 @@ const NICE: i32 = 10;
 pub struct CompileLimits {
     /// Wall-clock time, without the wait for a place. Default 30 s.
     pub time: Duration,
-    /// Bytes of memory that it can write to. Default 1 GiB. A module takes a few hundred times its own size.
+    /// Bytes of memory that it can write to. Default 1 GiB. A built-in takes about 80 MiB of them, most of which nobody uses.
     pub memory: u64,
 }
 
@@ -131,7 +131,7 @@ impl Children {
 
     /// Runs a child to its end. A child that is given up is killed.
     async fn run(&self, bytes: Arc<[u8]>) -> io::Result<(ExitStatus, Vec<u8>, String)> {
-        let mut command = self.command();
+        let mut command = self.command(bytes.len());
         let mut leash = Leash(Some(blocking(move || command.spawn()).await?));
         let Some(child) = &mut leash.0 else { return Err(io::ErrorKind::Other.into()) };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -155,14 +155,18 @@ impl Children {
         Ok((status, code, said))
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, module: usize) -> Command {
         let CompileLimits { time, memory } = self.limits;
-        // On all cores for all of the time, and a second for the start: for a child whose parent is gone.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let seconds = (time.as_secs() + 1).saturating_mul(cores);
+        // Each thread takes memory of its own, so a small module, of which two are compiled at once, gets one however many
+        // processors there are.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (module >> 20).clamp(1, cores);
+        // On all of them for all of the time, and a second for the start: for a child whose parent is gone.
+        let seconds = (time.as_secs() + 1).saturating_mul(threads as u64);
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         command.args(["--memory", &memory.to_string(), "--seconds", &seconds.to_string()]);
+        command.env("RAYON_NUM_THREADS", threads.to_string());
         // The program's allocator would otherwise take a GiB of writable memory at once, which counts although nobody uses it.
         command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

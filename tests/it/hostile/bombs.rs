@@ -23,7 +23,7 @@ pub(super) struct Bomb {
 }
 
 /// What a compilation may cost here, so that the suite ends soon.
-const LIMITS: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 256 << 20 };
+const LIMITS: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 1 << 30 };
 
 pub(super) const BOMBS: &[Bomb] = &[
     Bomb {
@@ -170,7 +170,7 @@ async fn a_compiler_without_memory_ends_alone() {
     let error = Module::load_by(&support::compiler(limits), &ENGINE, bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::Crashed(_)), "{error:?}");
     // The same with enough of it is a module that works, so it is the memory.
-    let compiler = support::compiler(CompileLimits { memory: 256 << 20, ..CompileLimits::default() });
+    let compiler = support::compiler(CompileLimits { memory: 128 << 20, ..CompileLimits::default() });
     assert_eq!(
         Module::load_by(&compiler, &ENGINE, bytes, None).await.unwrap().manifest.name,
         "node-affinity"
