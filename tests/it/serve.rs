@@ -147,6 +147,25 @@ impl http_body::Body for Blanks {
     }
 }
 
+/// A body of a length that is said, of which nothing ever comes.
+struct Never(u64);
+
+impl http_body::Body for Never {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}
+
 async fn refusal(response: Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
@@ -300,6 +319,24 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
     assert_eq!(refusal(server.post("/mutate", reqwest::Body::wrap(Blanks(9 << 20))).await).await.0, 413);
     let (_, metrics) = server.admin("/metrics").await;
     assert!(metrics.contains("wardset_refused_total{status=\"413\"} 2"), "{metrics}");
+    server.shut_down().await;
+}
+
+/// The server reads no further, so the connection ends: a client that kept it would send its next request into nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_client_whose_body_does_not_come_is_told_that_its_connection_ends() {
+    let server = Server::start().await;
+    let client = client(server.certificates.path(), reqwest::ClientBuilder::http1_only);
+    let request = client.post(server.url("/mutate")).header("Content-Type", "application/json");
+    let response = request.body(reqwest::Body::wrap(Never(9 << 20))).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["connection"]),
+        (413, &"close".parse().unwrap())
+    );
+    // Where all of it came, the connection stays.
+    let request = client.post(server.url("/mutate")).header("Content-Type", "text/plain").body("{}");
+    let response = request.send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().get("connection")), (415, None));
     server.shut_down().await;
 }
 
