@@ -1,12 +1,15 @@
 //! Building policies for the guest target and turning them into components.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use wasm_encoder::reencode::{self, Reencode};
+use wasmparser::{Export, Parser};
 use wit_component::ComponentEncoder;
 
 use crate::digests::Policy;
@@ -95,12 +98,34 @@ fn cargo_home() -> Result<PathBuf> {
 
 /// Makes a component of a core module that was built with `wit-bindgen`.
 pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
+    let mut module = wasm_encoder::Module::new();
+    WithoutPostReturns.parse_core_module(&mut module, Parser::new(0), core)?;
     // No adapter: a policy that imports WASI by accident is an error here, not a surprise in the sandbox.
-    ComponentEncoder::default().module(core)?.validate(true).encode()
+    ComponentEncoder::default().module(&module.finish())?.validate(true).encode()
+}
+
+/// Leaves out what frees an answer's memory once the host has read it: the host then throws all of the memory away.
+struct WithoutPostReturns;
+
+impl Reencode for WithoutPostReturns {
+    type Error = Infallible;
+
+    fn parse_export(
+        &mut self,
+        exports: &mut wasm_encoder::ExportSection,
+        export: Export<'_>,
+    ) -> Result<(), reencode::Error<Infallible>> {
+        if export.name.starts_with("cabi_post_") {
+            return Ok(());
+        }
+        reencode::utils::parse_export(self, exports, export)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use wasmparser::Payload;
+
     use super::*;
 
     #[test]
@@ -122,6 +147,26 @@ mod tests {
         for variable in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "RUSTUP_TOOLCHAIN"] {
             assert!(!decides_about_bytes(variable), "{variable}");
         }
+    }
+
+    #[test]
+    fn leaves_out_what_would_free_an_answer() {
+        let core = wat::parse_str(
+            r#"(module (func (export "a")) (func (export "cabi_post_a")) (memory (export "memory") 1))"#,
+        );
+        let mut module = wasm_encoder::Module::new();
+        WithoutPostReturns.parse_core_module(&mut module, Parser::new(0), &core.unwrap()).unwrap();
+        let module = module.finish();
+        let sections = Parser::new(0).parse_all(&module);
+        let names: Vec<_> = sections
+            .filter_map(|section| match section.unwrap() {
+                Payload::ExportSection(exports) => Some(exports),
+                _ => None,
+            })
+            .flatten()
+            .map(|export| export.unwrap().name)
+            .collect();
+        assert_eq!(names, ["a", "memory"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use index::{MAX_DEPTH, SyntaxError, SyntaxProblem};
 use std::borrow::Cow;
 
 use index::{Kind, Node};
-use jsonptr::Pointer;
+use jsonptr::{Pointer, Token};
 
 /// JSON text that is known to be well formed, indexed for reads by pointer.
 #[derive(Debug, PartialEq, Eq)]
@@ -152,7 +152,17 @@ impl Document {
     }
 
     fn find(&self, pointer: &Pointer) -> Option<usize> {
-        pointer.tokens().try_fold(0, |at, token| self.child(at, &token.decoded()))
+        // What `Pointer::tokens` and `Token::decoded` say, without looking at each token's characters twice.
+        let mut tokens = pointer.as_str().split('/');
+        // A pointer is empty or begins with a slash.
+        tokens.next();
+        tokens.try_fold(0, |at, token| {
+            if token.contains('~') {
+                self.child(at, &Token::from_encoded(token).ok()?.decoded())
+            } else {
+                self.child(at, token)
+            }
+        })
     }
 
     fn child(&self, parent: usize, token: &str) -> Option<usize> {
@@ -195,7 +205,13 @@ impl Document {
     }
 
     fn key_is(&self, key: usize, token: &str) -> bool {
-        if self.nodes[key].escaped { self.unquoted(key) == token } else { self.inside(key) == token }
+        let Node { start, end, escaped, .. } = self.nodes[key];
+        if escaped {
+            return self.unquoted(key) == token;
+        }
+        // Most keys have another length. The two quotes are in the span.
+        (end - start) as usize == token.len() + 2
+            && self.text.as_bytes()[start as usize + 1..end as usize - 1] == *token.as_bytes()
     }
 
     /// The text between the quotes of the string or key at `at`, escapes as they stand.

@@ -9,4 +9,4 @@ wasmtime::component::bindgen!({
 
 /// The names of the contract, out of the way of the house's own.
 pub(crate) use wardset::policy::types as wit;
-pub(crate) use {Policy as Guest, PolicyPre as GuestPre};
+pub(crate) use {Policy as World, PolicyPre as WorldPre};

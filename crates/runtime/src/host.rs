@@ -10,7 +10,7 @@ use wardset_core::{Pointer, verdict};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::contract::{Guest, wardset, wit};
+use crate::contract::{World, wardset, wit};
 use crate::share::Lane;
 
 /// The most log lines of one evaluation; what comes after is dropped.
@@ -99,7 +99,7 @@ impl Stopped {
 
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    Guest::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    World::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 

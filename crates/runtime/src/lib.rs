@@ -13,6 +13,7 @@ mod cache;
 mod compile;
 mod contract;
 mod engine;
+mod guest;
 mod host;
 mod module;
 mod sandbox;

@@ -11,9 +11,9 @@ use wasmtime::component::Component;
 
 use crate::cache::Cache;
 use crate::compile::{self, CompileError, Compiler};
-use crate::contract::{GuestPre, wit};
+use crate::contract::wit;
 use crate::engine::Engine;
-use crate::host::Host;
+use crate::guest::Guest;
 use crate::sandbox::{self, Sandbox};
 use crate::shape;
 
@@ -29,7 +29,7 @@ const CONTRACT_VERSION: &str = "0.1.0";
 
 /// A module, compiled and linked, its manifest read.
 pub struct Module {
-    pub(crate) guest: GuestPre<Host>,
+    pub(crate) guest: Guest,
     /// What the module says of itself.
     pub manifest: Arc<Manifest>,
     /// SHA-256 of the module's bytes, in hexadecimal.
@@ -158,7 +158,7 @@ impl Module {
         let component = component(compiler, &engine.wasmtime, &digest, bytes, cache).await?;
         check_contract(&engine.wasmtime, &component)?;
         let linked = engine.linker.instantiate_pre(&component).map_err(LoadError::World)?;
-        let guest = GuestPre::new(linked).map_err(LoadError::World)?;
+        let guest = Guest::new(linked).map_err(LoadError::World)?;
         let stated = state(engine, &guest).await?;
         if state(engine, &guest).await? != stated {
             return Err(LoadError::Differs);
@@ -200,7 +200,7 @@ impl Module {
 }
 
 /// What a fresh instance says of its module.
-async fn state(engine: &Engine, guest: &GuestPre<Host>) -> Result<ManifestParts, LoadError> {
+async fn state(engine: &Engine, guest: &Guest) -> Result<ManifestParts, LoadError> {
     let _slot = engine.slot().await;
     let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
     let sandbox = Sandbox::start(engine, guest, None, limits).await.map_err(LoadError::Start)?;

@@ -6,26 +6,29 @@ use wardset_core::text;
 use wardset_core::verdict::{
     Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Verdict, Warning,
 };
+use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use crate::contract::{Guest, GuestPre, wit};
+use crate::contract::wit;
 use crate::engine::Engine;
+use crate::guest::Guest;
 use crate::host::{Evaluation, Host, Limits, Stopped};
 use crate::share::Turns;
 
 /// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
 const MAX_HANDED_OVER: usize = 1 << 20;
 /// A running guest.
-pub(crate) struct Sandbox {
+pub(crate) struct Sandbox<'m> {
     store: Store<Host>,
-    guest: Guest,
+    guest: &'m Guest,
+    instance: Instance,
 }
 
-impl Sandbox {
+impl<'m> Sandbox<'m> {
     /// Starts a guest. From here on the clock runs, start functions included.
     pub(crate) async fn start(
         engine: &Engine,
-        guest: &GuestPre<Host>,
+        guest: &'m Guest,
         evaluation: Option<Evaluation>,
         limits: Limits,
     ) -> Result<Self, Failure> {
@@ -43,17 +46,17 @@ impl Sandbox {
                 Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
             }
         });
-        let guest =
-            guest.instantiate_async(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
-        Ok(Self { store, guest })
+        let instance = guest.start(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
+        Ok(Self { store, guest, instance })
     }
 
     pub(crate) async fn manifest(mut self) -> Result<wit::Manifest, Failure> {
-        self.guest.call_manifest(&mut self.store).await.map_err(|error| failure(&error, Stage::Call))
+        let answer = self.guest.manifest(&mut self.store, &self.instance).await;
+        answer.map_err(|error| failure(&error, Stage::Call))
     }
 
     pub(crate) async fn validate_settings(mut self, settings: &str) -> Result<Result<(), String>, Failure> {
-        let answer = self.guest.call_validate_settings(&mut self.store, settings).await;
+        let answer = self.guest.validate_settings(&mut self.store, &self.instance, settings).await;
         answer
             .map(|answer| answer.map_err(|said| text::one_line(&said, MAX_DETAIL)))
             .map_err(|error| failure(&error, Stage::Call))
@@ -64,7 +67,7 @@ impl Sandbox {
         request: &wit::Request,
         settings: &str,
     ) -> Result<Verdict, Failure> {
-        let answer = self.guest.call_evaluate(&mut self.store, request, settings).await;
+        let answer = self.guest.evaluate(&mut self.store, &self.instance, request, settings).await;
         match answer.map_err(|error| failure(&error, Stage::Call))? {
             Ok(verdict) => Ok(verdict.into()),
             Err(declined) => Err(Failure::new(FailureClass::Declined, &declined)),

@@ -16,9 +16,10 @@ use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Operation, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
-use crate::contract::{GuestPre, wit};
+use crate::contract::wit;
 use crate::engine::Engine;
-use crate::host::{Evaluation, Host};
+use crate::guest::Guest;
+use crate::host::Evaluation;
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
 use crate::share::Share;
@@ -240,7 +241,7 @@ impl Snapshot {
 
 async fn run(
     engine: &Engine,
-    guest: &GuestPre<Host>,
+    guest: &Guest,
     evaluation: Evaluation,
     policy: &Policy,
     request: &wit::Request,

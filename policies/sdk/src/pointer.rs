@@ -31,13 +31,17 @@ pub fn join(parent: &str, token: &str) -> String {
 /// Whether `pointer` is at or below `prefix`.
 #[must_use]
 pub fn is_within(pointer: &str, prefix: &str) -> bool {
-    pointer.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    // Pointers into one object begin alike: where the prefix would end is the byte that tells most of them apart.
+    let ends_a_token = pointer.len() == prefix.len() || pointer.as_bytes().get(prefix.len()) == Some(&b'/');
+    ends_a_token && pointer.starts_with(prefix)
 }
 
 /// Splits a pointer into its parent and its last token, unescaped; none for the whole document.
 pub(crate) fn split_last(pointer: &str) -> Option<(&str, String)> {
     let (parent, token) = pointer.rsplit_once('/')?;
-    Some((parent, token.replace("~1", "/").replace("~0", "~")))
+    let token =
+        if token.contains('~') { token.replace("~1", "/").replace("~0", "~") } else { token.to_owned() };
+    Some((parent, token))
 }
 
 #[cfg(test)]

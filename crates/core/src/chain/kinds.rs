@@ -22,30 +22,29 @@ enum Kind {
 }
 
 /// The places that policies share.
-const KINDS: [(&str, Kind); 17] = [
-    ("/metadata", Kind::Object),
-    ("/metadata/labels", Kind::Strings),
-    ("/metadata/annotations", Kind::Strings),
-    ("/spec", Kind::Object),
-    ("/spec/updateStrategy", Kind::Object),
-    ("/spec/template", Kind::Object),
-    ("/spec/template/metadata", Kind::Object),
-    ("/spec/template/metadata/labels", Kind::Strings),
-    ("/spec/template/metadata/annotations", Kind::Strings),
-    ("/spec/template/spec", Kind::Object),
-    ("/spec/template/spec/affinity", Kind::Object),
-    ("/spec/template/spec/affinity/nodeAffinity", Kind::Object),
-    ("/spec/template/spec/nodeSelector", Kind::Strings),
-    ("/spec/template/spec/tolerations", Kind::List),
-    ("/spec/template/spec/containers", Kind::List),
-    ("/spec/template/spec/initContainers", Kind::List),
-    ("/spec/template/spec/volumes", Kind::List),
+const KINDS: [(&Pointer, Kind); 17] = [
+    (Pointer::from_static("/metadata"), Kind::Object),
+    (Pointer::from_static("/metadata/labels"), Kind::Strings),
+    (Pointer::from_static("/metadata/annotations"), Kind::Strings),
+    (Pointer::from_static("/spec"), Kind::Object),
+    (Pointer::from_static("/spec/updateStrategy"), Kind::Object),
+    (Pointer::from_static("/spec/template"), Kind::Object),
+    (Pointer::from_static("/spec/template/metadata"), Kind::Object),
+    (Pointer::from_static("/spec/template/metadata/labels"), Kind::Strings),
+    (Pointer::from_static("/spec/template/metadata/annotations"), Kind::Strings),
+    (Pointer::from_static("/spec/template/spec"), Kind::Object),
+    (Pointer::from_static("/spec/template/spec/affinity"), Kind::Object),
+    (Pointer::from_static("/spec/template/spec/affinity/nodeAffinity"), Kind::Object),
+    (Pointer::from_static("/spec/template/spec/nodeSelector"), Kind::Strings),
+    (Pointer::from_static("/spec/template/spec/tolerations"), Kind::List),
+    (Pointer::from_static("/spec/template/spec/containers"), Kind::List),
+    (Pointer::from_static("/spec/template/spec/initContainers"), Kind::List),
+    (Pointer::from_static("/spec/template/spec/volumes"), Kind::List),
 ];
 
 /// Looks at the places that the changes could have touched. What was of another kind before is the author's affair.
 pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> Result<(), Failure> {
     for (place, kind) in KINDS {
-        let place = Pointer::from_static(place);
         let touches = |change: &Applied| {
             let path = change.operation.path();
             is_within(path, place) || is_within(place, path)

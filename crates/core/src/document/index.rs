@@ -71,8 +71,8 @@ pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> 
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
     }
-    // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them.
-    let nodes = Vec::with_capacity(text.len() / 12 + 8);
+    // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them; growing would copy them.
+    let nodes = Vec::with_capacity(text.len() / 9 + 8);
     let heads = Vec::with_capacity(PAIRWISE_KEYS);
     let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes, depth, heads };
     indexer.skip_space();

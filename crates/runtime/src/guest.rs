@@ -1,0 +1,70 @@
+//! A module's entry points: found and checked when it is loaded, so that an evaluation pays for the one that it calls.
+
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
+
+use crate::contract::{WorldPre, wit};
+use crate::host::Host;
+
+/// A linked module that fits the contract.
+pub(crate) struct Guest {
+    linked: InstancePre<Host>,
+    manifest: ComponentExportIndex,
+    validate_settings: ComponentExportIndex,
+    evaluate: ComponentExportIndex,
+}
+
+impl Guest {
+    /// # Errors
+    ///
+    /// An export of the world that is missing or has another type.
+    pub(crate) fn new(linked: InstancePre<Host>) -> wasmtime::Result<Self> {
+        WorldPre::new(linked.clone())?;
+        let export = |name| {
+            let found = linked.component().get_export_index(None, name);
+            found.ok_or_else(|| wasmtime::format_err!("there is no export `{name}`"))
+        };
+        let manifest = export("manifest")?;
+        let validate_settings = export("validate-settings")?;
+        let evaluate = export("evaluate")?;
+        Ok(Self { linked, manifest, validate_settings, evaluate })
+    }
+
+    pub(crate) async fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<Instance> {
+        self.linked.instantiate_async(store).await
+    }
+
+    pub(crate) async fn manifest(
+        &self,
+        store: &mut Store<Host>,
+        instance: &Instance,
+    ) -> wasmtime::Result<wit::Manifest> {
+        let function = instance.get_typed_func::<(), (wit::Manifest,)>(&mut *store, &self.manifest)?;
+        Ok(function.call_async(store, ()).await?.0)
+    }
+
+    pub(crate) async fn validate_settings(
+        &self,
+        store: &mut Store<Host>,
+        instance: &Instance,
+        settings: &str,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let function = instance
+            .get_typed_func::<(&str,), (Result<(), String>,)>(&mut *store, &self.validate_settings)?;
+        Ok(function.call_async(store, (settings,)).await?.0)
+    }
+
+    pub(crate) async fn evaluate(
+        &self,
+        store: &mut Store<Host>,
+        instance: &Instance,
+        request: &wit::Request,
+        settings: &str,
+    ) -> wasmtime::Result<Result<wit::Verdict, String>> {
+        let function = instance.get_typed_func::<(&wit::Request, &str), (Result<wit::Verdict, String>,)>(
+            &mut *store,
+            &self.evaluate,
+        )?;
+        Ok(function.call_async(store, (request, settings)).await?.0)
+    }
+}
