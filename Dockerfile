@@ -3,10 +3,10 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
-RUN cargo build --release --locked --bin wardset
+RUN cargo build --profile dist --locked --bin wardset
 # The program and what it is linked with, at the places where it looks for it: the dynamic linker and glibc.
 RUN mkdir -p /image/etc \
-    && cp target/release/wardset /image/ \
+    && cp target/dist/wardset /image/ \
     && ldd /image/wardset | grep -o '/lib[^ ]*' | xargs -n 1 cp --parents --dereference --target-directory=/image \
     && echo 'wardset:x:65532:65532::/nonexistent:/nonexistent' > /image/etc/passwd \
     && echo 'wardset:x:65532:' > /image/etc/group

@@ -26,13 +26,12 @@ use crate::reviews::{Size, review};
 pub struct Inside {
     /// For each size of a review.
     pub envelopes: Vec<Envelope>,
-    /// For each of ten policies, on the usual review.
+    /// For each of ten policies, and for the smallest guest that adds a label, a toleration and affinity, on the usual review.
     pub policies: Vec<Parts>,
-    /// One sandbox that adds labels, tolerations and affinity, in microseconds. Reckoned, not measured: no built-in does
-    /// all three, so this is one start and one end, and the calls of the three that do one each.
-    pub all_in_one_us: Figure,
     /// Reviews a second of two threads, as a multiple of those of one.
     pub two_threads: Figure,
+    /// The same of threads that share nothing and only make trees of the review: what the machine gives.
+    pub two_threads_of_trees: Figure,
 }
 
 /// What a review costs besides its policies.
@@ -79,12 +78,26 @@ pub fn measure(quick: bool) -> Result<Inside> {
     }
     let ten = in_force(&runtime, &policies::yaml(10))?;
     inside.policies = parts(&runtime, &ten, rounds, times)?;
-    let named = |name: &str| inside.policies.iter().find(|parts| parts.policy == name).context("a policy");
-    let (labels, tolerations, affinity) = (named("labels")?, named("tolerations")?, named("workers")?);
-    let parts = [&labels.start_us, &labels.end_us, &labels.call_us, &tolerations.call_us, &affinity.call_us];
-    inside.all_in_one_us = (0..rounds).map(|run| parts.iter().map(|figure| figure.runs[run]).sum()).collect();
+    inside.policies.extend(parts(&runtime, &all_in_one(&runtime)?, rounds, times)?);
     Ok(inside)
 }
+
+/// `benches/all-in-one.wat` in force, once it is seen to do what its name says.
+fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
+    let folder = TempDir::new()?;
+    let module = folder.path().join("all-in-one.wasm");
+    std::fs::write(&module, wat::parse_str(include_str!("../all-in-one.wat"))?)?;
+    let snapshot = in_force(runtime, &policies::file(ALL_IN_ONE, &module))?;
+    let decision = runtime.block_on(snapshot.decide(&sample(Size::Usual)?, Phase::Mutate, far_away()));
+    let changed: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
+    if changed.len() != 3 {
+        bail!("expected a label, a toleration and affinity, found changes at {changed:?}");
+    }
+    Ok(snapshot)
+}
+
+/// The policy of one sandbox that does what three built-ins do.
+const ALL_IN_ONE: &str = "all-in-one";
 
 impl Inside {
     /// Adds what two threads are worth, on the two cores.
@@ -98,11 +111,27 @@ impl Inside {
         for _ in 0..rounds {
             let one = reviews_in(&five, &[cores.server], Duration::from_millis(time))?;
             let two = reviews_in(&five, &[cores.server, cores.load], Duration::from_millis(time))?;
-            #[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
-            self.two_threads.push(two as f64 / one as f64);
+            self.two_threads.push(times(two, one));
+            let one = trees_in(&[cores.server], Duration::from_millis(time))?;
+            let two = trees_in(&[cores.server, cores.load], Duration::from_millis(time))?;
+            self.two_threads_of_trees.push(times(two, one));
         }
         Ok(self)
     }
+
+    /// The sandbox that adds labels, tolerations and affinity: start, call and end in microseconds.
+    #[must_use]
+    pub fn all_in_one_us(&self) -> f64 {
+        let found = self.policies.iter().find(|parts| parts.policy == ALL_IN_ONE);
+        found.map_or(f64::NAN, |parts| {
+            parts.start_us.median() + parts.call_us.median() + parts.end_us.median()
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
+fn times(two: u64, one: u64) -> f64 {
+    two as f64 / one as f64
 }
 
 fn runtime() -> Result<Runtime> {
@@ -228,6 +257,26 @@ fn parts(runtime: &Runtime, snapshot: &Snapshot, rounds: usize, times: u32) -> R
 /// How many whole reviews one thread on each of `cores` decides in `time`, together.
 fn reviews_in(snapshot: &Snapshot, pinned: &[usize], time: Duration) -> Result<u64> {
     let bytes = review(Size::Usual);
+    in_threads(pinned, time, || {
+        let (runtime, bytes) = (runtime()?, &bytes);
+        Ok(move || runtime.block_on(whole(snapshot, bytes)).map(|answer| drop(black_box(answer))))
+    })
+}
+
+/// The same of trees of the review, which is what the baseline does.
+fn trees_in(pinned: &[usize], time: Duration) -> Result<u64> {
+    in_threads(pinned, time, || {
+        let bytes = review(Size::Usual);
+        Ok(move || Ok(drop(black_box(serde_json::from_slice::<serde_json::Value>(&bytes)?))))
+    })
+}
+
+/// How often one thread on each of `cores` does what `start` makes for it, together.
+fn in_threads<W: FnMut() -> Result<()>>(
+    pinned: &[usize],
+    time: Duration,
+    start: impl Fn() -> Result<W> + Sync,
+) -> Result<u64> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let threads: Vec<_> = pinned
@@ -235,10 +284,10 @@ fn reviews_in(snapshot: &Snapshot, pinned: &[usize], time: Duration) -> Result<u
             .map(|core| {
                 scope.spawn(|| -> Result<u64> {
                     cores::pin(*core)?;
-                    let runtime = runtime()?;
+                    let mut work = start()?;
                     let mut n = 0;
                     while !stop.load(Ordering::Relaxed) {
-                        black_box(runtime.block_on(whole(snapshot, &bytes))?);
+                        work()?;
                         n += 1;
                     }
                     Ok(n)
@@ -282,6 +331,12 @@ impl fmt::Display for Inside {
             let Parts { policy, start_us, call_us, end_us, patch_us } = parts;
             table.add_row([policy.clone(), us(start_us), us(call_us), us(end_us), us(patch_us)]);
         }
-        writeln!(f, "Each policy on the 7 KB review:\n{table}\n")
+        writeln!(f, "Each policy on the 7 KB review:\n{table}\n")?;
+        writeln!(
+            f,
+            "Two threads decide {:.2} times as many reviews as one; two that share nothing make {:.2} times as many trees.",
+            self.two_threads.median(),
+            self.two_threads_of_trees.median()
+        )
     }
 }

@@ -52,6 +52,15 @@ pub fn only(name: &str) -> String {
     ROWS.iter().filter(|row| row.0 == name).map(|row| text(std::slice::from_ref(row))).collect()
 }
 
+/// A policy of one's own module.
+#[must_use]
+pub fn file(name: &str, module: &Path) -> String {
+    format!(
+        "apiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: {name}}}\nspec: {{module: 'file:{}'}}\n",
+        module.display()
+    )
+}
+
 fn text(rows: &[Row]) -> String {
     rows.iter().enumerate().fold(String::new(), |mut yaml, (order, (name, module, settings))| {
         // Writing to a String can't fail.

@@ -288,7 +288,7 @@ fn goals(
         Goal::at_least("two threads / one, reviews decided in process", inside.two_threads.median(), 1.8, ""),
         Goal::at_most(
             "a sandbox that adds labels, tolerations and affinity",
-            inside.all_in_one_us.median(),
+            inside.all_in_one_us(),
             12.0,
             "µs",
         ),

@@ -3,7 +3,7 @@
 use jsonptr::{Pointer, PointerBuf};
 
 use super::index::{Kind, Node, index};
-use super::{Document, SyntaxError, array_index};
+use super::{Document, SyntaxError, array_index, tokens};
 use crate::patch::Operation;
 
 /// Why an operation could not be applied.
@@ -198,9 +198,9 @@ impl Document {
     /// Like `find`, with the containers on the way there, outermost first.
     fn locate(&self, pointer: &Pointer) -> Option<(usize, Vec<usize>)> {
         let mut parents = Vec::with_capacity(8);
-        let at = pointer.tokens().try_fold(0, |at, token| {
+        let at = tokens(pointer).try_fold(0, |at, token| {
             parents.push(at);
-            self.child(at, &token.decoded())
+            self.child(at, &token)
         })?;
         Some((at, parents))
     }

@@ -66,6 +66,9 @@ const PAIRWISE_KEYS: usize = 32;
 /// Below this many digits, a number without an exponent fits in a 64-bit float, whose largest has 309.
 const MANY_DIGITS: usize = 300;
 
+/// An error is boxed, so that what each step returns fits in a register.
+type Step<T> = Result<T, Box<SyntaxError>>;
+
 /// `depth` is the deepest nesting that is taken.
 pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> {
     if u32::try_from(text.len()).is_err() {
@@ -75,12 +78,7 @@ pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> 
     let nodes = Vec::with_capacity(text.len() / 9 + 8);
     let heads = Vec::with_capacity(PAIRWISE_KEYS);
     let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes, depth, heads };
-    indexer.skip_space();
-    indexer.value(0)?;
-    indexer.skip_space();
-    if indexer.at < indexer.bytes.len() {
-        return Err(indexer.expected("the end of the document"));
-    }
+    indexer.document().map_err(|error| *error)?;
     Ok(indexer.nodes)
 }
 
@@ -129,7 +127,17 @@ fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     reason = "`index` refuses texts whose offsets don't fit in 32 bits"
 )]
 impl Indexer<'_> {
-    fn value(&mut self, depth: usize) -> Result<(), SyntaxError> {
+    fn document(&mut self) -> Step<()> {
+        self.skip_space();
+        self.value(0)?;
+        self.skip_space();
+        if self.at < self.bytes.len() {
+            return Err(self.expected("the end of the document"));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize) -> Step<()> {
         match self.peek() {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
@@ -142,7 +150,7 @@ impl Indexer<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<(), SyntaxError> {
+    fn object(&mut self, depth: usize) -> Step<()> {
         let object = self.open(Kind::Object, depth)?;
         let own = self.heads.len();
         let mut doubtful = false;
@@ -181,7 +189,7 @@ impl Indexer<'_> {
         if doubtful { self.distinct_keys(object) } else { Ok(()) }
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), SyntaxError> {
+    fn array(&mut self, depth: usize) -> Step<()> {
         let array = self.open(Kind::Array, depth)?;
         self.skip_space();
         if self.peek() == Some(b']') {
@@ -202,7 +210,7 @@ impl Indexer<'_> {
     }
 
     /// Says whether there is an escape sequence in it.
-    fn string(&mut self, kind: Kind) -> Result<bool, SyntaxError> {
+    fn string(&mut self, kind: Kind) -> Step<bool> {
         let start = self.at;
         let mut escaped = false;
         self.at += 1;
@@ -223,7 +231,7 @@ impl Indexer<'_> {
         Ok(escaped)
     }
 
-    fn escape(&mut self) -> Result<(), SyntaxError> {
+    fn escape(&mut self) -> Step<()> {
         self.at += 1;
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
@@ -248,7 +256,7 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    fn code_unit(&mut self) -> Result<u16, SyntaxError> {
+    fn code_unit(&mut self) -> Step<u16> {
         let digits = self
             .text
             .get(self.at..self.at + 4)
@@ -259,7 +267,7 @@ impl Indexer<'_> {
         Ok(unit)
     }
 
-    fn number(&mut self) -> Result<(), SyntaxError> {
+    fn number(&mut self) -> Step<()> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -284,13 +292,13 @@ impl Indexer<'_> {
         if (has_exponent || self.at - start > MANY_DIGITS)
             && serde_json::from_str::<serde_json::Number>(&self.text[start..self.at]).is_err()
         {
-            return Err(SyntaxError { offset: start, problem: SyntaxProblem::Number });
+            return Err(Box::new(SyntaxError { offset: start, problem: SyntaxProblem::Number }));
         }
         self.leaf(start, Kind::Scalar, false);
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), SyntaxError> {
+    fn digits(&mut self) -> Step<()> {
         let digits = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
             return Err(self.expected("a digit"));
@@ -299,7 +307,7 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    fn word(&mut self, word: &'static str) -> Result<(), SyntaxError> {
+    fn word(&mut self, word: &'static str) -> Step<()> {
         let start = self.at;
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return Err(self.expected("a JSON value"));
@@ -309,10 +317,10 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, depth: usize) -> Result<usize, SyntaxError> {
+    fn open(&mut self, kind: Kind, depth: usize) -> Step<usize> {
         // serde_json counts down from 128 and refuses at zero: 127 containers may be open at once.
         if depth >= self.depth {
-            return Err(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep });
+            return Err(Box::new(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep }));
         }
         let at = self.nodes.len();
         self.nodes.push(Node { start: self.at as u32, end: 0, next: 0, kind, escaped: false });
@@ -332,7 +340,7 @@ impl Indexer<'_> {
         self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind, escaped });
     }
 
-    fn distinct_keys(&self, object: usize) -> Result<(), SyntaxError> {
+    fn distinct_keys(&self, object: usize) -> Step<()> {
         let end = self.nodes[object].next as usize;
         let mut at = object + 1;
         let mut seen = HashSet::new();
@@ -342,14 +350,14 @@ impl Indexer<'_> {
             let decoded = if key.escaped { serde_json::from_str(quoted).ok() } else { None };
             if !seen.insert(decoded.unwrap_or_else(|| quoted[1..quoted.len() - 1].to_owned())) {
                 let offset = key.start as usize;
-                return Err(SyntaxError { offset, problem: SyntaxProblem::RepeatedKey });
+                return Err(Box::new(SyntaxError { offset, problem: SyntaxProblem::RepeatedKey }));
             }
             at = self.nodes[at + 1].next as usize;
         }
         Ok(())
     }
 
-    fn more(&mut self, end: u8, what: &'static str) -> Result<bool, SyntaxError> {
+    fn more(&mut self, end: u8, what: &'static str) -> Step<bool> {
         let found = self.peek();
         if found == Some(b',') || found == Some(end) {
             self.at += 1;
@@ -358,7 +366,7 @@ impl Indexer<'_> {
         Err(self.expected(what))
     }
 
-    fn byte(&mut self, byte: u8, what: &'static str) -> Result<(), SyntaxError> {
+    fn byte(&mut self, byte: u8, what: &'static str) -> Step<()> {
         if self.peek() != Some(byte) {
             return Err(self.expected(what));
         }
@@ -380,7 +388,8 @@ impl Indexer<'_> {
         }
     }
 
-    fn expected(&self, what: &'static str) -> SyntaxError {
-        SyntaxError { offset: self.at, problem: SyntaxProblem::Expected(what) }
+    #[cold]
+    fn expected(&self, what: &'static str) -> Box<SyntaxError> {
+        Box::new(SyntaxError { offset: self.at, problem: SyntaxProblem::Expected(what) })
     }
 }
