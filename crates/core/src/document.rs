@@ -157,12 +157,23 @@ impl Document {
 
     fn child(&self, parent: usize, token: &str) -> Option<usize> {
         match self.nodes[parent].kind {
-            Kind::Object => {
-                self.members(parent).find(|(key, _)| self.key_is(*key, token)).map(|(_, value)| value)
-            }
+            Kind::Object => self.member(parent, token),
             Kind::Array => self.elements(parent).nth(array_index(token)?),
             _ => None,
         }
+    }
+
+    /// A plain loop, since most of what a read costs is this.
+    fn member(&self, object: usize, token: &str) -> Option<usize> {
+        let nodes = self.nodes.get(..self.nodes[object].next as usize)?;
+        let mut key = object + 1;
+        while let [at, value, ..] = nodes.get(key..)? {
+            if self.key_is(at, token) {
+                return Some(key + 1);
+            }
+            key = value.next as usize;
+        }
+        None
     }
 
     fn members(&self, object: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -194,29 +205,28 @@ impl Document {
         &self.text[node.start as usize..node.end as usize]
     }
 
-    fn key_is(&self, key: usize, token: &str) -> bool {
-        let Node { start, end, escaped, .. } = self.nodes[key];
-        if escaped {
-            return self.unquoted(key) == token;
+    fn key_is(&self, key: &Node, token: &str) -> bool {
+        if key.escaped {
+            return self.decoded(key) == token;
         }
         // Most keys have another length. The two quotes are in the span.
-        (end - start) as usize == token.len() + 2
-            && self.text.as_bytes()[start as usize + 1..end as usize - 1] == *token.as_bytes()
-    }
-
-    /// The text between the quotes of the string or key at `at`, escapes as they stand.
-    fn inside(&self, at: usize) -> &str {
-        let node = &self.nodes[at];
-        &self.text[node.start as usize + 1..node.end as usize - 1]
+        (key.end - key.start) as usize == token.len() + 2
+            && self.text.as_bytes()[key.start as usize + 1..key.end as usize - 1] == *token.as_bytes()
     }
 
     fn unquoted(&self, at: usize) -> Cow<'_, str> {
-        if self.nodes[at].escaped {
+        self.decoded(&self.nodes[at])
+    }
+
+    /// What the string or key at `node` says.
+    fn decoded(&self, node: &Node) -> Cow<'_, str> {
+        let (start, end) = (node.start as usize, node.end as usize);
+        let inside = &self.text[start + 1..end - 1];
+        if node.escaped {
             // The index accepts only strings that serde_json accepts (property-tested), so the fallback is never taken.
-            serde_json::from_str::<String>(self.span(at))
-                .map_or_else(|_| Cow::Borrowed(self.inside(at)), Cow::Owned)
+            serde_json::from_str::<String>(&self.text[start..end]).map_or(Cow::Borrowed(inside), Cow::Owned)
         } else {
-            Cow::Borrowed(self.inside(at))
+            Cow::Borrowed(inside)
         }
     }
 }

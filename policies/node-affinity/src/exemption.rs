@@ -1,7 +1,7 @@
 //! What serves the node itself and belongs on each node: kube-proxy, network and storage drivers.
 
 use serde::Deserialize;
-use wardset_policy_sdk::{Review, Stop, Taint, Text, Toleration};
+use wardset_policy_sdk::{Review, Stop, Taint, Text, Toleration, pointer};
 
 use crate::CONTROL_PLANE;
 
@@ -47,6 +47,5 @@ struct HostPath<'a> {
 }
 
 fn is_driver_path(path: &str) -> bool {
-    let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-    DRIVER_PATHS.iter().any(|driver| path.strip_prefix(driver).is_some_and(is_below))
+    DRIVER_PATHS.iter().any(|driver| pointer::is_within(path, driver))
 }

@@ -49,9 +49,12 @@ impl Differ<'_> {
                 self.operations.push(Operation::Remove { path: path.with_trailing_token(name.as_ref()) });
             }
         }
+        // Policies add members at the end, so nearly every member still has its place.
+        let mut places = was.members(old);
         for (key, value) in is.members(new) {
             let name = is.unquoted(key);
-            match was.child(old, &name) {
+            let same_place = places.next().filter(|(place, _)| was.unquoted(*place) == name);
+            match same_place.map(|(_, former)| former).or_else(|| was.child(old, &name)) {
                 Some(former) if self.same(former, value) => {}
                 Some(former) => self.value(&path.with_trailing_token(name.as_ref()), former, value),
                 None => self.add(path.with_trailing_token(name.as_ref()), value),
