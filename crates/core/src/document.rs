@@ -45,6 +45,20 @@ impl Clone for Document {
     }
 }
 
+/// Makes the nodes of a part those of a document of its own. `start` and `at` are where the part began.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "an index into nodes, of which there are fewer than bytes"
+)]
+fn move_back(nodes: &mut [Node], start: u32, at: usize) {
+    // Both ends of a node stand in the part, so no subtraction wraps.
+    for node in nodes {
+        node.start -= start;
+        node.end -= start;
+        node.next -= at as u32;
+    }
+}
+
 fn with_room(len: usize) -> usize {
     len + len / 8 + 64
 }
@@ -75,26 +89,36 @@ impl Document {
         text.push_str(self.span(at));
         let subtree = &self.nodes[at..next as usize];
         let mut nodes = Vec::with_capacity(with_room(subtree.len()));
-        // Both ends stand in the subtree, so neither subtraction wraps.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "an index into nodes, of which there are fewer than bytes"
-        )]
-        nodes.extend(subtree.iter().map(|node| Node {
-            start: node.start - start,
-            end: node.end - start,
-            next: node.next - at as u32,
-            ..node.clone()
-        }));
+        nodes.extend_from_slice(subtree);
+        move_back(&mut nodes, start, at);
         Self { text, nodes }
     }
 
-    /// The member of a member, and so on, of the root object; none where one is missing or null.
-    pub(crate) fn get_at<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Option<usize> {
-        let at = keys.try_fold(0, |at, key| match self.nodes[at].kind {
-            Kind::Object => self.child(at, key),
-            _ => None,
-        })?;
+    /// The same in the place of the whole, whose buffers it takes: what was just written is still in the cache.
+    pub(crate) fn into_part(mut self, at: usize) -> Self {
+        let Node { start, end, next, .. } = self.nodes[at];
+        self.text.truncate(end as usize);
+        self.text.drain(..start as usize);
+        self.nodes.truncate(next as usize);
+        self.nodes.drain(..at);
+        move_back(&mut self.nodes, start, at);
+        self
+    }
+
+    /// The member of a member, and so on, of the root object, as in `request.uid`; none where one is missing or null.
+    pub(crate) fn get_at(&self, path: &str) -> Option<usize> {
+        self.get_below(0, path)
+    }
+
+    /// The same below the value at `at`.
+    pub(crate) fn get_below(&self, mut at: usize, path: &str) -> Option<usize> {
+        let mut rest = Some(path);
+        while let Some(path) = rest {
+            let dot = path.bytes().position(|byte| byte == b'.');
+            let (key, more) = dot.map_or((path, None), |dot| (&path[..dot], Some(&path[dot + 1..])));
+            at = if self.nodes[at].kind == Kind::Object { self.member(at, key)? } else { return None };
+            rest = more;
+        }
         (self.span(at) != "null").then_some(at)
     }
 

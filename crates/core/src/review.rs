@@ -179,14 +179,14 @@ struct Envelope(Document);
 impl Envelope {
     /// The string at a path such as `request.uid`; empty where nothing is there.
     fn string(&self, field: &'static str) -> Result<Cow<'_, str>, RequestError> {
-        match self.0.get_at(field.split('.')) {
+        match self.0.get_at(field) {
             None => Ok(Cow::Borrowed("")),
             Some(at) => self.0.string_at(at).ok_or(RequestError::Type { field, expected: "a string" }),
         }
     }
 
     fn object(&self, field: &'static str) -> Result<Option<usize>, RequestError> {
-        match self.0.get_at(field.split('.')) {
+        match self.0.get_at(field) {
             Some(at) if !self.0.text_at(at).starts_with('{') => {
                 Err(RequestError::Type { field, expected: "an object" })
             }
@@ -196,7 +196,6 @@ impl Envelope {
 
     fn into_review(self, uid: String, operation: Operation) -> Result<Review, RequestError> {
         let object = self.object("request.object")?.ok_or(RequestError::Missing("request.object"))?;
-        let object = self.0.part(object);
         let old_object = match operation {
             Operation::Create => None,
             Operation::Update => {
@@ -207,12 +206,12 @@ impl Envelope {
         let named = |field, pointer| -> Result<String, RequestError> {
             let said = self.string(field)?;
             if said.is_empty() {
-                let own = object.string(Pointer::from_static(pointer));
+                let own = self.0.get_below(object, pointer).and_then(|at| self.0.string_at(at));
                 return Ok(own.map(Cow::into_owned).unwrap_or_default());
             }
             Ok(said.into_owned())
         };
-        let dry_run = match self.0.get_at("request.dryRun".split('.')).map(|at| self.0.text_at(at)) {
+        let dry_run = match self.0.get_at("request.dryRun").map(|at| self.0.text_at(at)) {
             None | Some("false") => false,
             Some("true") => true,
             Some(_) => return Err(RequestError::Type { field: "request.dryRun", expected: "true or false" }),
@@ -222,12 +221,12 @@ impl Envelope {
             uid,
             kind: "DaemonSet".to_owned(),
             operation,
-            name: named("request.name", "/metadata/name")?,
-            namespace: named("request.namespace", "/metadata/namespace")?,
+            name: named("request.name", "metadata.name")?,
+            namespace: named("request.namespace", "metadata.namespace")?,
             user: self.string("request.userInfo.username")?.into_owned(),
             groups: self.groups()?,
             dry_run,
-            object: Arc::new(object),
+            object: Arc::new(self.0.into_part(object)),
             old_object: old_object.map(Arc::new),
             namespace_labels: NamespaceLabels::Unknown,
         })
@@ -236,7 +235,7 @@ impl Envelope {
     fn groups(&self) -> Result<Vec<String>, RequestError> {
         let field = "request.userInfo.groups";
         let wrong = || RequestError::Type { field, expected: "a list of strings" };
-        let Some(at) = self.0.get_at(field.split('.')) else { return Ok(Vec::new()) };
+        let Some(at) = self.0.get_at(field) else { return Ok(Vec::new()) };
         if !self.0.text_at(at).starts_with('[') {
             return Err(wrong());
         }
