@@ -1,10 +1,14 @@
 //! Building policies for the guest target and turning them into components.
 
+mod link;
+mod split;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -96,8 +100,27 @@ fn cargo_home() -> Result<PathBuf> {
     Ok(env::home_dir().context("there is no home directory, and `CARGO_HOME` is not set")?.join(".cargo"))
 }
 
-/// Makes a component of a core module that was built with `wit-bindgen`.
+/// Makes a component of a core module that was built with `wit-bindgen`: of few core instances where it can be, since an
+/// evaluation pays for each of them.
 pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
+    let component = encode_as_usual(core)?;
+    match link::relink(&component) {
+        Ok(relinked) => Ok(relinked),
+        Err(reason) => {
+            eprintln!("note: an evaluation will start three core instances instead of two: {reason:#}");
+            Ok(component)
+        }
+    }
+}
+
+/// A range of what is held in memory.
+fn range(range: &Range<u64>) -> Range<usize> {
+    // What is held in memory has places that fit.
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    place(range.start)..place(range.end)
+}
+
+fn encode_as_usual(core: &[u8]) -> Result<Vec<u8>> {
     let mut module = wasm_encoder::Module::new();
     WithoutPostReturns.parse_core_module(&mut module, Parser::new(0), core)?;
     // No adapter: a policy that imports WASI by accident is an error here, not a surprise in the sandbox.
