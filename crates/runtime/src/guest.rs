@@ -1,10 +1,13 @@
 //! A module's entry points: found and checked when it is loaded, so that an evaluation pays for the one that it calls.
 
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, TypedFunc};
 
 use crate::contract::{WorldPre, wit};
 use crate::host::Host;
+
+/// The contract's `evaluate`.
+type Evaluate<'a> = TypedFunc<(&'a wit::Request, &'a str), (Result<wit::Verdict, String>,)>;
 
 /// A linked module that fits the contract.
 pub(crate) struct Guest {
@@ -61,10 +64,19 @@ impl Guest {
         request: &wit::Request,
         settings: &str,
     ) -> wasmtime::Result<Result<wit::Verdict, String>> {
-        let function = instance.get_typed_func::<(&wit::Request, &str), (Result<wit::Verdict, String>,)>(
-            &mut *store,
-            &self.evaluate,
-        )?;
+        let function = self.evaluation(store, instance)?;
         Ok(function.call_async(store, (request, settings)).await?.0)
+    }
+
+    /// `evaluate` of an instance that [`Guest::start`] made.
+    fn evaluation<'a>(&self, store: &mut Store<Host>, instance: &Instance) -> wasmtime::Result<Evaluate<'a>> {
+        let function = instance.get_func(store, self.evaluate);
+        let function = function.ok_or_else(|| wasmtime::format_err!("there is no export `evaluate`"))?;
+        // SAFETY: `new_unchecked` asks that the function has just these parameters and results. `self.evaluate` is the export
+        // `evaluate` of the component that `self.linked` was made of, of which `instance` is an instance, and `Guest::new` had
+        // wasmtime's own bindings of the world compare the types of the component's exports with these very Rust types.
+        #[expect(unsafe_code, reason = "a review's time; the proof is above")]
+        let function = unsafe { Evaluate::new_unchecked(function) };
+        Ok(function)
     }
 }

@@ -43,13 +43,15 @@ impl Differ<'_> {
 
     fn object(&mut self, path: &Pointer, old: usize, new: usize) {
         let (was, is) = (self.old, self.new);
+        // Policies add members at the end, so nearly every member still has its place.
+        let mut places = is.members(new);
         for (key, _) in was.members(old) {
             let name = was.unquoted(key);
-            if is.child(new, &name).is_none() {
+            let keeps_its_place = places.next().is_some_and(|(place, _)| is.unquoted(place) == name);
+            if !keeps_its_place && is.child(new, &name).is_none() {
                 self.operations.push(Operation::Remove { path: path.with_trailing_token(name.as_ref()) });
             }
         }
-        // Policies add members at the end, so nearly every member still has its place.
         let mut places = was.members(old);
         for (key, value) in is.members(new) {
             let name = is.unquoted(key);
