@@ -262,14 +262,14 @@ async fn decide(
 
 /// One line a decision: who asked for what, what was decided and by whom. Paths, never bodies.
 fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
-    let policies: Vec<String> = decision
-        .reports
-        .iter()
-        .map(|report| {
-            format!("{}={}{}", report.plan.policy.name, report.verdict(), mode(report.plan.policy.mode))
-        })
-        .collect();
-    let paths: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
+    let (mut policies, mut paths) = (String::new(), String::new());
+    for report in &decision.reports {
+        let policy = &report.plan.policy;
+        listed(&mut policies, &[&policy.name, "=", report.verdict(), mode(policy.mode)]);
+    }
+    for operation in &decision.patch {
+        listed(&mut paths, &[operation.path().as_str()]);
+    }
     let short = |text: &str| text::one_line(text, MAX_LOGGED);
     tracing::info!(
         target: "wardset::decision",
@@ -282,8 +282,8 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
         operation = review.operation.label(),
         dry_run = review.dry_run,
         decision = decision.outcome.label(),
-        policies = policies.join(","),
-        patch = paths.join(","),
+        policies,
+        patch = paths,
         duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
     );
     for report in &decision.reports {
@@ -298,6 +298,14 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
             );
         }
     }
+}
+
+/// Adds an item to a list with commas.
+fn listed(list: &mut String, item: &[&str]) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+    list.extend(item.iter().copied());
 }
 
 /// What tells a verdict that counts from one that is only looked at.

@@ -64,7 +64,7 @@ pub fn to_json(operations: &[Operation]) -> String {
     json.push('[');
     for (n, operation) in operations.iter().enumerate() {
         let comma = if n == 0 { "" } else { "," };
-        let path = serde_json::Value::from(operation.path().as_str());
+        let path = crate::text::quoted(operation.path().as_str());
         // Writing to a String can't fail.
         let _ = write!(json, r#"{comma}{{"op":"{}","path":{path}"#, operation.name());
         if let Some(value) = operation.value() {

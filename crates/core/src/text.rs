@@ -22,6 +22,12 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
     one_line(&text, most)
 }
 
+/// `text` as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    // A string always can be: what can't is a map whose keys are none.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
 /// `text` without what is not printable, each such character a blank.
 pub(crate) fn printable(text: &str) -> String {
     let text = text.trim();

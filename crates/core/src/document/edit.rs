@@ -84,7 +84,7 @@ impl Document {
                     return self.put(path, at, &parents, value);
                 }
                 let comma = if end == parent + 1 { "" } else { "," };
-                let key = serde_json::Value::from(token.as_ref()).to_string();
+                let key = crate::text::quoted(&token);
                 let escaped = key.contains('\\');
                 let member = Node { start: 0, end: key.len() as u32, next: 1, kind: Kind::Key, escaped };
                 self.insert(
@@ -93,7 +93,7 @@ impl Document {
                     close,
                     end,
                     value,
-                    Text { before: &format!("{comma}{key}:"), after: "" },
+                    Text { before: &[comma, &key, ":"].concat(), after: "" },
                     Some((comma.len(), member)),
                 )
             }
@@ -172,11 +172,11 @@ impl Document {
         let keys = usize::from(key.is_some());
         shift(&mut nodes, offset + around.before.len(), at + keys);
         if let Some((lead, member)) = key {
-            let mut member = vec![member];
-            shift(&mut member, offset + lead, at);
-            nodes.splice(0..0, member);
+            nodes.push(member);
+            nodes.rotate_right(1);
+            shift(&mut nodes[..1], offset + lead, at);
         }
-        let text = format!("{}{value}{}", around.before, around.after);
+        let text = [around.before, value, around.after].concat();
         self.splice(offset..offset, &text, at..at, nodes, parents);
         Ok(())
     }
@@ -231,7 +231,13 @@ impl Document {
             parent.end = parent.end.wrapping_add_signed(bytes);
             parent.next = parent.next.wrapping_add_signed(count);
         }
-        self.nodes.splice(nodes, new);
+        if nodes.is_empty() {
+            let count = new.len();
+            self.nodes.extend(new);
+            self.nodes[nodes.start..].rotate_right(count);
+        } else {
+            self.nodes.splice(nodes, new);
+        }
         self.text.replace_range(text, with);
     }
 }
