@@ -169,6 +169,15 @@ impl Document {
             .map(|(key, value)| (self.unquoted(key), self.unquoted(value)))
     }
 
+    /// Whether there is an object at `pointer` all of whose members are strings or null.
+    #[must_use]
+    pub fn holds_strings(&self, pointer: &Pointer) -> bool {
+        let is_string = |at: usize| self.nodes[at].kind == Kind::String || self.span(at) == "null";
+        self.find(pointer).is_some_and(|at| {
+            self.nodes[at].kind == Kind::Object && self.members(at).all(|(_, value)| is_string(value))
+        })
+    }
+
     /// The value as a tree, for the few readers that need one (conditions, the semantic comparison of templates).
     #[must_use]
     pub fn to_value(&self) -> serde_json::Value {

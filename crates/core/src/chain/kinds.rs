@@ -3,8 +3,6 @@
 //! The API server would refuse an object whose labels are a text. But by then the next policies have failed over it, and the
 //! blame would be theirs.
 
-use std::collections::BTreeMap;
-
 use jsonptr::Pointer;
 
 use crate::decision::Applied;
@@ -53,7 +51,7 @@ pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> 
             continue;
         }
         if let Some(now) = after.get(place)
-            && !kind.fits(now)
+            && !kind.fits(now, || after.holds_strings(place))
             && before.get(place) != Some(now)
         {
             let detail = format!("a change after which `{place}` is no {}", kind.words());
@@ -64,12 +62,12 @@ pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> 
 }
 
 impl Kind {
-    fn fits(self, json: &str) -> bool {
+    fn fits(self, json: &str, holds_strings: impl FnOnce() -> bool) -> bool {
         json == "null"
             || match self {
                 Self::Object => json.starts_with('{'),
                 Self::List => json.starts_with('['),
-                Self::Strings => serde_json::from_str::<BTreeMap<String, Option<String>>>(json).is_ok(),
+                Self::Strings => holds_strings(),
             }
     }
 
@@ -89,7 +87,11 @@ mod tests {
     #[test]
     fn each_kind_takes_what_it_is_and_null() {
         let samples = ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#, "[]", "\"text\"", "1", "true"];
-        let fitting = |kind: Kind| samples.into_iter().filter(|json| kind.fits(json)).collect::<Vec<_>>();
+        let fits = |kind: Kind, json: &str| {
+            let document = Document::parse(json).unwrap();
+            kind.fits(json, || document.holds_strings(Pointer::root()))
+        };
+        let fitting = |kind| samples.into_iter().filter(|json| fits(kind, json)).collect::<Vec<_>>();
         assert_eq!(fitting(Kind::Object), ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#]);
         assert_eq!(fitting(Kind::Strings), ["null", "{}", r#"{"a":"b"}"#]);
         assert_eq!(fitting(Kind::List), ["null", "[]"]);

@@ -92,14 +92,16 @@ struct Indexer<'t> {
     heads: Vec<u64>,
 }
 
-/// The first bytes of a key in its quotes, and its length.
-fn head(quoted: &[u8]) -> u64 {
-    let word = match quoted.first_chunk::<8>() {
+/// The first bytes of the `len` bytes of a key in its quotes, and their number.
+fn head(from_key: &[u8], len: usize) -> u64 {
+    let word = match from_key.first_chunk::<8>() {
         Some(chunk) => u64::from_le_bytes(*chunk),
-        None => quoted.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        None => from_key.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
+    // What comes after a short key is none of it.
+    let own = if len < 8 { word & ((1 << (8 * len)) - 1) } else { word };
     // The first byte is always a quote, so the length takes its place.
-    word ^ quoted.len() as u64
+    own ^ len as u64
 }
 
 /// Where the plain bytes from `at` on end, of which nearly every string is made: at a quote, a backslash, a control character
@@ -164,7 +166,7 @@ impl Indexer<'_> {
                 }
                 let start = self.at;
                 let escaped = self.string(Kind::Key)?;
-                let head = head(&self.bytes[start..self.at]);
+                let head = head(&self.bytes[start..], self.at - start);
                 // Keys with different heads are different; the others are compared whole.
                 doubtful |= escaped || self.heads[own..].contains(&head);
                 if self.heads.len() - own < PAIRWISE_KEYS {
@@ -176,7 +178,6 @@ impl Indexer<'_> {
                 self.byte(b':', "`:` after a key")?;
                 self.skip_space();
                 self.value(depth)?;
-                self.skip_space();
                 if self.more(b'}', "`,` or `}`")? {
                     self.skip_space();
                 } else {
@@ -197,7 +198,6 @@ impl Indexer<'_> {
         } else {
             loop {
                 self.value(depth)?;
-                self.skip_space();
                 if self.more(b']', "`,` or `]`")? {
                     self.skip_space();
                 } else {
@@ -357,7 +357,9 @@ impl Indexer<'_> {
         Ok(())
     }
 
+    /// After an element: whether there is another one.
     fn more(&mut self, end: u8, what: &'static str) -> Step<bool> {
+        self.skip_space();
         let found = self.peek();
         if found == Some(b',') || found == Some(end) {
             self.at += 1;
