@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
 use similar::{ChangeTag, TextDiff};
-use wardset_core::decision::{Outcome, PolicyReport, Result as Reported};
+use wardset_core::decision::{Applied, Outcome, PolicyReport, Result as Reported};
 use wardset_core::document::Document;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
@@ -149,12 +149,21 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
 
 /// The diff of each policy that changed something, its name at each hunk.
 fn write_diffs(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
-    let mut before = reviewed.object();
+    let mut before = Document::clone(reviewed.object());
     for report in &reviewed.decision.reports {
-        if report.document != *before {
+        let policy = &report.plan.policy;
+        if policy.mode != Mode::Enforce {
+            continue;
+        }
+        let mut after = before.clone();
+        for Applied { operation, .. } in report.applied() {
+            // What was applied once applies again.
+            let _ = after.apply(operation);
+        }
+        if after != before {
             writeln!(out)?;
-            write_diff(out, before, &report.document, &report.plan.policy.name)?;
-            before = &report.document;
+            write_diff(out, &before, &after, &policy.name)?;
+            before = after;
         }
     }
     Ok(())

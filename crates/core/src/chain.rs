@@ -87,6 +87,9 @@ pub struct Chain<'r> {
     reach: Reach,
     next: usize,
     document: Arc<Document>,
+    /// The document before the last change. Nobody else holds it by the next one, whose copy takes its buffers: they are
+    /// still in the cache.
+    former: Option<Arc<Document>>,
     variables: crate::policy::LazyVariables<'r>,
     reports: Vec<PolicyReport>,
     selector_matched: OnceCell<bool>,
@@ -104,6 +107,7 @@ impl<'r> Chain<'r> {
             reach,
             next: if matches!(reach, Reach::Nothing(_)) { plans.len() } else { 0 },
             document: Arc::clone(&review.object),
+            former: None,
             variables: crate::policy::LazyVariables::new(review),
             reports: Vec::with_capacity(plans.len()),
             selector_matched: OnceCell::new(),
@@ -136,10 +140,11 @@ impl<'r> Chain<'r> {
 
     /// Takes the result of a turn. `elapsed` is only passed on to the report.
     pub fn take(&mut self, turn: &Turn<'r>, result: Result<Verdict, Failure>, elapsed: Duration) {
-        let reported = match result.and_then(|verdict| self.check(turn, verdict)) {
+        let mut buffers = self.former.take().and_then(|document| Arc::try_unwrap(document).ok());
+        let reported = match result.and_then(|verdict| self.check(turn, verdict, &mut buffers)) {
             Ok((reported, document)) => {
                 if let (Some(document), Mode::Enforce) = (document, turn.plan.policy.mode) {
-                    self.document = Arc::new(document);
+                    self.former = Some(std::mem::replace(&mut self.document, Arc::new(document)));
                 }
                 reported
             }
@@ -162,12 +167,7 @@ impl<'r> Chain<'r> {
     }
 
     fn report(&mut self, plan: &Arc<Plan>, result: Reported, elapsed: Duration) {
-        self.reports.push(PolicyReport {
-            plan: Arc::clone(plan),
-            result,
-            elapsed,
-            document: Arc::clone(&self.document),
-        });
+        self.reports.push(PolicyReport { plan: Arc::clone(plan), result, elapsed });
     }
 }
 

@@ -68,8 +68,6 @@ pub struct PolicyReport {
     pub result: Result,
     /// How long the evaluation took.
     pub elapsed: Duration,
-    /// The object after this policy.
-    pub document: Arc<Document>,
 }
 
 /// What came of one policy's turn.

@@ -43,6 +43,11 @@ impl Clone for Document {
         nodes.extend_from_slice(&self.nodes);
         Self { text, nodes }
     }
+
+    fn clone_from(&mut self, of: &Self) {
+        self.text.clone_from(&of.text);
+        self.nodes.clone_from(&of.nodes);
+    }
 }
 
 /// Makes the nodes of a part those of a document of its own. `start` and `at` are where the part began.

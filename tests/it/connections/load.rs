@@ -78,8 +78,16 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
     let dry = with(|request| request["dryRun"] = json!(true));
     let burn = {
         let (client, url, dry) = (server.client(), server.url("/mutate?timeout=30s"), dry.clone());
-        let request = client.post(url).header("Content-Type", "application/json").body(dry);
-        tokio::spawn(request.send())
+        tokio::spawn(async move {
+            loop {
+                let request = client.post(&url).header("Content-Type", "application/json").body(dry.clone());
+                let response = request.send().await.unwrap();
+                // The place that it needs may be taken by one of the others, for a moment.
+                if response.status() != 429 {
+                    break response;
+                }
+            }
+        })
     };
     let share = "too many reviews of `kube-system` and dry runs at once; try again\n";
     let system = with(|request| request["namespace"] = json!("kube-system"));
@@ -98,7 +106,7 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
     assert_eq!((another.status().as_u16(), another.text().await.unwrap()), (429, share.to_owned()));
     assert!(is_served(&server).await);
     assert!(!burn.is_finished(), "nothing was held");
-    assert_eq!(burn.await.unwrap().unwrap().status(), 500);
+    assert_eq!(burn.await.unwrap().status(), 500);
     assert_eq!(server.post("/mutate", system).await.status(), 200);
     server.shut_down().await;
 }
