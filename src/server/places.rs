@@ -27,7 +27,7 @@ pub(super) struct Places {
 /// A place, for as long as it lives.
 pub(super) struct Place<'p> {
     _place: SemaphorePermit<'p>,
-    share: Option<SemaphorePermit<'p>>,
+    _share: Option<SemaphorePermit<'p>>,
 }
 
 impl Places {
@@ -38,25 +38,24 @@ impl Places {
         Self { reviews, share, policies }
     }
 
-    /// A place for a review that nobody has read yet, at once or not at all.
-    pub(super) fn take(&self) -> Result<Place<'_>, Full> {
-        let place = self.reviews.try_acquire().map_err(|_| Full::Reviews)?;
-        Ok(Place { _place: place, share: None })
+    /// Whether a review could be begun: cheaper than to read one and then find out.
+    pub(super) fn look(&self) -> Result<(), Full> {
+        if self.reviews.available_permits() == 0 { Err(Full::Reviews) } else { Ok(()) }
     }
 
-    /// Whether this review may have the place.
-    pub(super) fn grant<'p>(&'p self, place: &mut Place<'p>, review: &Review) -> Result<(), Full> {
+    /// A place for this review, at once or not at all.
+    pub(super) fn take(&self, review: &Review) -> Result<Place<'_>, Full> {
         // Anybody may ask for dry runs as often as they like, and what runs the nodes lives in `kube-system`: neither can keep
         // the other reviews out.
-        if review.dry_run || review.namespace == "kube-system" {
-            place.share = Some(self.share.try_acquire().map_err(|_| Full::Share)?);
-        }
-        Ok(())
+        let shares = review.dry_run || review.namespace == "kube-system";
+        let share = shares.then(|| self.share.try_acquire()).transpose().map_err(|_| Full::Share)?;
+        let place = self.reviews.try_acquire().map_err(|_| Full::Reviews)?;
+        Ok(Place { _place: place, _share: share })
     }
 
     /// A place for the review of a `Policy`. It is none of the reviews'.
     pub(super) fn take_for_policy(&self) -> Result<Place<'_>, Full> {
         let place = self.policies.try_acquire().map_err(|_| Full::Policies)?;
-        Ok(Place { _place: place, share: None })
+        Ok(Place { _place: place, _share: None })
     }
 }

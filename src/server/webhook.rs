@@ -94,6 +94,9 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
     match question(&shared, &head, &mut body, started).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, place: _place }) => {
+            // What else has come is read first: too many reviews are known as that before any of them is decided, and
+            // refused while it is still of use to the sender.
+            tokio::task::yield_now().await;
             decide(&shared, phase, *review, started, deadline).await
         }
         Err(refusal) => refuse(&shared, refusal, version, body).await,
@@ -116,10 +119,7 @@ async fn question<'s>(
     started: Instant,
 ) -> Result<Asked<'s>, Refusal> {
     let (body, deadline) = receive(shared, head, body, started).await?;
-    let mut place = shared.places.take()?;
-    // What else has come is received first: too many reviews are known as that before any of them is decided, and refused
-    // while it is still of use to the sender. Not later, since what is parsed is best decided while it is in the cache.
-    tokio::task::yield_now().await;
+    shared.places.look()?;
     match Question::parse(&body.bytes)? {
         Question::PassOver { uid, reason } => {
             shared.metrics.passed_over();
@@ -127,7 +127,8 @@ async fn question<'s>(
             Ok(Asked::PassedOver(decision::passed_over(&uid)))
         }
         Question::Decide(review) => {
-            shared.places.grant(&mut place, &review)?;
+            // Not before it is read: what may only have a share of the places would take all of them meanwhile.
+            let place = shared.places.take(&review)?;
             Ok(Asked::Review { review, deadline, body, place })
         }
     }

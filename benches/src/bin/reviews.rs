@@ -20,18 +20,16 @@ struct Args {
     /// Where compiled modules are kept, so that a second run compiles none
     #[arg(long)]
     cache: PathBuf,
-    /// How many the engine has. A tool that counts instructions has little address space
-    #[arg(long, default_value_t = 1)]
-    sandboxes: u32,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // One sandbox: a tool that counts instructions has little address space.
     let snapshot = inside::snapshot(
         &runtime,
         &policies::yaml(5),
-        EngineOptions { sandboxes: args.sandboxes },
+        EngineOptions { sandboxes: 1 },
         Some(Cache::open(&args.cache)?),
     )?;
     let bytes = review(Size::Usual);
