@@ -72,9 +72,9 @@ impl Guest {
     fn evaluation<'a>(&self, store: &mut Store<Host>, instance: &Instance) -> wasmtime::Result<Evaluate<'a>> {
         let function = instance.get_func(store, self.evaluate);
         let function = function.ok_or_else(|| wasmtime::format_err!("there is no export `evaluate`"))?;
-        // SAFETY: `new_unchecked` asks that the function has just these parameters and results. `self.evaluate` is the export
-        // `evaluate` of the component that `self.linked` was made of, of which `instance` is an instance, and `Guest::new` had
-        // wasmtime's own bindings of the world compare the types of the component's exports with these very Rust types.
+        // SAFETY: `new_unchecked` asks that the function has just these parameters and results. `self.evaluate` names an export
+        // of the component that `self.linked` was made of, and wasmtime finds it in instances of that very component only. Of
+        // that component's exports, `Guest::new` had wasmtime's own bindings compare the types with these very Rust types.
         #[expect(unsafe_code, reason = "a review's time; the proof is above")]
         let function = unsafe { Evaluate::new_unchecked(function) };
         Ok(function)
