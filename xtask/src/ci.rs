@@ -44,24 +44,8 @@ const STEPS: &[Step] = &[
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
     step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
     step("faults", Place::Root, &["xtask", "faults", "--quick"]),
-    // A smoke run: whoever looks for more gives it time. `cache` is left out, which compiles the sandbox for minutes.
-    step(
-        "fuzz targets",
-        Place::Root,
-        &[
-            "xtask",
-            "fuzz",
-            "--seconds",
-            "5",
-            "patches",
-            "pem",
-            "pointers",
-            "policy",
-            "review",
-            "settings",
-            "verdict",
-        ],
-    ),
+    // A smoke run: whoever looks for more gives it time.
+    step("fuzz targets", Place::Root, &["xtask", "fuzz", "--seconds", "5", "--without-sandbox"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
 ];
 
