@@ -3,6 +3,7 @@
 //! Each fault is a function of its own: it starts what it breaks, breaks it, and says in a [`Row`] how many requests were
 //! sent, how many got no answer and how many a wrong one.
 
+pub mod burning;
 pub mod clients;
 pub mod cluster;
 pub mod disk;
@@ -21,7 +22,7 @@ use self::steady::Tally;
 use crate::server::Lab;
 
 /// One line of the table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Row {
     /// What was broken.
     pub what: String,
@@ -43,15 +44,17 @@ impl Row {
     /// What a load counted while `what` happened.
     #[must_use]
     pub fn of(what: &str, tally: Tally) -> Self {
-        Self {
-            what: what.to_owned(),
-            sent: tally.sent,
-            failed: tally.failed,
-            helpless: 0,
-            wrong: tally.wrong,
-            seen: String::new(),
-            problems: tally.problems,
-        }
+        let mut row = Self { what: what.to_owned(), ..Self::default() };
+        row.add(tally);
+        row
+    }
+
+    /// What another load counted.
+    pub fn add(&mut self, tally: Tally) {
+        self.sent += tally.sent;
+        self.failed += tally.failed;
+        self.wrong += tally.wrong;
+        self.problems.extend(tally.problems);
     }
 
     /// Whether nothing was lost that could be kept.
@@ -109,16 +112,23 @@ impl Effort {
     }
 }
 
+/// The middle of what was seen again and again: a p99 of one short while says more of the machine than of the server.
+pub(crate) fn median(mut seen: Vec<f64>) -> f64 {
+    seen.sort_by(f64::total_cmp);
+    seen.get(seen.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// A fault: its name on the command line, and what it does.
 pub type Fault = (&'static str, fn(&Lab, &Effort) -> Result<Vec<Row>>);
 
 /// All of them, in the order in which they run.
-pub const FAULTS: [Fault; 7] = [
+pub const FAULTS: [Fault; 8] = [
     ("replaced", replaced::run),
     ("edits", edits::run),
     ("rotation", rotation::run),
     ("cluster", cluster::run),
     ("overload", overload::run),
+    ("burning", burning::run),
     ("clients", clients::run),
     ("disk", disk::run),
 ];

@@ -54,6 +54,9 @@ pub struct Tally {
     pub longest_gap: Duration,
 }
 
+/// How long clients take to open their connections, at the most.
+const WARM_UP: Duration = Duration::from_millis(500);
+
 struct Shared {
     /// Where new connections go: what a Service does with its endpoints.
     target: Mutex<Target>,
@@ -62,6 +65,8 @@ struct Shared {
     failed: AtomicU64,
     wrong: AtomicU64,
     refused: AtomicU64,
+    /// Whether times are kept.
+    timed: AtomicBool,
     problems: Mutex<Vec<String>>,
     started: Instant,
     /// Nanoseconds from `started`.
@@ -100,6 +105,7 @@ impl Steady {
             failed: AtomicU64::new(0),
             wrong: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            timed: AtomicBool::new(true),
             problems: Mutex::default(),
             started: Instant::now(),
             last_answer: AtomicU64::new(0),
@@ -114,6 +120,21 @@ impl Steady {
             std::thread::spawn(move || shared.run(plan.clients))
         };
         Self { shared, running }
+    }
+
+    /// Everything is counted from the start, but times only for `time` after all connections are open: their handshakes take
+    /// longer than what is asked then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Steady::end`].
+    pub fn timed(plan: Plan, time: Duration) -> Result<Tally> {
+        let load = Self::start(plan);
+        load.shared.timed.store(false, Ordering::Relaxed);
+        std::thread::sleep(WARM_UP);
+        load.shared.timed.store(true, Ordering::Relaxed);
+        std::thread::sleep(time);
+        load.end()
     }
 
     /// Sends new connections elsewhere. Those that are open stay.
@@ -196,12 +217,14 @@ impl Shared {
             let body = self.bodies[n % self.bodies.len()].clone();
             n += 1;
             self.sent.fetch_add(1, Ordering::Relaxed);
+            let timed = self.timed.load(Ordering::Relaxed);
             let sent = Instant::now();
             match self.one(&mut connection, protocol, &body).await {
                 Ok((status, answer)) => {
                     self.answered();
                     match (self.judge)(status, &answer) {
-                        Judgement::Right => times.saturating_record(nanoseconds(sent.elapsed())),
+                        Judgement::Right if timed => times.saturating_record(nanoseconds(sent.elapsed())),
+                        Judgement::Right => {}
                         Judgement::Refused => {
                             self.refused.fetch_add(1, Ordering::Relaxed);
                         }
