@@ -93,11 +93,10 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
     let version = head.version;
     match question(&shared, &head, &mut body, started).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
-        Ok(Asked::Review { review, deadline, body: _body, place: _place }) => {
-            // What else has come is read first: too many reviews are known as that before any of them is decided, and
-            // refused while it is still of use to the sender.
-            tokio::task::yield_now().await;
-            decide(&shared, phase, *review, started, deadline).await
+        Ok(Asked::Review { review, deadline, body: _body, place }) => {
+            let response = decide(&shared, phase, *review, started, deadline).await;
+            place.decided();
+            response
         }
         Err(refusal) => refuse(&shared, refusal, version, body).await,
     }
