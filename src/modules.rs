@@ -4,13 +4,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 use wardset_core::policy::{ModuleRef, Policy, Resource};
-use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
+use wardset_runtime::{Cache, Compiler, Engine, LoadError, MAX_MODULE, Member, Module};
 
 use crate::builtin;
 use crate::policies::PoliciesError;
@@ -65,8 +68,10 @@ impl Modules {
     /// What is wrong with it.
     pub async fn check(&self, resource: Resource) -> Result<(), PoliciesError> {
         let name = resource.metadata.name.clone();
+        // The parser of CEL takes its time, and this thread has reviews to decide.
+        let policy = elsewhere(move || Policy::try_from(resource)).await;
         let invalid = |source| PoliciesError::Rejected { name, source: Box::new(source) };
-        let policy = Policy::try_from(resource).map_err(invalid)?;
+        let policy = policy.map_err(invalid)?;
         self.member(policy, Path::new("")).await.map(drop)
     }
 
@@ -81,7 +86,7 @@ impl Modules {
     }
 
     async fn module(&self, policy: &Policy, folder: &Path) -> Result<Arc<Module>, PoliciesError> {
-        let bytes = bytes(policy, folder)?;
+        let bytes = bytes(policy, folder).await?;
         let digest = Module::digest_of(&bytes);
         let cell = self.cell(&digest);
         // Whoever comes first loads it, and the others wait for that. Where the first is given up, the next one starts anew.
@@ -128,7 +133,7 @@ fn is_costly(error: &LoadError) -> bool {
     matches!(error, LoadError::TooSlow(_) | LoadError::TooMuchCode | LoadError::Crashed(_))
 }
 
-fn bytes(policy: &Policy, folder: &Path) -> Result<Cow<'static, [u8]>, PoliciesError> {
+async fn bytes(policy: &Policy, folder: &Path) -> Result<Cow<'static, [u8]>, PoliciesError> {
     match &policy.module {
         ModuleRef::Builtin(name) => {
             let module = builtin::MODULES.iter().find(|module| module.name == name);
@@ -140,10 +145,68 @@ fn bytes(policy: &Policy, folder: &Path) -> Result<Cow<'static, [u8]>, PoliciesE
         }
         ModuleRef::File(path) => {
             let path = folder.join(path);
-            match std::fs::read(&path) {
+            let read = {
+                let path = path.clone();
+                elsewhere(move || read(&path)).await
+            };
+            match read {
                 Ok(bytes) => Ok(bytes.into()),
                 Err(source) => {
                     Err(PoliciesError::ModuleFile { policy: Arc::clone(&policy.name), path, source })
+                }
+            }
+        }
+    }
+}
+
+/// Bytes that may be a module. A policy may name any path: one whose reading has no end is not begun, and of a file no more is
+/// read than a module may have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked before it is opened, too: to open a pipe waits for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("expected a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_MODULE as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_MODULE {
+        return Err(io::Error::other(format!("expected at most {MAX_MODULE} bytes, found more")));
+    }
+    Ok(bytes)
+}
+
+/// Runs what takes long on a thread that may be waited for. A panic goes on here.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The process ends, and this with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_not_read() {
+        for path in ["/dev/zero", "/"] {
+            assert_eq!(read(Path::new(path)).unwrap_err().to_string(), "expected a regular file", "{path}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_module_may_have() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (len, taken) in [(MAX_MODULE, true), (MAX_MODULE + 1, false), (1 << 40, false)] {
+            file.as_file().set_len(len as u64).unwrap();
+            match read(file.path()) {
+                Ok(bytes) => assert!(taken && bytes.len() == len, "{len}"),
+                Err(error) => {
+                    assert!(!taken, "{len}: {error}");
+                    assert_eq!(error.to_string(), "expected at most 16777216 bytes, found more");
                 }
             }
         }

@@ -21,6 +21,9 @@ use crate::policies;
 use crate::report::Figure;
 use crate::reviews::{Size, review};
 
+/// The policy of one sandbox that does what three built-ins do.
+const ALL_IN_ONE: &str = "all-in-one";
+
 /// The times of the parts of a review.
 #[derive(Debug, Default, Serialize)]
 pub struct Inside {
@@ -95,9 +98,6 @@ fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
     }
     Ok(snapshot)
 }
-
-/// The policy of one sandbox that does what three built-ins do.
-const ALL_IN_ONE: &str = "all-in-one";
 
 impl Inside {
     /// Adds what two threads are worth, on the two cores.

@@ -5,7 +5,7 @@
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
 use wardset_core::document::Document;
-use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestError, ManifestParts};
+use wardset_core::manifest::{FORBIDDEN, MAX_POINTER, Manifest, ManifestError, ManifestParts};
 use wardset_core::patch::is_within;
 use wardset_core::{Pointer, PointerBuf};
 
@@ -54,6 +54,7 @@ fn manifest(touched: &str, declared: &str) {
     match Manifest::try_from(parts) {
         Ok(manifest) => {
             assert!(tokens(declared).is_some() && !forbidden, "{declared:?} was taken");
+            assert!(declared.len() <= MAX_POINTER, "{declared:?} was taken");
             if let Ok(touched) = PointerBuf::parse(touched) {
                 let expected = is_below(touched.as_str(), declared);
                 assert_eq!(manifest.may_read(&touched), expected, "{touched:?} below {declared:?}");
@@ -62,6 +63,7 @@ fn manifest(touched: &str, declared: &str) {
         }
         Err(ManifestError::Pointer { .. }) => assert_eq!(tokens(declared), None, "{declared:?} was refused"),
         Err(ManifestError::Forbidden { .. }) => assert!(forbidden, "{declared:?} was refused"),
+        Err(ManifestError::TooLong { .. }) => assert!(declared.len() > MAX_POINTER, "{declared:?} was refused"),
         Err(other) => panic!("{declared:?}: {other}"),
     }
 }

@@ -68,7 +68,7 @@ impl Places {
     /// A place for this review, at once or not at all.
     pub(super) fn take(&self, review: &Review) -> Result<Place<'_>, Full> {
         // Anybody may ask for dry runs as often as they like, and what runs the nodes lives in `kube-system`: neither can keep
-        // the other reviews out.
+        // the other reviews out, where there is more than one place.
         let shares = review.dry_run || review.namespace == "kube-system";
         let of_share = shares.then(|| self.share.take().ok_or(Full::Share)).transpose()?;
         let of_all = self.reviews.take().ok_or(Full::Reviews)?;

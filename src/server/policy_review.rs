@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use wardset_core::review::{API_VERSION, MAX_UID};
 use wardset_core::{decision, policy, text};
 
 use crate::modules::Modules;
@@ -23,6 +24,9 @@ pub(crate) enum RequestError {
         "expected an AdmissionReview of `admission.k8s.io/v1` for `Policy` of `wardset.dev`, found `{0}`"
     )]
     Kind(String),
+    /// A uid that would be most of the answer.
+    #[error("`request.uid`: expected at most {MAX_UID} bytes")]
+    Uid,
     /// The API server's patience is over.
     #[error("the policy could not be tried within the deadline")]
     Late,
@@ -55,10 +59,13 @@ struct Kind {
 /// The AdmissionReview that goes back.
 pub(crate) async fn answer(modules: &Modules, body: &[u8]) -> Result<Vec<u8>, RequestError> {
     let AdmissionReview { api_version, kind, request } = serde_json::from_slice(body)?;
-    if api_version != wardset_core::review::API_VERSION || kind != "AdmissionReview" {
+    if api_version != API_VERSION || kind != "AdmissionReview" {
         return Err(RequestError::Kind(text::one_line(&format!("{api_version} {kind}"), 256)));
     }
     let Request { uid, kind, operation, object } = request;
+    if uid.len() > MAX_UID {
+        return Err(RequestError::Uid);
+    }
     if kind.group != "wardset.dev" || kind.kind != "Policy" {
         return Err(RequestError::Kind(text::one_line(&format!("{} of {}", kind.kind, kind.group), 256)));
     }

@@ -1,4 +1,4 @@
-//! `POST /mutate`, `POST /validate` and `POST /validate-policy`: the webhook contract (daemonset-semantics, section 3), and nothing of the decision.
+//! `POST /mutate`, `POST /validate` and `POST /validate-policy`: the webhook contract of Kubernetes, and nothing of the decision.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The laws of mutation (daemonset-semantics, section 2), over generated DaemonSets and over real ones: idempotence, the
+//! The laws of mutation, over generated DaemonSets and over real ones: idempotence, the
 //! author's entries as a prefix, placement that only narrows or only widens, untouched bytes.
 
 use proptest::prelude::*;

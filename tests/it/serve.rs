@@ -1,4 +1,4 @@
-//! The webhook contract (daemonset-semantics, section 3), point by point, over real sockets.
+//! The webhook contract of Kubernetes, point by point, over real sockets.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -532,6 +532,11 @@ async fn a_policy_that_could_not_come_into_force_is_refused_with_the_reason() {
             with("/spec/module", json!("file:/nowhere.wasm")),
             "policy `p`: module `/nowhere.wasm` can't be read: ",
         ),
+        // It has no end, and every container has it.
+        (
+            with("/spec/module", json!("file:/dev/zero")),
+            "policy `p`: module `/dev/zero` can't be read: expected a regular file",
+        ),
         (with("/spec/settings", json!({"labels": 1})), "policy `p`: `spec.settings`: "),
         (
             with("/spec/limits", json!({"timeout": "1h"})),
@@ -563,6 +568,32 @@ async fn what_is_no_review_of_a_policy_is_said_so() {
         let (status, text) = refusal(server.post("/validate-policy", body).await).await;
         assert_eq!(status, 400);
         assert!(text.contains(says), "{text}");
+    }
+    server.shut_down().await;
+}
+
+/// It goes back in the answer, which would be as long as whoever doesn't read it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uid_has_a_bound() {
+    let server = Server::start().await;
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "p"},
+        "spec": {"module": "builtin:default-labels", "settings": {"labels": {"a": "b"}}},
+    });
+    for (len, expected) in [(256, 200), (257, 400)] {
+        for (path, body) in [
+            ("/mutate", admission_review(&daemonset(), None)),
+            ("/validate-policy", policy_review("CREATE", &policy)),
+        ] {
+            let mut body: Value = serde_json::from_slice(&body).unwrap();
+            body["request"]["uid"] = json!("u".repeat(len));
+            let response = server.post(path, serde_json::to_vec(&body).unwrap()).await;
+            assert_eq!(response.status(), expected, "{path}");
+            if expected == 400 {
+                let text = response.text().await.unwrap();
+                assert!(text.ends_with("`request.uid`: expected at most 256 bytes\n"), "{path}: {text}");
+            }
+        }
     }
     server.shut_down().await;
 }

@@ -112,12 +112,6 @@ impl Effort {
     }
 }
 
-/// The middle of what was seen again and again: a p99 of one short while says more of the machine than of the server.
-pub(crate) fn median(mut seen: Vec<f64>) -> f64 {
-    seen.sort_by(f64::total_cmp);
-    seen.get(seen.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// A fault: its name on the command line, and what it does.
 pub type Fault = (&'static str, fn(&Lab, &Effort) -> Result<Vec<Row>>);
 

@@ -7,10 +7,11 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 
 use super::steady::{Judge, Judgement, Plan, Steady, Tally, answer};
-use super::{Effort, Row, median};
+use super::{Effort, Row};
 use crate::cores::{self, Cores, resident};
 use crate::load::Target;
 use crate::policies;
+use crate::report::Figure;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
@@ -64,7 +65,7 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     let p99 = |tally: &Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
     let mut row =
         Row { what: format!("overload: {} clients for {PLACES} places", PLACES * 10), ..Row::default() };
-    let (mut normal, mut loaded, mut refused) = (Vec::new(), Vec::new(), 0);
+    let (mut normal, mut loaded, mut refused) = (Figure::default(), Figure::default(), 0);
     let mut before = None;
     for _ in 0..ROUNDS {
         let capacity = load(PLACES, time / ROUNDS)?;
@@ -82,7 +83,7 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     std::thread::sleep(Duration::from_secs(1));
     let again = load(PLACES, Duration::from_secs(1))?;
     row.failed += again.failed;
-    let (normal, loaded) = (median(normal), median(loaded));
+    let (normal, loaded) = (normal.median(), loaded.median());
     row.seen = format!(
         "{} answered, {refused} refused by 429; p99 of what is answered {loaded:.1} ms, {:.1} x that at capacity (goal 3), each in \
          the middle of {ROUNDS}; {:.1} MiB more; a second later {:.1} x",

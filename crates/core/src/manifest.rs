@@ -95,7 +95,7 @@ pub const MAX_POINTER: usize = 1024;
 /// The most bytes of a settings' schema.
 pub const MAX_SCHEMA: usize = 64 << 10;
 
-/// What no policy may change, whatever its manifest says (daemonset-semantics, section 2).
+/// What no policy may change, whatever its manifest says.
 pub const FORBIDDEN: [&Pointer; 16] = [
     Pointer::from_static("/apiVersion"),
     Pointer::from_static("/kind"),

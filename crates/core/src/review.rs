@@ -98,6 +98,9 @@ pub enum PassOver {
     Subresource(String),
 }
 
+/// The longest uid of a request, which goes back in the answer: what Kubernetes sends has 36 bytes.
+pub const MAX_UID: usize = 256;
+
 /// Why bytes are no AdmissionReview. All of it is the sender's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -149,6 +152,9 @@ impl Question {
         let uid = envelope.string("request.uid")?.into_owned();
         if uid.is_empty() {
             return Err(RequestError::Missing("request.uid"));
+        }
+        if uid.len() > MAX_UID {
+            return Err(RequestError::Type { field: "request.uid", expected: "at most 256 bytes" });
         }
         envelope.object("request.kind")?.ok_or(RequestError::Missing("request.kind"))?;
         let (group, kind) = (envelope.string("request.kind.group")?, envelope.string("request.kind.kind")?);
@@ -288,7 +294,7 @@ fn tree(document: &Document, pointer: &Pointer) -> Option<serde_json::Value> {
     document.get_set(pointer).and_then(|text| serde_json::from_str(text).ok())
 }
 
-/// What policies may change in a review (daemonset-semantics, template gate).
+/// What policies may change in a review: the template gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// A create, or an update whose author changes the template.

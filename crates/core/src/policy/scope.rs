@@ -37,6 +37,17 @@ pub enum ScopeError {
     /// A condition.
     #[error("`spec.match.conditions`")]
     Condition(#[from] ConditionError),
+    /// More conditions than can be parsed in a moment.
+    #[error(
+        "`spec.match.conditions`: expected at most {MAX_CONDITIONS}, with {MAX_EXPRESSIONS} bytes together, found {found} with {bytes}; \
+         join some, or split the policy"
+    )]
+    TooManyConditions {
+        /// How many there are.
+        found: usize,
+        /// How long their expressions are together.
+        bytes: usize,
+    },
     /// No operation at all.
     #[error("`spec.match.operations`: expected `CREATE`, `UPDATE` or both, found none")]
     NoOperation,
@@ -132,6 +143,11 @@ impl Match {
     }
 }
 
+/// As many as a webhook may have in Kubernetes.
+const MAX_CONDITIONS: usize = 64;
+/// The most bytes of all their expressions. The parser of CEL takes 50 ms for the worst four thousand.
+const MAX_EXPRESSIONS: usize = 16 << 10;
+
 impl TryFrom<MatchSpec> for Match {
     type Error = ScopeError;
 
@@ -139,6 +155,11 @@ impl TryFrom<MatchSpec> for Match {
         let operations = typed.operations;
         if operations.is_empty() {
             return Err(ScopeError::NoOperation);
+        }
+        let found = typed.conditions.len();
+        let bytes = typed.conditions.iter().map(|condition| condition.expression.len()).sum();
+        if found > MAX_CONDITIONS || bytes > MAX_EXPRESSIONS {
+            return Err(ScopeError::TooManyConditions { found, bytes });
         }
         let selector =
             |field, typed| Selector::try_from(typed).map_err(|source| ScopeError::Selector { field, source });

@@ -90,6 +90,21 @@ fn each_wrong_field_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn conditions_are_as_many_as_can_be_parsed_in_a_moment() {
+    let of = |n: usize, expression: &str| {
+        let conditions = vec![json!({"name": "c", "expression": expression}); n];
+        policy(json!({"module": "builtin:x", "match": {"conditions": conditions}}))
+    };
+    let quarter = format!("{:4096}", "true");
+    assert!(of(64, "true").is_ok() && of(4, &quarter).is_ok());
+    for (refused, found) in [(of(65, "true"), "65 with 260"), (of(5, &quarter), "5 with 20480")] {
+        let error = text::with_causes(&refused.unwrap_err(), 1000);
+        let expected = "`spec.match.conditions`: expected at most 64, with 16384 bytes together, found ";
+        assert!(error.starts_with(expected) && error.contains(found), "{error}");
+    }
+}
+
+#[test]
 fn unknown_fields_are_errors_at_every_level() {
     for resource in [
         json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m"}, "sepc": {}}),
