@@ -35,9 +35,14 @@ const STEPS: &[Step] = &[
         Place::Policies,
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
+    // There are no examples: asked for them, cargo takes the features of the tests, with which everything is checked already.
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
-        ..step("documentation", Place::Root, &["doc", "--workspace", "--no-deps", "--locked"])
+        ..step(
+            "documentation",
+            Place::Root,
+            &["doc", "--workspace", "--no-deps", "--locked", "--lib", "--bins", "--examples"],
+        )
     },
     step("tests of the policies", Place::Policies, TEST),
     step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
