@@ -48,7 +48,7 @@ struct Instructions {
 /// The build fails, or a program that is needed is missing or ends without success.
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
     if options.instructions {
-        return count(repository, &build_beside_the_tests(repository)?, options.bless);
+        return count(repository, &build(repository)?, options.bless);
     }
     let mut bench = Command::new(build_as_shipped(repository)?.join("bench"));
     bench.current_dir(repository.root()).arg("--json").arg(repository.target()?.join("bench.json"));
@@ -65,38 +65,20 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
 ///
 /// The build fails.
 pub(crate) fn build(repository: &Repository) -> Result<PathBuf> {
-    compile(repository, &["--release", "-p", "wardset", "-p", "wardset-bench", "--bins"])?;
+    compile(repository, &["--release", "--bins"])?;
     Ok(repository.target()?.join("release"))
-}
-
-/// The same of what the tests are built of, but for what a review runs through: that is optimised as in `release`, and compiled
-/// again. Everything would be, which takes a quarter of an hour, in any other profile or with other features; the tests'
-/// features are those with a target that has dev-dependencies.
-///
-/// # Errors
-///
-/// The build fails.
-pub(crate) fn build_beside_the_tests(repository: &Repository) -> Result<PathBuf> {
-    let mut what = vec!["--workspace".to_owned(), "--bins".to_owned(), "--bench=core".to_owned()];
-    for package in ["libmimalloc-sys", "wardset-bench", "wardset-core", "wardset-runtime", "wasmtime"] {
-        for set in ["opt-level=3", "debug-assertions=false", "overflow-checks=false", "codegen-units=4"] {
-            what.push(format!("--config=profile.dev.package.{package}.{set}"));
-        }
-    }
-    compile(repository, &what.iter().map(String::as_str).collect::<Vec<_>>())?;
-    Ok(repository.target()?.join("debug"))
 }
 
 /// What is measured and what measures, optimised as the image's program is, which takes minutes for each.
 fn build_as_shipped(repository: &Repository) -> Result<PathBuf> {
     let bins = ["wardset", "baseline", "bench"].map(|bin| ["--bin", bin]);
-    let packages = ["--profile", "dist", "-p", "wardset", "-p", "wardset-bench"];
-    compile(repository, &[&packages, bins.as_flattened()].concat())?;
+    compile(repository, &[&["--profile", "dist"], bins.as_flattened()].concat())?;
     Ok(repository.target()?.join("dist"))
 }
 
 fn compile(repository: &Repository, what: &[&str]) -> Result<()> {
-    process::show(process::cargo(repository.root()).args(["build", "--locked"]).args(what))
+    let packages = ["build", "--locked", "-p", "wardset", "-p", "wardset-bench"];
+    process::show(process::cargo(repository.root()).args(packages).args(what))
 }
 
 /// Runs a program whose output is the task's own.

@@ -25,8 +25,7 @@ pub(crate) struct Options {
 ///
 /// The build fails, or a fault could not be brought about.
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
-    let build = if options.quick { bench::build_beside_the_tests } else { bench::build };
-    let programs = build(repository)?;
+    let programs = bench::build(repository)?;
     let mut faults = Command::new(programs.join("faults"));
     faults.current_dir(repository.root()).arg("--json").arg(repository.target()?.join("faults.json"));
     if options.quick {
