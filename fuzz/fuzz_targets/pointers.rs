@@ -63,7 +63,9 @@ fn manifest(touched: &str, declared: &str) {
         }
         Err(ManifestError::Pointer { .. }) => assert_eq!(tokens(declared), None, "{declared:?} was refused"),
         Err(ManifestError::Forbidden { .. }) => assert!(forbidden, "{declared:?} was refused"),
-        Err(ManifestError::TooLong { .. }) => assert!(declared.len() > MAX_POINTER, "{declared:?} was refused"),
+        Err(ManifestError::TooLong { .. }) => {
+            assert!(declared.len() > MAX_POINTER, "{declared:?} was refused")
+        }
         Err(other) => panic!("{declared:?}: {other}"),
     }
 }
