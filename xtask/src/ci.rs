@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
         Place::Policies,
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
-    // There are no examples: asked for them, cargo takes the features of the tests, with which everything is checked already.
+    // There is no example program: asked for them, cargo takes the features of the tests, with which everything is checked already.
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step(
