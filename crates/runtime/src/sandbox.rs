@@ -33,18 +33,21 @@ impl<'m> Sandbox<'m> {
         limits: Limits,
     ) -> Result<Self, Failure> {
         let (deadline, late) = (limits.deadline, limits.late);
-        let lane = evaluation.as_ref().and_then(|evaluation| evaluation.slow_lane.clone());
-        let mut turns = lane.map(Turns::new);
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_HANDED_OVER);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if Instant::now() < deadline {
-                Ok(turns.as_mut().map_or(UpdateDeadline::Yield(1), |turns| turns.tick(deadline)))
-            } else {
-                Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
+        let mut turns = None;
+        store.epoch_deadline_callback(move |store| {
+            if Instant::now() >= deadline {
+                return Err(if late { Stopped::Late } else { Stopped::Deadline }.into());
             }
+            let lane =
+                store.data().evaluation.as_ref().and_then(|evaluation| evaluation.grants.slow_lane.as_ref());
+            Ok(match lane {
+                Some(lane) => turns.get_or_insert_with(|| Turns::new(lane)).tick(deadline),
+                None => UpdateDeadline::Yield(1),
+            })
         });
         let instance = guest.start(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
         Ok(Self { store, guest, instance })

@@ -19,12 +19,6 @@ pub(crate) struct Share {
     slow_lane: Lane,
 }
 
-/// Leave to run one sandbox, given back when this is dropped; that must be after the sandbox.
-pub(crate) struct Place<'s> {
-    _of_pool: Slot<'s>,
-    _of_policy: SemaphorePermit<'s>,
-}
-
 impl Share {
     /// Half of the engine's sandboxes and of the machine's processors, at least one.
     pub(crate) fn of(engine: &Engine) -> Self {
@@ -38,18 +32,28 @@ impl Share {
         self.slow_lane.clone()
     }
 
-    /// A place, or none where none is free by `deadline`. No timer is set where one is free now.
-    pub(crate) async fn place<'s>(&'s self, engine: &'s Engine, deadline: Instant) -> Option<Place<'s>> {
-        if let Ok(of_policy) = self.sandboxes.try_acquire()
-            && let Some(of_pool) = engine.free_slot()
-        {
-            return Some(Place { _of_pool: of_pool, _of_policy: of_policy });
+    /// Leave of the policy for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
+    /// in the pool then, which a review keeps from one policy to the next. None where one of the two is not free by
+    /// `deadline`. No timer is set where both are free now.
+    pub(crate) async fn leave<'s>(
+        &'s self,
+        engine: &'s Engine,
+        slot: &mut Option<Slot<'s>>,
+        deadline: Instant,
+    ) -> Option<SemaphorePermit<'s>> {
+        if let Ok(of_policy) = self.sandboxes.try_acquire() {
+            *slot = slot.take().or_else(|| engine.free_slot());
+            if slot.is_some() {
+                return Some(of_policy);
+            }
         }
+        // What waits keeps no place of the pool from others.
+        *slot = None;
         let wait = async {
-            // First the policy's own, so that what waits for that keeps no place of the pool from others. Neither semaphore
-            // is ever closed.
+            // First the policy's own, for the same reason. Neither semaphore is ever closed.
             let of_policy = self.sandboxes.acquire().await.ok()?;
-            Some(Place { _of_pool: engine.slot().await?, _of_policy: of_policy })
+            *slot = engine.slot().await;
+            Some(of_policy)
         };
         tokio::time::timeout_at(deadline.into(), wait).await.ok().flatten()
     }
@@ -77,8 +81,8 @@ enum State {
 }
 
 impl Turns {
-    pub(crate) fn new(lane: Lane) -> Self {
-        Self { lane: lane.0, mine: Arc::default(), state: State::Quick }
+    pub(crate) fn new(lane: &Lane) -> Self {
+        Self { lane: Arc::clone(&lane.0), mine: Arc::default(), state: State::Quick }
     }
 
     /// What a guest does at a tick, before its deadline: at the first it lets others go on and no more, since the tick may have

@@ -17,9 +17,9 @@ use wardset_core::review::{Operation, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
 use crate::contract::wit;
-use crate::engine::Engine;
+use crate::engine::{Engine, Slot};
 use crate::guest::Guest;
-use crate::host::Evaluation;
+use crate::host::{Evaluation, Grants};
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
 use crate::share::Share;
@@ -44,7 +44,7 @@ pub struct Member {
 enum Backing {
     Module {
         module: Arc<Module>,
-        allowed_data: Arc<[ClusterData]>,
+        grants: Arc<Grants>,
         share: Share,
     },
     /// Why there is none.
@@ -101,15 +101,20 @@ impl Member {
             .validate_settings(engine, &policy)
             .await
             .map_err(|problem| Unusable::Settings { policy: Arc::clone(&policy.name), problem })?;
-        let allowed_data: Arc<[ClusterData]> = policy.cluster_data.clone().into();
-        if let Some(difference) = again::on_sample(engine, &policy, &module, &allowed_data).await {
+        if let Some(difference) = again::on_sample(engine, &policy, &module).await {
             return Err(Unusable::Differs { policy: policy.name, difference });
         }
+        let share = Share::of(engine);
+        let grants = Grants {
+            policy: Arc::clone(&policy.name),
+            manifest: Arc::clone(&module.manifest),
+            cluster_data: policy.cluster_data.clone(),
+            logs: true,
+            slow_lane: Some(share.slow_lane()),
+        };
         let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
-        Ok(Self {
-            plan: Arc::new(plan),
-            backing: Backing::Module { module, allowed_data, share: Share::of(engine) },
-        })
+        let backing = Backing::Module { module, grants: Arc::new(grants), share };
+        Ok(Self { plan: Arc::new(plan), backing })
     }
 
     /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
@@ -186,9 +191,10 @@ impl Snapshot {
     pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
         let facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
+        let mut slot = None;
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let verdict = self.evaluate(&facts, &turn, deadline, &mut ()).await;
+            let verdict = self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
             chain.take(&turn, verdict, started.elapsed());
         }
         chain.finish()
@@ -202,38 +208,36 @@ impl Snapshot {
         deadline: Instant,
     ) -> (Result<Verdict, Failure>, Parts) {
         let mut parts = Parts::default();
-        let verdict = self.evaluate(&Facts::new(review), turn, deadline, &mut parts).await;
+        let verdict = self.evaluate(&Facts::new(review), turn, &mut None, deadline, &mut parts).await;
         (verdict, parts)
     }
 
-    async fn evaluate(
-        &self,
+    /// `slot` is the review's place in the pool, once it has one.
+    async fn evaluate<'s>(
+        &'s self,
         facts: &Facts<'_>,
         turn: &Turn<'_>,
+        slot: &mut Option<Slot<'s>>,
         deadline: Instant,
         watch: &mut impl Watch,
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
-        let (module, allowed_data, share) = match &self.backing[turn.index] {
-            Backing::Module { module, allowed_data, share } => (module, allowed_data, share),
+        let (module, grants, share) = match &self.backing[turn.index] {
+            Backing::Module { module, grants, share } => (module, grants, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        let Some(_place) = share.place(&self.engine, deadline).await else {
+        let Some(_leave) = share.leave(&self.engine, slot, deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
             ));
         };
         let evaluation = Evaluation {
-            policy: Arc::clone(&policy.name),
-            manifest: Arc::clone(&module.manifest),
-            allowed_data: Arc::clone(allowed_data),
+            grants: Arc::clone(grants),
             object: Arc::clone(&turn.document),
             old_object: facts.review.old_object.clone(),
-            namespace_labels: facts.namespace_labels(allowed_data),
-            logs: true,
-            slow_lane: Some(share.slow_lane()),
+            namespace_labels: facts.namespace_labels(&grants.cluster_data),
         };
         run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }

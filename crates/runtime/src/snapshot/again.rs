@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use wardset_core::agreement::{self, Agreement, Difference};
 use wardset_core::chain::{Chain, Gate, Phase};
 use wardset_core::decision::Decision;
-use wardset_core::policy::{ClusterData, Policy};
+use wardset_core::policy::Policy;
 use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{Failure, Verdict};
 
 use super::{Facts, Snapshot, run};
 use crate::engine::Engine;
-use crate::host::Evaluation;
+use crate::host::{Evaluation, Grants};
 use crate::module::Module;
 
 /// The time for both evaluations of the sample, when a policy comes into force.
@@ -40,17 +40,18 @@ impl Snapshot {
         let facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
         let mut findings = Vec::new();
+        let mut slot = None;
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let first = self.evaluate(&facts, &turn, deadline, &mut ()).await;
+            let first = self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
             let elapsed = started.elapsed();
-            let difference =
-                match again(&first, async || self.evaluate(&facts, &turn, deadline, &mut ()).await).await {
-                    Agreement::Same => None,
-                    Agreement::Differ(difference) => Some(Some(difference)),
-                    Agreement::Unknown if first.as_ref().is_err_and(agreement::ended_from_outside) => None,
-                    Agreement::Unknown => Some(None),
-                };
+            let second = async || self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
+            let difference = match again(&first, second).await {
+                Agreement::Same => None,
+                Agreement::Differ(difference) => Some(Some(difference)),
+                Agreement::Unknown if first.as_ref().is_err_and(agreement::ended_from_outside) => None,
+                Agreement::Unknown => Some(None),
+            };
             let policy = &turn.plan.policy.name;
             findings.extend(difference.map(|difference| Finding { policy: Arc::clone(policy), difference }));
             chain.take(&turn, first, elapsed);
@@ -61,27 +62,25 @@ impl Snapshot {
 
 /// In what two evaluations of a policy on the sample differ. What else they say is not held against it: the sample may be
 /// what the policy is there to refuse.
-pub(super) async fn on_sample(
-    engine: &Engine,
-    policy: &Policy,
-    module: &Module,
-    allowed_data: &Arc<[ClusterData]>,
-) -> Option<Difference> {
+pub(super) async fn on_sample(engine: &Engine, policy: &Policy, module: &Module) -> Option<Difference> {
     let review = SAMPLE.as_ref()?;
     let facts = Facts::new(review);
     let deadline = Instant::now() + SAMPLE_TIME;
+    let grants = Arc::new(Grants {
+        policy: Arc::clone(&policy.name),
+        manifest: Arc::clone(&module.manifest),
+        cluster_data: policy.cluster_data.clone(),
+        // Nobody asked for this review, so nobody is to find it in the log.
+        logs: false,
+        slow_lane: None,
+    });
     let evaluate = async || {
         let _slot = engine.slot().await;
         let evaluation = Evaluation {
-            policy: Arc::clone(&policy.name),
-            manifest: Arc::clone(&module.manifest),
-            allowed_data: Arc::clone(allowed_data),
+            grants: Arc::clone(&grants),
             object: Arc::clone(&review.object),
             old_object: None,
-            namespace_labels: facts.namespace_labels(allowed_data),
-            // Nobody asked for this review, so nobody is to find it in the log.
-            logs: false,
-            slow_lane: None,
+            namespace_labels: facts.namespace_labels(&grants.cluster_data),
         };
         run(engine, &module.guest, evaluation, policy, facts.request(Gate::Open), deadline, &mut ()).await
     };
