@@ -94,6 +94,7 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
     match question(&shared, &head, &mut body, started).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, place }) => {
+            place.others_first().await;
             let response = decide(&shared, phase, *review, started, deadline).await;
             place.decided();
             response
