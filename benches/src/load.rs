@@ -59,6 +59,15 @@ pub struct Seen {
     pub took: Duration,
 }
 
+impl Seen {
+    /// Answers per second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+    pub fn per_second(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
+}
+
 /// One client's way to the server.
 #[derive(Debug)]
 pub enum Connection {

@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     let microseconds = |quantile| seen.times.value_at_quantile(quantile) / 1000;
     println!(
         "{:.0} requests/s, p50 {} µs, p99 {} µs",
-        seen.times.len() as f64 / seen.took.as_secs_f64(),
+        seen.per_second(),
         microseconds(0.5),
         microseconds(0.99)
     );
