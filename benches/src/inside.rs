@@ -106,15 +106,12 @@ impl Inside {
     ///
     /// As [`measure`].
     pub fn with_two_threads(mut self, cores: &Cores, quick: bool) -> Result<Self> {
-        let (rounds, time) = if quick { (3, 300) } else { (7, 1_000) };
+        let (rounds, time) = if quick { (5, 300) } else { (9, 1_000) };
+        let time = Duration::from_millis(time);
         let five = in_force(&runtime()?, &policies::yaml(5))?;
         for _ in 0..rounds {
-            let one = reviews_in(&five, &[cores.server], Duration::from_millis(time))?;
-            let two = reviews_in(&five, &[cores.server, cores.load], Duration::from_millis(time))?;
-            self.two_threads.push(times(two, one));
-            let one = trees_in(&[cores.server], Duration::from_millis(time))?;
-            let two = trees_in(&[cores.server, cores.load], Duration::from_millis(time))?;
-            self.two_threads_of_trees.push(times(two, one));
+            self.two_threads.push(two_to_one(cores, |pinned| reviews_in(&five, pinned, time))?);
+            self.two_threads_of_trees.push(two_to_one(cores, |pinned| trees_in(pinned, time))?);
         }
         Ok(self)
     }
@@ -129,9 +126,11 @@ impl Inside {
     }
 }
 
+/// What both cores do together, against what one does alone: each of the two in its turn, since they needn't be equally fast.
 #[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
-fn times(two: u64, one: u64) -> f64 {
-    two as f64 / one as f64
+fn two_to_one(cores: &Cores, done: impl Fn(&[usize]) -> Result<u64>) -> Result<f64> {
+    let alone = done(&[cores.server])? + done(&[cores.load])?;
+    Ok(done(&[cores.server, cores.load])? as f64 / (alone as f64 / 2.0))
 }
 
 fn runtime() -> Result<Runtime> {
