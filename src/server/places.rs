@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::review::Review;
 
 /// The most `Policy` objects that are tried at once. Each may compile a module for seconds.
 const MAX_POLICIES: usize = 4;
 
-/// Up to this part of the places is few.
+/// Up to one in so many of the places is few.
 const FEW: usize = 4;
+
+/// So many are always decided on a thread before what else is ready is read: what gives their places back needn't come at once.
+const LEAST_DECIDED: usize = 16;
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +43,9 @@ struct Limits {
     swept: AtomicBool,
 }
 
-/// So many at once; and as many again for those that were decided just now, which keep a place until whatever was ready by then
-/// has been read. A review is decided in one go, so without them a thread would never have more than one, and would decide on
-/// all that has piled up, each later than the one before, and refuse none.
+/// So many at once; and as many again on each thread for those that were decided just now, which keep a place until whatever was
+/// ready by then has been read. A review is decided in one go, so without them a thread would never have more than one, and
+/// would decide on all that has piled up, each later than the one before, and refuse none.
 struct Limit {
     most: usize,
     now: Semaphore,
@@ -67,9 +71,12 @@ struct Part<'p> {
 impl Places {
     /// `reviews` at once, and half of them (rounded up, one at least) for `kube-system` and dry runs together.
     pub(super) fn new(reviews: usize) -> Self {
-        let share = reviews.div_ceil(2).max(1);
-        let limits =
-            Limits { reviews: Limit::new(reviews), share: Limit::new(share), swept: AtomicBool::new(false) };
+        let threads = Handle::current().metrics().num_workers();
+        let limits = Limits {
+            reviews: Limit::new(reviews, threads),
+            share: Limit::new(reviews.div_ceil(2).max(1), threads),
+            swept: AtomicBool::new(false),
+        };
         Self { limits: Arc::new(limits), policies: Semaphore::new(MAX_POLICIES) }
     }
 
@@ -119,11 +126,11 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(most: usize) -> Self {
+    fn new(most: usize, threads: usize) -> Self {
         Self {
             most,
             now: Semaphore::new(most),
-            until_others_are_read: Semaphore::new(2 * most),
+            until_others_are_read: Semaphore::new(most + most.max(LEAST_DECIDED) * threads),
             decided: AtomicUsize::new(0),
         }
     }
@@ -195,25 +202,26 @@ mod tests {
     /// What is decided in one go, one after the other on one thread.
     #[tokio::test]
     async fn as_many_again_as_there_are_places_are_decided_before_what_else_is_ready_is_read() {
-        let (places, mut review) = (Places::new(6), review());
+        let (places, mut review) = (Places::new(40), review());
         let decide =
-            |review: &Review| (0..20).map_while(|_| places.take(review).ok().map(Place::decided)).count();
+            |review: &Review| (0..100).map_while(|_| places.take(review).ok().map(Place::decided)).count();
         for _ in 0..3 {
-            assert_eq!(decide(&review), 12);
+            assert_eq!(decide(&review), 80);
             assert_eq!(places.look(), Err(Full::Reviews));
             to_the_end_of_the_queue().await;
             assert_eq!(places.look(), Ok(()), "whoever was ready has been read");
         }
         review.dry_run = true;
-        assert_eq!(decide(&review), 6);
-        assert_eq!(places.take(&review).err(), Some(Full::Share));
-        to_the_end_of_the_queue().await;
-        assert_eq!(decide(&review), 6);
+        for _ in 0..3 {
+            assert_eq!(decide(&review), 40);
+            assert_eq!(places.take(&review).err(), Some(Full::Share));
+            to_the_end_of_the_queue().await;
+        }
     }
 
     #[tokio::test]
     async fn a_review_that_nobody_waits_for_gives_its_place_back_at_once() {
-        let limit = Limit::new(1);
+        let limit = Limit::new(1, 1);
         for _ in 0..10 {
             assert!(limit.take().is_some());
         }
