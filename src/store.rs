@@ -343,6 +343,11 @@ fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
 fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
     let problem = match tried.member {
         Ok(member) => {
+            let former = before.as_ref().and_then(|held| held.member.as_ref());
+            let member = match former {
+                Some(former) => member.after(former),
+                None => member,
+            };
             let is_new = |held: Held| held.state != State::Ready || held.wanted.revision != wanted.revision;
             if before.is_none_or(is_new) {
                 let module = &*member.plan().digest;

@@ -28,6 +28,7 @@ pub(crate) struct Host {
 
 /// What all evaluations of a policy have in common. One count of references for all of it: each is a line of memory that
 /// processors take from each other.
+#[derive(Clone)]
 pub(crate) struct Grants {
     pub(crate) policy: Arc<str>,
     pub(crate) manifest: Arc<Manifest>,

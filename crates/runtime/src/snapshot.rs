@@ -117,6 +117,18 @@ impl Member {
         Ok(Self { plan: Arc::new(plan), backing })
     }
 
+    /// The same as the revision after `before`: what that one still holds of the policy's share counts.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        if let Backing::Module { grants, share, .. } = &mut self.backing
+            && let Backing::Module { share: former, .. } = &before.backing
+        {
+            *share = former.clone();
+            *grants = Arc::new(Grants { slow_lane: Some(former.slow_lane()), ..Grants::clone(grants) });
+        }
+        self
+    }
+
     /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
     /// `onError` says what becomes of that.
     #[must_use]

@@ -105,6 +105,30 @@ async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
     assert!(second.await.unwrap_err().is_cancelled());
 }
 
+/// An edit doesn't give a policy another half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_revision_before_holds_is_of_the_same_half() {
+    let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
+    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
+    let revision = async || {
+        let policy = policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s");
+        Member::new(&engine, policy, Arc::clone(&module)).await.unwrap()
+    };
+    let (before, after) = (revision().await, revision().await);
+    let in_force = |member| Arc::new(Snapshot::of(Arc::clone(&engine), [member]).unwrap());
+    let (before, after) = (in_force(before.clone()), in_force(after.after(&before)));
+    let far = Instant::now() + Duration::from_secs(600);
+    let holder =
+        tokio::spawn(async move { before.decide(&review(Of::Create, true), Phase::Mutate, far).await });
+    until_free(&engine, 1).await;
+    let until = Instant::now() + Duration::from_millis(100);
+    let late = after.decide(&review(Of::Create, false), Phase::Mutate, until).await;
+    assert_failed(&late, Late, Mode::Enforce, OnError::Fail);
+    holder.abort();
+    assert!(holder.await.unwrap_err().is_cancelled());
+    assert_eq!(decide(&after, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
+}
+
 /// A review that finds no sandbox free waits, and no longer than its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reviews_beyond_the_pool_wait_within_their_deadline() {
