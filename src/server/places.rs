@@ -40,7 +40,7 @@ struct Limits {
     reviews: Limit,
     share: Limit,
     /// Whether [`Limits::sweep`] runs.
-    swept: AtomicBool,
+    sweeping: AtomicBool,
 }
 
 /// So many at once; and as many again on each thread for those that were decided just now, which keep a place until whatever was
@@ -75,7 +75,7 @@ impl Places {
         let limits = Limits {
             reviews: Limit::new(reviews, threads),
             share: Limit::new(reviews.div_ceil(2).max(1), threads),
-            swept: AtomicBool::new(false),
+            sweeping: AtomicBool::new(false),
         };
         Self { limits: Arc::new(limits), policies: Semaphore::new(MAX_POLICIES) }
     }
@@ -109,10 +109,10 @@ impl Limits {
         loop {
             let decided = limits.map(|limit| limit.decided.swap(0, Ordering::SeqCst));
             if decided == [0; 2] {
-                self.swept.store(false, Ordering::SeqCst);
+                self.sweeping.store(false, Ordering::SeqCst);
                 // What was decided in between may have seen that somebody sweeps.
                 let is_there_more = limits.iter().any(|limit| limit.decided.load(Ordering::SeqCst) > 0);
-                if !is_there_more || self.swept.swap(true, Ordering::SeqCst) {
+                if !is_there_more || self.sweeping.swap(true, Ordering::SeqCst) {
                     return;
                 }
                 continue;
@@ -162,7 +162,7 @@ impl Place<'_> {
             part.until_others_are_read.forget();
             part.limit.decided.fetch_add(1, Ordering::SeqCst);
         }
-        if !self.limits.swept.swap(true, Ordering::SeqCst) {
+        if !self.limits.sweeping.swap(true, Ordering::SeqCst) {
             tokio::spawn(Arc::clone(self.limits).sweep());
         }
     }

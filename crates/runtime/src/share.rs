@@ -32,10 +32,10 @@ impl Share {
         self.slow_lane.clone()
     }
 
-    /// Leave of the policy for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
+    /// The policy's permit for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
     /// in the pool then, which a review keeps from one policy to the next. None where one of the two is not free by
     /// `deadline`. No timer is set where both are free now.
-    pub(crate) async fn leave<'s>(
+    pub(crate) async fn permit<'s>(
         &'s self,
         engine: &'s Engine,
         slot: &mut Option<Slot<'s>>,

@@ -239,7 +239,7 @@ impl Snapshot {
             Backing::Module { module, grants, share } => (module, grants, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        let Some(_leave) = share.leave(&self.engine, slot, deadline).await else {
+        let Some(_permit) = share.permit(&self.engine, slot, deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
