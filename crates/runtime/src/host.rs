@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use wardset_core::chain::Plan;
 use wardset_core::document::Document;
-use wardset_core::manifest::Manifest;
 use wardset_core::policy::ClusterData;
 use wardset_core::{Pointer, verdict};
 use wasmtime::ResourceLimiter;
@@ -26,26 +26,17 @@ pub(crate) struct Host {
     log_lines: u32,
 }
 
-/// What all evaluations of a policy have in common. One count of references for all of it: each is a line of memory that
-/// processors take from each other.
-#[derive(Clone)]
-pub(crate) struct Grants {
-    pub(crate) policy: Arc<str>,
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) cluster_data: Vec<ClusterData>,
-    /// Whether its log lines are written.
-    pub(crate) logs: bool,
-    /// Where it goes on if it runs long; none where nobody else waits.
-    pub(crate) slow_lane: Option<Lane>,
-}
-
 /// What one evaluation may look at.
 pub(crate) struct Evaluation {
-    pub(crate) grants: Arc<Grants>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) object: Arc<Document>,
     pub(crate) old_object: Option<Arc<Document>>,
     /// JSON text.
     pub(crate) namespace_labels: Option<Arc<str>>,
+    /// Whether its log lines are written.
+    pub(crate) logs: bool,
+    /// Where it goes on if it runs long; none where nobody else waits.
+    pub(crate) slow_lane: Option<Lane>,
 }
 
 /// What one sandbox may use.
@@ -124,11 +115,7 @@ impl Evaluation {
     fn pointer<'p>(&self, text: &'p str) -> Result<&'p Pointer, Stopped> {
         let cut = || text.chars().take(200).collect();
         let pointer = Pointer::parse(text).map_err(|_| Stopped::NoPointer { pointer: cut() })?;
-        if self.grants.manifest.may_read(pointer) {
-            Ok(pointer)
-        } else {
-            Err(Stopped::Read { pointer: cut() })
-        }
+        if self.plan.manifest.may_read(pointer) { Ok(pointer) } else { Err(Stopped::Read { pointer: cut() }) }
     }
 }
 
@@ -152,8 +139,8 @@ impl wardset::policy::cluster::Host for Host {
         let (data, name) = match what {
             wit::ClusterData::NamespaceLabels => (ClusterData::NamespaceLabels, "namespace-labels"),
         };
-        let grants = &evaluation.grants;
-        if !grants.manifest.cluster.contains(&data) || !grants.cluster_data.contains(&data) {
+        let plan = &evaluation.plan;
+        if !plan.manifest.cluster.contains(&data) || !plan.policy.cluster_data.contains(&data) {
             return Err(Stopped::Data { what: name }.into());
         }
         Ok(evaluation.namespace_labels.as_deref().map(str::to_owned))
@@ -166,11 +153,11 @@ impl wardset::policy::log::Host for Host {
             return Ok(());
         }
         self.log_lines += 1;
-        let grants = &self.evaluation()?.grants;
-        if !grants.logs {
+        let evaluation = self.evaluation()?;
+        if !evaluation.logs {
             return Ok(());
         }
-        let policy = &*grants.policy;
+        let policy = &*evaluation.plan.policy.name;
         let cut = message.floor_char_boundary(MAX_LOG_LINE);
         // A line break or an escape sequence would forge a line of somebody else.
         let message = message[..cut].replace(char::is_control, " ");

@@ -42,8 +42,7 @@ impl<'m> Sandbox<'m> {
             if Instant::now() >= deadline {
                 return Err(if late { Stopped::Late } else { Stopped::Deadline }.into());
             }
-            let lane =
-                store.data().evaluation.as_ref().and_then(|evaluation| evaluation.grants.slow_lane.as_ref());
+            let lane = store.data().evaluation.as_ref().and_then(|evaluation| evaluation.slow_lane.as_ref());
             Ok(match lane {
                 Some(lane) => turns.get_or_insert_with(|| Turns::new(lane)).tick(deadline),
                 None => UpdateDeadline::Yield(1),

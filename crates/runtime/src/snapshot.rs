@@ -19,7 +19,7 @@ use wardset_core::verdict::{Failure, FailureClass, Verdict};
 use crate::contract::wit;
 use crate::engine::{Engine, Slot};
 use crate::guest::Guest;
-use crate::host::{Evaluation, Grants};
+use crate::host::Evaluation;
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
 use crate::share::Share;
@@ -44,7 +44,6 @@ pub struct Member {
 enum Backing {
     Module {
         module: Arc<Module>,
-        grants: Arc<Grants>,
         share: Share,
     },
     /// Why there is none.
@@ -101,30 +100,21 @@ impl Member {
             .validate_settings(engine, &policy)
             .await
             .map_err(|problem| Unusable::Settings { policy: Arc::clone(&policy.name), problem })?;
-        if let Some(difference) = again::on_sample(engine, &policy, &module).await {
-            return Err(Unusable::Differs { policy: policy.name, difference });
-        }
-        let share = Share::of(engine);
-        let grants = Grants {
-            policy: Arc::clone(&policy.name),
-            manifest: Arc::clone(&module.manifest),
-            cluster_data: policy.cluster_data.clone(),
-            logs: true,
-            slow_lane: Some(share.slow_lane()),
-        };
         let plan = Plan { policy, manifest: Arc::clone(&module.manifest), digest: module.digest.clone() };
-        let backing = Backing::Module { module, grants: Arc::new(grants), share };
-        Ok(Self { plan: Arc::new(plan), backing })
+        let plan = Arc::new(plan);
+        if let Some(difference) = again::on_sample(engine, &plan, &module).await {
+            return Err(Unusable::Differs { policy: Arc::clone(&plan.policy.name), difference });
+        }
+        Ok(Self { plan, backing: Backing::Module { module, share: Share::of(engine) } })
     }
 
     /// The same as the revision after `before`: what that one still holds of the policy's share counts.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        if let Backing::Module { grants, share, .. } = &mut self.backing
+        if let Backing::Module { share, .. } = &mut self.backing
             && let Backing::Module { share: former, .. } = &before.backing
         {
             *share = former.clone();
-            *grants = Arc::new(Grants { slow_lane: Some(former.slow_lane()), ..Grants::clone(grants) });
         }
         self
     }
@@ -235,8 +225,8 @@ impl Snapshot {
     ) -> Result<Verdict, Failure> {
         let policy = &turn.plan.policy;
         // A turn is of one of the plans, and each has its module at the same place.
-        let (module, grants, share) = match &self.backing[turn.index] {
-            Backing::Module { module, grants, share } => (module, grants, share),
+        let (module, share) = match &self.backing[turn.index] {
+            Backing::Module { module, share } => (module, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
         let Some(_permit) = share.permit(&self.engine, slot, deadline).await else {
@@ -246,10 +236,12 @@ impl Snapshot {
             ));
         };
         let evaluation = Evaluation {
-            grants: Arc::clone(grants),
+            plan: Arc::clone(turn.plan),
             object: Arc::clone(&turn.document),
             old_object: facts.review.old_object.clone(),
-            namespace_labels: facts.namespace_labels(&grants.cluster_data),
+            namespace_labels: facts.namespace_labels(&policy.cluster_data),
+            logs: true,
+            slow_lane: Some(share.slow_lane()),
         };
         run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }

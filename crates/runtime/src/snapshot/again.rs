@@ -5,15 +5,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use wardset_core::agreement::{self, Agreement, Difference};
-use wardset_core::chain::{Chain, Gate, Phase};
+use wardset_core::chain::{Chain, Gate, Phase, Plan};
 use wardset_core::decision::Decision;
-use wardset_core::policy::Policy;
 use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{Failure, Verdict};
 
 use super::{Facts, Snapshot, run};
 use crate::engine::Engine;
-use crate::host::{Evaluation, Grants};
+use crate::host::Evaluation;
 use crate::module::Module;
 
 /// The time for both evaluations of the sample, when a policy comes into force.
@@ -62,27 +61,23 @@ impl Snapshot {
 
 /// In what two evaluations of a policy on the sample differ. What else they say is not held against it: the sample may be
 /// what the policy is there to refuse.
-pub(super) async fn on_sample(engine: &Engine, policy: &Policy, module: &Module) -> Option<Difference> {
+pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module) -> Option<Difference> {
     let review = SAMPLE.as_ref()?;
     let facts = Facts::new(review);
     let deadline = Instant::now() + SAMPLE_TIME;
-    let grants = Arc::new(Grants {
-        policy: Arc::clone(&policy.name),
-        manifest: Arc::clone(&module.manifest),
-        cluster_data: policy.cluster_data.clone(),
-        // Nobody asked for this review, so nobody is to find it in the log.
-        logs: false,
-        slow_lane: None,
-    });
     let evaluate = async || {
         let _slot = engine.slot().await;
         let evaluation = Evaluation {
-            grants: Arc::clone(&grants),
+            plan: Arc::clone(plan),
             object: Arc::clone(&review.object),
             old_object: None,
-            namespace_labels: facts.namespace_labels(&grants.cluster_data),
+            namespace_labels: facts.namespace_labels(&plan.policy.cluster_data),
+            // Nobody asked for this review, so nobody is to find it in the log.
+            logs: false,
+            slow_lane: None,
         };
-        run(engine, &module.guest, evaluation, policy, facts.request(Gate::Open), deadline, &mut ()).await
+        run(engine, &module.guest, evaluation, &plan.policy, facts.request(Gate::Open), deadline, &mut ())
+            .await
     };
     let first = evaluate().await;
     match again(&first, evaluate).await {
