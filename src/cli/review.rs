@@ -1,5 +1,6 @@
 //! `wardset review`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -22,7 +23,9 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         }
     }
     if sources.is_empty() {
-        let names: Vec<String> = args.files.iter().map(|file| format!("`{}`", file.display())).collect();
+        let name =
+            |file: &PathBuf| if file == "-" { "standard input".into() } else { file.display().to_string() };
+        let names: Vec<String> = args.files.iter().map(|file| format!("`{}`", name(file))).collect();
         bail!("no document was found in {}; expected a manifest", names.join(", "));
     }
     let settings = request::Settings {

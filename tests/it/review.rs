@@ -296,7 +296,7 @@ fn what_can_not_run_says_why_and_exits_2() {
         stderr(&output)
     );
     for (input, expected) in [
-        ("", "no document was found in `-`"),
+        ("", "no document was found in `standard input`"),
         ("{\"a\":", "`standard input` is no JSON"),
         ("a: b: c", "`standard input` is no YAML"),
         ("just text", "expected a Kubernetes object with `apiVersion`, `kind` and `metadata`"),
