@@ -176,13 +176,18 @@ impl Connections {
         next
     }
 
-    /// Returns once nobody has been connected for `quiet`.
+    /// Returns once nobody has been connected for `quiet`, nor has come and gone.
     pub(super) async fn quiet(&self, quiet: Duration) {
-        let mut since = Instant::now();
+        let seen = || {
+            let table = self.lock();
+            (table.len(), table.next)
+        };
+        let (mut since, (_, mut admitted)) = (Instant::now(), seen());
         while since.elapsed() < quiet {
             tokio::time::sleep(quiet / 10).await;
-            if self.count() > 0 {
-                since = Instant::now();
+            let (connected, admitted_now) = seen();
+            if connected > 0 || admitted_now != admitted {
+                (since, admitted) = (Instant::now(), admitted_now);
             }
         }
     }
@@ -326,4 +331,28 @@ impl Drop for OpenRequest {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_not_quiet_where_clients_come_and_go_between_two_looks() {
+        let long = Duration::from_secs(60);
+        let connections = Connections::new(Port::Webhook, 10, long, long, Arc::default());
+        let quiet = Duration::from_millis(50);
+        let come_and_go = async {
+            let started = Instant::now();
+            while started.elapsed() < 6 * quiet {
+                drop(connections.admit());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = connections.quiet(quiet) => panic!("somebody came all the while"),
+            () = come_and_go => {}
+        }
+        connections.quiet(quiet).await;
+    }
 }
