@@ -1,14 +1,12 @@
 //! How much is done at once: places for reviews, of which some kinds may take a share only, and for policies under review.
 
-use std::future::poll_fn;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::review::Review;
+use wardset_runtime::to_the_end_of_the_queue;
 
 /// The most `Policy` objects that are tried at once. Each may compile a module for seconds.
 const MAX_POLICIES: usize = 4;
@@ -166,19 +164,6 @@ impl Place<'_> {
             tokio::spawn(Arc::clone(self.limits).sweep());
         }
     }
-}
-
-/// Lets everything go first that is ready now. tokio's `yield_now` lets go first what comes meanwhile, too.
-async fn to_the_end_of_the_queue() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

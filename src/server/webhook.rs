@@ -95,7 +95,8 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, place }) => {
             place.others_first().await;
-            let response = decide(&shared, phase, *review, started, deadline).await;
+            let deciding = decide(Arc::clone(&shared), phase, review, started, deadline);
+            let response = shared.desk.modules.engine().background_once_slow(deciding).await;
             place.decided();
             response
         }
@@ -230,9 +231,9 @@ async fn drain(mut body: Body) -> bool {
 }
 
 async fn decide(
-    shared: &Shared,
+    shared: Arc<Shared>,
     phase: Phase,
-    mut review: Review,
+    mut review: Box<Review>,
     started: Instant,
     deadline: Instant,
 ) -> Response {

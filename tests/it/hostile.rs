@@ -29,7 +29,7 @@ use wardset_core::review::{Question, Review};
 use wardset_core::verdict::FailureClass::{
     self, Access, Deadline, Declined, Late, Memory, Output, Patch, Trap, Writes,
 };
-use wardset_runtime::{Engine, EngineOptions, LoadError, Member, Module, SettingsError, Snapshot, Unusable};
+use wardset_runtime::{Engine, EngineOptions, LoadError, Module, SettingsError, Snapshot, Unusable};
 
 use crate::guests;
 

@@ -47,8 +47,6 @@ fn run(args: Args) -> Result<ExitCode> {
         eprintln!("{name}: {:.0} s", started.elapsed().as_secs_f64());
         rows.extend(found);
     }
-    std::fs::write(&args.json, serde_json::to_vec_pretty(&rows)?)
-        .with_context(|| format!("`{}` can't be written", args.json.display()))?;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(["what", "sent", "failed", "wrong", "seen"]);
     for row in &rows {
@@ -56,6 +54,11 @@ fn run(args: Args) -> Result<ExitCode> {
         table.add_row([what.clone(), sent.to_string(), failed.to_string(), wrong.to_string(), seen.clone()]);
     }
     println!("{table}");
+    if let Some(folder) = args.json.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&args.json, serde_json::to_vec_pretty(&rows)?)
+        .with_context(|| format!("`{}` can't be written", args.json.display()))?;
     for row in rows.iter().filter(|row| !row.fine()) {
         eprintln!("\nerror: {}: {} failed, {} wrong", row.what, row.failed, row.wrong);
         for problem in &row.problems {

@@ -1,4 +1,5 @@
-//! A policy that burns its whole deadline in each review, and the reviews that it doesn't touch.
+//! A policy that burns its whole deadline in each review, and the reviews that it doesn't touch: those that are quick, and
+//! those of an honest policy that takes some milliseconds.
 
 use std::time::Duration;
 
@@ -17,10 +18,17 @@ use crate::server::{Lab, Server};
 /// Clients whose reviews burn, one after the other each.
 const BURNING: usize = 4;
 
-/// Where the policy's reviews are; all others are in `platform`.
-const NAMESPACE: &str = "burning";
+/// Where the burning policy's reviews are, and the slow one's; all others are in `platform`.
+const NAMESPACES: [&str; 2] = ["burning", "slow"];
 
-/// So often ordinary reviews are sent alone, and then beside the policy.
+/// What the burning guest does in a dry run: a policy is tried when it comes into force, and there it must answer.
+const FOR_EVER: &str = "(if (local.get 9) (then (loop $for-ever (br $for-ever))))";
+
+/// What the slow guest does: about four milliseconds on a core of 2.5 GHz.
+const FOR_A_WHILE: &str = "(local $n i32) (loop $on (br_if $on
+  (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4000000))))";
+
+/// So often reviews are sent alone, and then beside the policy.
 const ROUNDS: u32 = 5;
 
 /// The server has all cores, as it has in a cluster: on one nothing but the system's scheduler would be measured.
@@ -29,31 +37,20 @@ const ROUNDS: u32 = 5;
 ///
 /// A server that doesn't start or doesn't answer.
 pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
-    let module = lab.path("burns.wasm");
-    std::fs::write(&module, burns()?)?;
     let file = lab.path("burning.yaml");
-    let spec = "spec: {match: {excludeNamespaces: [platform]}, ";
-    let burning = policies::file("burns", &module).replace("spec: {", spec);
-    std::fs::write(&file, policies::yaml(5) + "---\n" + &burning)?;
+    let [burns, slow] = NAMESPACES;
+    let only = [policy(lab, burns, FOR_EVER, slow)?, policy(lab, slow, FOR_A_WHILE, burns)?];
+    std::fs::write(&file, policies::yaml(5) + "---\n" + &only.join("---\n"))?;
     let server = Server::start(lab.serve(&file, &lab.path("cache-faults"), &[])?)?;
     let target = Target::new(server.webhook, &lab.ca()?)?;
-    let ordinary = Bytes::from(review(Size::Usual));
-    let right = answer(&target, &ordinary)?;
     let time = effort.overload / ROUNDS;
-    let load = || -> Result<Tally> {
-        let (bodies, judge) = (vec![ordinary.clone()], exactly(right.clone()));
-        let pause = Duration::from_millis(2);
-        let plan = Plan { target: target.clone(), clients: (1, 1), bodies, pause, churn: 0, judge };
-        Steady::timed(plan, time)
-    };
-    let text = String::from_utf8(review(Size::Usual))?
-        .replace("\"namespace\":\"platform\"", &format!("\"namespace\":\"{NAMESPACE}\""))
-        .replace("\"dryRun\":false", "\"dryRun\":true");
     let burn = || -> Result<Steady> {
+        let review =
+            String::from_utf8(within(burns)?.to_vec())?.replace("\"dryRun\":false", "\"dryRun\":true");
         let burn = Steady::start(Plan {
             target: target.clone(),
             clients: (BURNING, 0),
-            bodies: vec![Bytes::from(text.clone())],
+            bodies: vec![Bytes::from(review)],
             pause: Duration::ZERO,
             churn: 0,
             judge: not_decided(),
@@ -61,39 +58,61 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         burn.go_on(1)?;
         Ok(burn)
     };
-    let mut row =
-        Row { what: "reviews beside a policy that burns its deadline".to_owned(), ..Row::default() };
-    let (mut burnt, mut slowed, mut times) = (0, Figure::default(), Figure::default());
-    for _ in 0..ROUNDS {
-        let alone = load()?;
-        let burning = burn()?;
-        let beside = load()?;
-        let burning = burning.end()?;
-        burnt += burning.sent;
-        let p99 = |tally: &Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
-        slowed.push(p99(&beside));
-        times.push(p99(&beside) / p99(&alone));
-        row.failed += burning.failed + burning.wrong;
-        row.add(alone);
-        row.add(beside);
-    }
-    row.seen = format!(
-        "p99 {:.1} ms, {:.1} x that without (goal 2), in the middle of {ROUNDS}; {burnt} reviews burnt until the deadline",
-        slowed.median(),
-        times.median(),
-    );
-    Ok(vec![row])
+    let beside = |what: &str, body: Bytes| -> Result<Row> {
+        let right = answer(&target, &body)?;
+        let load = || -> Result<Tally> {
+            let (bodies, judge) = (vec![body.clone()], exactly(right.clone()));
+            let pause = Duration::from_millis(2);
+            Steady::timed(
+                Plan { target: target.clone(), clients: (1, 1), bodies, pause, churn: 0, judge },
+                time,
+            )
+        };
+        let mut row = Row { what: what.to_owned(), ..Row::default() };
+        let (mut burnt, mut slowed, mut times) = (0, Figure::default(), Figure::default());
+        for _ in 0..ROUNDS {
+            let alone = load()?;
+            let burning = burn()?;
+            let beside = load()?;
+            let burning = burning.end()?;
+            burnt += burning.sent;
+            let p99 = |tally: &Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
+            slowed.push(p99(&beside));
+            times.push(p99(&beside) / p99(&alone));
+            row.failed += burning.failed + burning.wrong;
+            row.add(alone);
+            row.add(beside);
+        }
+        let (slowed, times) = (slowed.median(), times.median());
+        row.seen = format!(
+            "p99 {slowed:.1} ms, {times:.1} x that without (goal 2), in the middle of {ROUNDS}; {burnt} reviews burnt until the deadline"
+        );
+        Ok(row)
+    };
+    Ok(vec![
+        beside("reviews beside a policy that burns its deadline", Bytes::from(review(Size::Usual)))?,
+        beside("reviews of a policy that takes milliseconds, beside one that burns", within(slow)?)?,
+    ])
 }
 
-/// `all-in-one.wat` with a loop that has no end where the review is a dry run: a policy is tried when it comes into force,
-/// and there it must answer.
-fn burns() -> Result<Vec<u8>> {
+/// The usual review in another namespace.
+fn within(namespace: &str) -> Result<Bytes> {
+    let (from, to) = ("\"namespace\":\"platform\"", format!("\"namespace\":\"{namespace}\""));
+    let text = String::from_utf8(review(Size::Usual))?;
+    ensure!(text.contains(from), "the review is in another namespace");
+    Ok(Bytes::from(text.replace(from, &to)))
+}
+
+/// A policy for one namespace, whose guest does something first.
+fn policy(lab: &Lab, namespace: &str, first: &str, not: &str) -> Result<String> {
     let whole = include_str!("../../all-in-one.wat");
     let begin = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)";
     ensure!(whole.contains(begin), "`all-in-one.wat` has another `evaluate`");
-    let text =
-        whole.replace(begin, &format!("{begin} (if (local.get 9) (then (loop $for-ever (br $for-ever))))"));
-    wat::parse_str(text).context("`all-in-one.wat` with a loop")
+    let module = lab.path(&format!("{namespace}.wasm"));
+    let text = whole.replace(begin, &format!("{begin} {first}"));
+    std::fs::write(&module, wat::parse_str(text).context("`all-in-one.wat` with a loop")?)?;
+    let spec = format!("spec: {{match: {{excludeNamespaces: [platform, {not}]}}, ");
+    Ok(policies::file(namespace, &module).replace("spec: {", &spec))
 }
 
 /// A burning review is answered by 500: the policy's failures are those of the review.

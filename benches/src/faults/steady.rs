@@ -98,6 +98,10 @@ impl Steady {
     /// Starts on a thread of its own.
     #[must_use]
     pub fn start(plan: Plan) -> Self {
+        Self::begin(plan, true)
+    }
+
+    fn begin(plan: Plan, timed: bool) -> Self {
         let shared = Arc::new(Shared {
             target: Mutex::new(plan.target),
             stop: AtomicBool::new(false),
@@ -105,7 +109,7 @@ impl Steady {
             failed: AtomicU64::new(0),
             wrong: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            timed: AtomicBool::new(true),
+            timed: AtomicBool::new(timed),
             problems: Mutex::default(),
             started: Instant::now(),
             last_answer: AtomicU64::new(0),
@@ -129,8 +133,7 @@ impl Steady {
     ///
     /// As [`Steady::end`].
     pub fn timed(plan: Plan, time: Duration) -> Result<Tally> {
-        let load = Self::start(plan);
-        load.shared.timed.store(false, Ordering::Relaxed);
+        let load = Self::begin(plan, false);
         std::thread::sleep(WARM_UP);
         load.shared.timed.store(true, Ordering::Relaxed);
         std::thread::sleep(time);

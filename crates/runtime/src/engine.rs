@@ -1,5 +1,6 @@
 //! The engine: one for the process, with the thread that makes deadlines tick.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -9,11 +10,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::policy::MAX_MEMORY;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::background::Background;
 use crate::host::{Host, linker};
 
 /// How often a running guest is looked at: it yields its thread, and stops where its deadline has passed. So a deadline
 /// is met to within this and the time that the thread takes to come back to the guest.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// After so many ticks without a sandbox the ticker sleeps until there is one: an idle server costs nothing.
 const QUIET_TICKS: u32 = 1000;
@@ -35,8 +37,14 @@ impl Default for EngineOptions {
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
-#[error("the sandbox could not be set up on this machine")]
-pub struct EngineError(#[source] wasmtime::Error);
+pub enum EngineError {
+    /// No code is made for this machine, or it hasn't enough address space.
+    #[error("the sandbox could not be set up on this machine")]
+    Sandbox(#[source] wasmtime::Error),
+    /// It has no threads left.
+    #[error("the threads for slow guests could not be started")]
+    Threads(#[source] io::Error),
+}
 
 /// The compiler and the pool of sandboxes.
 pub struct Engine {
@@ -44,6 +52,7 @@ pub struct Engine {
     pub(crate) linker: wasmtime::component::Linker<Host>,
     slots: Semaphore,
     sandboxes: usize,
+    background: Background,
     ticker: Ticker,
 }
 
@@ -52,19 +61,30 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Where the machine is none that wasmtime compiles for, or has not enough address space for the pool.
+    /// Where the machine is none that wasmtime compiles for, has not enough address space for the pool, or no thread left.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError)?;
-        let linker = linker(&wasmtime).map_err(EngineError)?;
+        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError::Sandbox)?;
+        let linker = linker(&wasmtime).map_err(EngineError::Sandbox)?;
+        let background = Background::start().map_err(EngineError::Threads)?;
         let ticker = Ticker::start(wasmtime.clone());
         let sandboxes = options.sandboxes as usize;
-        Ok(Arc::new(Self { wasmtime, linker, slots: Semaphore::new(sandboxes), sandboxes, ticker }))
+        let slots = Semaphore::new(sandboxes);
+        Ok(Arc::new(Self { wasmtime, linker, slots, sandboxes, background, ticker }))
     }
 
     /// How many more sandboxes could run now.
     #[must_use]
     pub fn free_sandboxes(&self) -> usize {
         self.slots.available_permits()
+    }
+
+    /// Runs a review so that it keeps no thread from others: once a guest in it runs long, it goes on in the background, on
+    /// threads of lower priority. It ends with what awaits it.
+    pub async fn background_once_slow<T: Send + 'static>(
+        &self,
+        review: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.background.once_slow(review).await
     }
 
     /// How many could run if none did.

@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::contract::{World, wardset, wit};
-use crate::share::Lane;
+use crate::share::Share;
 
 /// The most log lines of one evaluation; what comes after is dropped.
 const MAX_LOG_LINES: u32 = 16;
@@ -35,8 +35,8 @@ pub(crate) struct Evaluation {
     pub(crate) namespace_labels: Option<Arc<str>>,
     /// Whether its log lines are written.
     pub(crate) logs: bool,
-    /// Where it goes on if it runs long; none where nobody else waits.
-    pub(crate) slow_lane: Option<Lane>,
+    /// In which it takes turns if it runs long; none where nobody else waits.
+    pub(crate) share: Option<Share>,
 }
 
 /// What one sandbox may use.

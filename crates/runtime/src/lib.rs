@@ -9,6 +9,7 @@
 //! It owns the engine and its epoch ticker, the limits of guests, and the cache of compiled code. It never decides what
 //! a verdict means: that is `wardset-core`'s.
 
+mod background;
 mod cache;
 mod compile;
 mod contract;
@@ -21,6 +22,7 @@ mod shape;
 mod share;
 mod snapshot;
 
+pub use background::to_the_end_of_the_queue;
 pub use cache::{Cache, CacheError};
 pub use compile::{ChildError, CompileError, CompileLimits, Compiler, compile_as_child};
 pub use engine::{Engine, EngineError, EngineOptions};

@@ -37,14 +37,15 @@ impl<'m> Sandbox<'m> {
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_HANDED_OVER);
         store.set_epoch_deadline(1);
-        let mut turns = None;
+        let mut turns: Option<Turns> = None;
         store.epoch_deadline_callback(move |store| {
             if Instant::now() >= deadline {
+                turns.iter().for_each(Turns::stopped);
                 return Err(if late { Stopped::Late } else { Stopped::Deadline }.into());
             }
-            let lane = store.data().evaluation.as_ref().and_then(|evaluation| evaluation.slow_lane.as_ref());
-            Ok(match lane {
-                Some(lane) => turns.get_or_insert_with(|| Turns::new(lane)).tick(deadline),
+            let share = store.data().evaluation.as_ref().and_then(|evaluation| evaluation.share.as_ref());
+            Ok(match share {
+                Some(share) => turns.get_or_insert_with(|| Turns::new(share.clone())).tick(deadline),
                 None => UpdateDeadline::Yield(1),
             })
         });

@@ -1,35 +1,53 @@
 //! What one policy may have of what is for all: sandboxes and processors.
 //!
-//! One that burns its whole time in each review would come to hold every sandbox, and its guests would take turns on every
-//! processor with the guests of others. So a policy has half of the sandboxes at most, and its guests that run longer than
-//! others do share half of the processors.
+//! One that burns its whole time in each review would come to hold every sandbox and every processor. So a policy has half of the
+//! sandboxes at most, and its guests that run longer than others do go on in the background, in turns. Its reviews begin there
+//! right after one that burnt all of its time.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::UpdateDeadline;
 
-use crate::engine::{Engine, Slot};
+use crate::background::{self, to_the_end_of_the_queue};
+use crate::engine::{Engine, Slot, TICK};
 
-/// The places of one policy, in all snapshots that it is part of.
+/// For so long after a guest of it burnt its time, a policy's reviews are in the background from the start. That bridges one such
+/// review and the next, and is over soon after the last.
+const BURNS_FOR: Duration = Duration::from_millis(50);
+
+/// The places of one policy, in all snapshots that it is part of. One allocation: each evaluation holds it, on all threads.
 #[derive(Clone)]
-pub(crate) struct Share {
-    sandboxes: Arc<Semaphore>,
-    slow_lane: Lane,
+pub(crate) struct Share(Arc<Places>);
+
+struct Places {
+    sandboxes: Semaphore,
+    /// Of guests that run long.
+    turns: Arc<Semaphore>,
+    last_burnt: Last,
 }
 
 impl Share {
     /// Half of the engine's sandboxes and of the machine's processors, at least one.
     pub(crate) fn of(engine: &Engine) -> Self {
-        let half = |all: usize| Arc::new(Semaphore::new((all / 2).max(1)));
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { sandboxes: half(engine.sandboxes()), slow_lane: Lane(half(processors)) }
+        Self::new((engine.sandboxes() / 2).max(1), background::half_of_the_processors())
     }
 
-    /// Where guests of the policy go on that run long.
-    pub(crate) fn slow_lane(&self) -> Lane {
-        self.slow_lane.clone()
+    fn new(sandboxes: usize, turns: usize) -> Self {
+        Self(Arc::new(Places {
+            sandboxes: Semaphore::new(sandboxes),
+            turns: Arc::new(Semaphore::new(turns)),
+            last_burnt: Last::default(),
+        }))
+    }
+
+    /// Whether a guest of the policy has burnt its time just now. It is likely then that the next does.
+    pub(crate) fn burns(&self) -> bool {
+        self.0.last_burnt.is_recent()
     }
 
     /// The policy's permit for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
@@ -41,7 +59,7 @@ impl Share {
         slot: &mut Option<Slot<'s>>,
         deadline: Instant,
     ) -> Option<SemaphorePermit<'s>> {
-        if let Ok(of_policy) = self.sandboxes.try_acquire() {
+        if let Ok(of_policy) = self.0.sandboxes.try_acquire() {
             *slot = slot.take().or_else(|| engine.free_slot());
             if slot.is_some() {
                 return Some(of_policy);
@@ -51,7 +69,7 @@ impl Share {
         *slot = None;
         let wait = async {
             // First the policy's own, for the same reason. Neither semaphore is ever closed.
-            let of_policy = self.sandboxes.acquire().await.ok()?;
+            let of_policy = self.0.sandboxes.acquire().await.ok()?;
             *slot = engine.slot().await;
             Some(of_policy)
         };
@@ -59,64 +77,146 @@ impl Share {
     }
 }
 
-/// As many guests of one policy at once as have turns here, in the order in which they came.
-#[derive(Clone)]
-pub(crate) struct Lane(Arc<Semaphore>);
+/// When something happened last.
+#[derive(Default)]
+struct Last {
+    /// Milliseconds after [`STARTED`], and 0 for never.
+    at: AtomicU64,
+}
 
-/// The turns of one guest.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Last {
+    fn is_now(&self) {
+        self.at.store(milliseconds(STARTED.elapsed()).max(1), Ordering::Relaxed);
+    }
+
+    fn is_recent(&self) -> bool {
+        match self.at.load(Ordering::Relaxed) {
+            0 => false,
+            at => milliseconds(STARTED.elapsed()) < at + milliseconds(BURNS_FOR),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The turns of one guest. As many guests of one policy run long at once as have one, in the order in which they came.
 pub(crate) struct Turns {
-    lane: Arc<Semaphore>,
+    share: Share,
     mine: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
     state: State,
+    /// How long it has certainly run.
+    ran: Duration,
 }
 
 #[derive(Clone, Copy)]
 enum State {
-    /// It has run for less than a tick.
+    /// It runs, and nobody knows for how long.
     Quick,
-    /// It has had a turn.
-    Ran,
-    /// It comes from waiting for its turn.
+    /// It comes from letting others go on.
     Waited,
+    /// It runs, since its thread has had the processor for so long.
+    Since(Duration),
 }
 
 impl Turns {
-    pub(crate) fn new(lane: &Lane) -> Self {
-        Self { lane: Arc::clone(&lane.0), mine: Arc::default(), state: State::Quick }
+    pub(crate) fn new(share: Share) -> Self {
+        Self { share, mine: Arc::default(), state: State::Quick, ran: Duration::ZERO }
     }
 
-    /// What a guest does at a tick, before its deadline: at the first it lets others go on and no more, since the tick may have
-    /// come right after its start. From the second on it runs only while it has a turn.
+    /// What a guest does at a tick, before its deadline: it lets others go on and no more, until it has certainly run for half
+    /// a tick. The first may have come right after its start, and between two the system may have run something else. From
+    /// then on it runs only while it has a turn, in the background where there is one.
     pub(crate) fn tick(&mut self, deadline: Instant) -> UpdateDeadline {
-        match self.state {
-            State::Quick => {
-                self.state = State::Ran;
-                UpdateDeadline::Yield(1)
-            }
-            State::Ran => {
-                self.state = State::Waited;
-                // Looked at again as soon as the wait is over, since its deadline may have passed in it.
-                UpdateDeadline::YieldCustom(0, Box::pin(self.next_turn(deadline)))
-            }
+        let wait: Pin<Box<dyn Future<Output = ()> + Send>> = match self.state {
             State::Waited => {
-                self.state = State::Ran;
-                UpdateDeadline::Continue(1)
+                self.state = State::Since(processor_time());
+                return UpdateDeadline::Continue(1);
             }
+            State::Quick => Box::pin(to_the_end_of_the_queue()),
+            State::Since(start) => {
+                self.ran += processor_time().saturating_sub(start);
+                if self.runs_long() {
+                    background::runs_long();
+                    Box::pin(self.next_turn(deadline))
+                } else {
+                    Box::pin(to_the_end_of_the_queue())
+                }
+            }
+        };
+        self.state = State::Waited;
+        // Looked at again as soon as the wait is over, since its deadline may have passed in it.
+        UpdateDeadline::YieldCustom(0, wait)
+    }
+
+    /// The guest is stopped at its deadline.
+    pub(crate) fn stopped(&self) {
+        if self.runs_long() {
+            self.share.0.last_burnt.is_now();
         }
     }
 
+    fn runs_long(&self) -> bool {
+        self.ran >= TICK / 2
+    }
+
     fn next_turn(&self, deadline: Instant) -> impl Future<Output = ()> + Send + 'static {
-        let (lane, mine) = (Arc::clone(&self.lane), Arc::clone(&self.mine));
+        let (turns, mine) = (Arc::clone(&self.share.0.turns), Arc::clone(&self.mine));
         async move {
+            // Others first, of other policies too, and only then the next of this one.
+            to_the_end_of_the_queue().await;
             give_back(&mine);
-            tokio::task::yield_now().await;
             // Never closed. Without a turn by its deadline it is about to be stopped.
-            let turn = tokio::time::timeout_at(deadline.into(), lane.acquire_owned()).await;
+            let turn = tokio::time::timeout_at(deadline.into(), turns.acquire_owned()).await;
             *mine.lock().unwrap_or_else(PoisonError::into_inner) = turn.ok().and_then(Result::ok);
         }
     }
 }
 
+/// For how long this thread has had a processor.
+fn processor_time() -> Duration {
+    // It can't fail where there is such a clock; without one no guest runs long.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 fn give_back(turn: &Mutex<Option<OwnedSemaphorePermit>>) {
     drop(turn.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// A guest that has its turn and doesn't end, and says so at each tick.
+    async fn burn(share: Share, name: char, ticks: Arc<Mutex<String>>) {
+        let mut turns = Turns { ran: TICK, ..Turns::new(share) };
+        let far = Instant::now() + Duration::from_secs(600);
+        loop {
+            match turns.tick(far) {
+                UpdateDeadline::YieldCustom(_, wait) => wait.await,
+                _ => ticks.lock().unwrap().push(name),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn however_many_guests_of_one_policy_burn_no_policy_has_many_more_ticks_than_another() {
+        let (many, few, ticks) = (Share::new(1, 1), Share::new(1, 1), Arc::new(Mutex::new(String::new())));
+        let mut guests = JoinSet::new();
+        for _ in 0..30 {
+            guests.spawn(burn(many.clone(), 'm', Arc::clone(&ticks)));
+        }
+        guests.spawn(burn(few.clone(), 'f', Arc::clone(&ticks)));
+        while ticks.lock().unwrap().len() < 1000 {
+            to_the_end_of_the_queue().await;
+        }
+        let ticks = ticks.lock().unwrap();
+        let of_few = ticks.matches('f').count();
+        assert!((300..=700).contains(&of_few), "{of_few} of {}", ticks.len());
+    }
 }

@@ -16,6 +16,7 @@ use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Operation, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
+use crate::background;
 use crate::contract::wit;
 use crate::engine::{Engine, Slot};
 use crate::guest::Guest;
@@ -229,6 +230,9 @@ impl Snapshot {
             Backing::Module { module, share } => (module, share),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
+        if share.burns() {
+            background::step_aside().await;
+        }
         let Some(_permit) = share.permit(&self.engine, slot, deadline).await else {
             return Err(Failure::new(
                 FailureClass::Late,
@@ -241,7 +245,7 @@ impl Snapshot {
             old_object: facts.review.old_object.clone(),
             namespace_labels: facts.namespace_labels(&policy.cluster_data),
             logs: true,
-            slow_lane: Some(share.slow_lane()),
+            share: Some(share.clone()),
         };
         run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }

@@ -1,5 +1,8 @@
 //! Too much at once: slow bodies, many bytes, dry runs, policies.
 
+use std::time::Instant;
+
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use super::*;
@@ -69,11 +72,7 @@ fn with(change: impl FnOnce(&mut Value)) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
     let folder = tempfile::tempdir().unwrap();
-    let module = folder.path().join("loop.wasm");
-    // It never answers, where the review is a dry run.
-    std::fs::write(&module, guests::component("loop")).unwrap();
-    let policy = support::policy("burns", "x", &json!({}), "  limits: {timeout: 10s}")
-        .replace("builtin:x", &format!("file:{}", module.display()));
+    let policy = burning(folder.path(), Duration::from_secs(10));
     let server = Server::launch(support::snapshot(&policy).await, |it| Options { max_in_flight: 2, ..it });
     let dry = with(|request| request["dryRun"] = json!(true));
     let burn = {
@@ -109,6 +108,36 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
     assert_eq!(burn.await.unwrap().status(), 500);
     assert_eq!(server.post("/mutate", system).await.status(), 200);
     server.shut_down().await;
+}
+
+/// The server and its client have one thread here. What a burning guest takes, it takes of others.
+#[tokio::test]
+async fn a_burning_guest_leaves_the_thread_that_answers() {
+    let burns = Duration::from_secs(1);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = burning(folder.path(), burns);
+    let server = Server::launch(support::snapshot(&policy).await, |it| it);
+    let started = (Instant::now(), processor_time());
+    let dry = with(|request| request["dryRun"] = json!(true));
+    assert_eq!(server.post("/mutate?timeout=30s", dry).await.status(), 500);
+    let (elapsed, busy) = (started.0.elapsed(), processor_time() - started.1);
+    assert!(elapsed >= burns && busy < burns / 2, "{busy:?} of {elapsed:?}");
+    // The next review of the policy isn't slow, and begins where the one before it went on.
+    assert!(is_served(&server).await);
+    server.shut_down().await;
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+/// A policy that answers no dry run in time.
+fn burning(folder: &Path, timeout: Duration) -> String {
+    let module = folder.join("loop.wasm");
+    std::fs::write(&module, guests::component("loop")).unwrap();
+    support::policy("burns", "x", &json!({}), &format!("  limits: {{timeout: {}ms}}", timeout.as_millis()))
+        .replace("builtin:x", &format!("file:{}", module.display()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

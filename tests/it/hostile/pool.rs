@@ -1,6 +1,12 @@
 //! Guests that burn their whole time: others go on, and the pool is whole afterwards.
 
+use wardset::metrics::Metrics;
+use wardset::modules::Modules;
+use wardset::store::{Source, Standing, State, Store, Wanted};
+use wardset_runtime::CompileLimits;
+
 use super::*;
+use crate::support;
 
 /// While one policy burns, a review that doesn't get to it is decided, on two threads and on one.
 async fn decides_beside_a_burning_policy() {
@@ -109,18 +115,26 @@ async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_revision_before_holds_is_of_the_same_half() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
-    let module = Arc::new(Module::load(&engine, &guests::component("loop"), None).await.unwrap());
-    let revision = async || {
-        let policy = policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s");
-        Member::new(&engine, policy, Arc::clone(&module)).await.unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("guest.wasm"), guests::component("loop")).unwrap();
+    let modules = Modules::new(Arc::clone(&engine), None, support::compiler(CompileLimits::default()));
+    let store = Arc::new(Store::new(Arc::new(modules), Arc::new(Metrics::new())).unwrap());
+    let revision = async |timeout: &str| {
+        let policy = policy("hostile", 0, Mode::Enforce, OnError::Fail, timeout);
+        let policy = Ok((policy, folder.path().to_owned()));
+        let wanted = Wanted { name: "hostile".into(), revision: timeout.into(), policy, last_good: None };
+        store.put(Source::Files, vec![wanted]).await;
+        let ready = |standing: &(Source, Standing)| standing.1.state == State::Ready;
+        store.standings().wait_for(|standings| standings.iter().all(ready)).await.unwrap();
+        store.live().load_full()
     };
-    let (before, after) = (revision().await, revision().await);
-    let in_force = |member| Arc::new(Snapshot::of(Arc::clone(&engine), [member]).unwrap());
-    let (before, after) = (in_force(before.clone()), in_force(after.after(&before)));
+    let before = revision("9s").await;
     let far = Instant::now() + Duration::from_secs(600);
     let holder =
         tokio::spawn(async move { before.decide(&review(Of::Create, true), Phase::Mutate, far).await });
     until_free(&engine, 1).await;
+    let after = revision("10s").await;
+    assert_eq!(after.plans()[0].policy.limits.timeout, Duration::from_secs(10));
     let until = Instant::now() + Duration::from_millis(100);
     let late = after.decide(&review(Of::Create, false), Phase::Mutate, until).await;
     assert_failed(&late, Late, Mode::Enforce, OnError::Fail);

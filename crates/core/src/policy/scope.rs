@@ -12,6 +12,11 @@ use super::condition::Variables;
 use super::{Condition, ConditionError, MatchSpec, Selector, SelectorError};
 use crate::review::{Operation, Review};
 
+/// As many conditions as a webhook may have in Kubernetes.
+const MAX_CONDITIONS: usize = 64;
+/// The most bytes of all of their expressions. The parser of CEL takes 50 ms for the worst four thousand.
+const MAX_EXPRESSIONS: usize = 16 << 10;
+
 /// `spec.match`, known to be good.
 #[derive(Debug, Clone)]
 pub struct Match {
@@ -142,11 +147,6 @@ impl Match {
         }
     }
 }
-
-/// As many as a webhook may have in Kubernetes.
-const MAX_CONDITIONS: usize = 64;
-/// The most bytes of all their expressions. The parser of CEL takes 50 ms for the worst four thousand.
-const MAX_EXPRESSIONS: usize = 16 << 10;
 
 impl TryFrom<MatchSpec> for Match {
     type Error = ScopeError;

@@ -74,7 +74,7 @@ pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module
             namespace_labels: facts.namespace_labels(&plan.policy.cluster_data),
             // Nobody asked for this review, so nobody is to find it in the log.
             logs: false,
-            slow_lane: None,
+            share: None,
         };
         run(engine, &module.guest, evaluation, &plan.policy, facts.request(Gate::Open), deadline, &mut ())
             .await
