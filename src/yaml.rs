@@ -1,9 +1,12 @@
 //! YAML as Kubernetes' tools read and write it.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 
-/// Why a text is no YAML of the wanted shape. Names the line.
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
+
+/// Why a text is no YAML of the wanted shape. Names the field and the line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct YamlError(String);
@@ -14,13 +17,57 @@ pub struct YamlError(String);
 ///
 /// Text that is no YAML, a key that stands twice, a document of another shape.
 pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    parse(text).map_err(|error| {
+        let said = error.render_with_formatter(&Words);
+        YamlError(match field::<T>(text) {
+            Some(field) => format!("`{field}`: {said}"),
+            None => said,
+        })
+    })
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
     // `0644` is octal, as for kubectl: YAML 1.2 would make it six hundred and forty-four.
     let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
-    // What the library tells programmers to do about a repeated key is nothing that a user could.
-    let said = |error: serde_saphyr::Error| {
-        error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "")
-    };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(said(error)))
+    serde_saphyr::from_multiple_with_options(text, options)
+}
+
+/// Where in its document that is on which `text` fails; none where it is in no member of it.
+fn field<T: DeserializeOwned>(text: &str) -> Option<String> {
+    // A second parse, since an error of serde carries its words or the path, not both.
+    let error = parse::<Tracked<T>>(text).err()?;
+    let path = UserMessageFormatter.format_message(&error);
+    let known = path.trim_end_matches('?').trim_end_matches('.');
+    (!known.is_empty()).then(|| known.to_owned())
+}
+
+/// Fails with the path at which a `T` fails.
+struct Tracked<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Tracked<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_path_to_error::deserialize(deserializer)
+            .map(Self)
+            .map_err(|error| D::Error::custom(error.path()))
+    }
+}
+
+/// What the library says to those who write manifests, without the names of Rust's types.
+struct Words;
+
+impl MessageFormatter for Words {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        match error {
+            Error::InvalidScalar { ty: "boolean", .. } => "expected `true` or `false`".into(),
+            Error::InvalidScalar { ty: "i32", .. } => {
+                format!("expected a whole number from {} to {}", i32::MIN, i32::MAX).into()
+            }
+            Error::Unexpected { expected: "mapping start", .. } => "expected a mapping".into(),
+            Error::Unexpected { expected: "sequence start", .. } => "expected a list".into(),
+            Error::Unexpected { expected: "string scalar", .. } => "expected a string".into(),
+            _ => UserMessageFormatter.format_message(error),
+        }
+    }
 }
 
 /// `value` as one document, members in their order.
@@ -34,9 +81,57 @@ pub fn to_string(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
 
+    /// What is said of a text that should be such documents.
+    fn said(text: &str) -> String {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "nothing of this shape is read")]
+        struct Shape {
+            spec: Spec,
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "nothing of this shape is read")]
+        struct Spec {
+            order: i32,
+            #[serde(default)]
+            on: bool,
+            #[serde(default)]
+            names: Vec<String>,
+        }
+        documents::<Shape>(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_names_the_field_what_was_expected_and_the_line() {
+        for (text, expected) in [
+            (
+                "spec: {order: high}",
+                "`spec.order`: expected a whole number from -2147483648 to 2147483647 at line 1, column 15",
+            ),
+            (
+                "spec: {order: 1}\n---\nspec: {order: 1, on: maybe}",
+                "`spec.on`: expected `true` or `false` at line 3, column 22",
+            ),
+            ("spec: {order: 1, names: {}}", "`spec.names`: expected a list at line 1, column 25"),
+            ("spec: {order: 1, names: [a, {}]}", "`spec.names[1]`: expected a string at line 1, column 29"),
+            ("spec: 3", "`spec`: expected a mapping at line 1, column 7"),
+            ("spec: {}", "`spec`: missing field `order` at line 1, column 7"),
+            (
+                "spec: {order: 1, oder: 1}",
+                "`spec.oder`: unknown field `oder`, expected one of order, on, names at line 1, column 18",
+            ),
+            ("- a", "expected a mapping at line 1, column 1"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+    }
+
     #[test]
     fn a_key_that_stands_twice_is_named_with_its_place_and_no_more() {
-        let error = documents::<serde_json::Value>("a: 1\nb: 2\na: 3\n").unwrap_err();
-        assert_eq!(error.to_string(), "duplicate mapping key: a at line 3, column 1");
+        assert_eq!(
+            said("spec:\n  order: 1\n  order: 2\n"),
+            "`spec`: duplicate mapping key `order` is not allowed here at line 3, column 3"
+        );
     }
 }
