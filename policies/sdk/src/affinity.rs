@@ -104,7 +104,14 @@ impl<'r> Placement<'r> {
         for (term, plan) in terms.iter().zip(&plans) {
             let items = plan.added.iter().map(|w| (&w.requirement, w.reason.to_owned()));
             match term.at {
-                Some(i) => patch.append(&format!("{TERMS}/{i}/matchExpressions"), items)?,
+                Some(i) => {
+                    let list = format!("{TERMS}/{i}/matchExpressions");
+                    if term.expressions.is_empty() {
+                        patch.append(&list, items)?;
+                    } else {
+                        patch.append_to(&list, items)?;
+                    }
+                }
                 None if plan.added.is_empty() => {}
                 None => {
                     let requirements = plan.added.iter().map(|w| &w.requirement).collect();

@@ -84,14 +84,23 @@ impl<'r> Patch<'r> {
             return Ok(());
         }
         if self.review.has(list) {
-            for (value, reason) in items {
-                let path = pointer::join(list, "-");
-                self.changes.push(Change::add(path, serde_json::to_string(&value)?, reason));
-            }
-            return Ok(());
+            return self.append_to(list, items);
         }
         let (values, reasons): (Vec<V>, Vec<String>) = items.unzip();
         self.place(list, serde_json::to_string(&values)?, join_reasons(reasons))
+    }
+
+    /// The same to a list that is there, which the caller has seen: the host isn't asked.
+    pub(crate) fn append_to<V: Serialize>(
+        &mut self,
+        list: &str,
+        items: impl IntoIterator<Item = (V, String)>,
+    ) -> Result<(), Stop> {
+        for (value, reason) in items {
+            let path = pointer::join(list, "-");
+            self.changes.push(Change::add(path, serde_json::to_string(&value)?, reason));
+        }
+        Ok(())
     }
 
     /// The changes, in the order in which they were asked for.
