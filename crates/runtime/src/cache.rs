@@ -58,9 +58,9 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// The compiled module of `digest`, where it is in the folder.
-    pub(crate) fn load(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
-        load(engine, &self.path(engine, digest))
+    /// The compiled module of `digest` for each of the engines, which have the same settings, where it is in the folder.
+    pub(crate) fn load(&self, engines: &[wasmtime::Engine], digest: &str) -> Option<Vec<Component>> {
+        load(engines, &self.path(engines.first()?, digest))
     }
 
     /// Keeps the code of the module of `digest`. Where that can't be done it is only said so in the log: it costs time.
@@ -83,7 +83,7 @@ impl Cache {
     }
 }
 
-fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
+fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
     let mut open = fs::File::open(path).ok()?;
     if !open.metadata().is_ok_and(|metadata| is_ours(&metadata)) {
         tracing::warn!(path = %path.display(), "a cached module could have been written by others; compiling it again");
@@ -101,8 +101,9 @@ fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
     // says that it is whole and the file of this name; so it is what `store` wrote there, which is the compiler's
     // output. (wasmtime itself refuses the code of another version of it, or of other settings.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
-    let component = unsafe { Component::deserialize(engine, code) };
-    component
+    let load = |engine| unsafe { Component::deserialize(engine, code) };
+    let components = engines.iter().map(load).collect::<Result<_, _>>();
+    components
         .map_err(|error| tracing::warn!(path = %path.display(), %error, "a cached module can't be used"))
         .ok()
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +16,12 @@ use crate::host::{Host, linker};
 /// How often a running guest is looked at: it yields its thread, and stops where its deadline has passed. So a deadline
 /// is met to within this and the time that the thread takes to come back to the guest.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes of a sandbox's memory that stay with the process once it has been used, in all pools together.
+const KEPT_WARM: usize = 2 << 20;
+
+/// A pool for each processor, and no more than this: each takes a copy of the code of every module, and address space.
+const MAX_POOLS: usize = 4;
 
 /// After so many ticks without a sandbox the ticker sleeps until there is one: an idle server costs nothing.
 const QUIET_TICKS: u32 = 1000;
@@ -46,10 +52,9 @@ pub enum EngineError {
     Threads(#[source] io::Error),
 }
 
-/// The compiler and the pool of sandboxes.
+/// The compiler and the sandboxes.
 pub struct Engine {
-    pub(crate) wasmtime: wasmtime::Engine,
-    pub(crate) linker: wasmtime::component::Linker<Host>,
+    pools: Vec<Pool>,
     slots: Semaphore,
     sandboxes: usize,
     background: Background,
@@ -63,13 +68,22 @@ impl Engine {
     ///
     /// Where the machine is none that wasmtime compiles for, has not enough address space for the pool, or no thread left.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError::Sandbox)?;
-        let linker = linker(&wasmtime).map_err(EngineError::Sandbox)?;
+        let pools = pools(options).map_err(EngineError::Sandbox)?;
         let background = Background::start().map_err(EngineError::Threads)?;
-        let ticker = Ticker::start(wasmtime.clone());
+        let ticker = Ticker::start(pools.iter().map(|pool| pool.wasmtime.clone()).collect());
         let sandboxes = options.sandboxes as usize;
         let slots = Semaphore::new(sandboxes);
-        Ok(Arc::new(Self { wasmtime, linker, slots, sandboxes, background, ticker }))
+        Ok(Arc::new(Self { pools, slots, sandboxes, background, ticker }))
+    }
+
+    /// All of them, by their index.
+    pub(crate) fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// The one for what this thread starts.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pools[THREAD.with(|thread| *thread) % self.pools.len()]
     }
 
     /// How many more sandboxes could run now.
@@ -104,7 +118,49 @@ impl Engine {
     }
 }
 
-/// A place in the pool. As long as there is one, the ticker ticks.
+/// Sandboxes, the memory that they are made of, and a copy of each module's code to run in them.
+///
+/// Threads that take sandboxes from one pool, and run one copy of the code, count the same references up and down and wait for
+/// each other's caches. So the threads are spread over a few.
+pub(crate) struct Pool {
+    pub(crate) index: usize,
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: wasmtime::component::Linker<Host>,
+}
+
+impl Pool {
+    /// Any of them has room for all the sandboxes that there may be.
+    fn new(index: usize, of: usize, options: EngineOptions) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(&config(options, of))?;
+        let linker = linker(&wasmtime)?;
+        Ok(Self { index, wasmtime, linker })
+    }
+}
+
+/// One for each processor, as far as the address space reaches.
+fn pools(options: EngineOptions) -> wasmtime::Result<Vec<Pool>> {
+    let all = available_parallelism().map_or(1, usize::from).min(MAX_POOLS);
+    let mut pools = vec![Pool::new(0, all, options)?];
+    for index in 1..all {
+        match Pool::new(index, all, options) {
+            Ok(pool) => pools.push(pool),
+            Err(error) => {
+                tracing::warn!(%error, pools = index, "threads share pools of sandboxes");
+                break;
+            }
+        }
+    }
+    Ok(pools)
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Threads by the order in which they first started a sandbox.
+    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A place in a pool. As long as there is one, the ticker ticks.
 pub(crate) struct Slot<'e> {
     _place: SemaphorePermit<'e>,
     ticker: &'e Ticker,
@@ -129,7 +185,8 @@ impl Drop for Engine {
     }
 }
 
-fn config(options: EngineOptions) -> Config {
+/// Of one of so many pools.
+fn config(options: EngineOptions, pools: usize) -> Config {
     let n = options.sandboxes;
     let mut pool = PoolingAllocationConfig::new();
     // A module that was linked from several has a few core instances, memories and tables. Each total is what `n` modules
@@ -146,7 +203,7 @@ fn config(options: EngineOptions) -> Config {
         .max_memory_size(usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX))
         // What a sandbox has written is set back to its first state by memset and memcpy instead of by system calls,
         // which would make two threads slower than one.
-        .linear_memory_keep_resident(2 << 20)
+        .linear_memory_keep_resident(KEPT_WARM / pools)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
@@ -187,11 +244,11 @@ struct Shared {
 }
 
 impl Ticker {
-    fn start(engine: wasmtime::Engine) -> Self {
+    fn start(engines: Vec<wasmtime::Engine>) -> Self {
         let shared = Arc::new(Shared::default());
         let run = {
             let shared = Arc::clone(&shared);
-            move || shared.tick(&engine)
+            move || shared.tick(&engines)
         };
         // Without the thread no deadline would hold, so a machine that can't start one can't go on.
         let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run);
@@ -226,11 +283,11 @@ impl Ticker {
 }
 
 impl Shared {
-    fn tick(&self, engine: &wasmtime::Engine) {
+    fn tick(&self, engines: &[wasmtime::Engine]) {
         let mut quiet = 0;
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(TICK);
-            engine.increment_epoch();
+            engines.iter().for_each(wasmtime::Engine::increment_epoch);
             quiet = if self.sandboxes.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
             if quiet >= QUIET_TICKS {
                 self.sleep();
@@ -246,5 +303,27 @@ impl Shared {
             std::thread::park();
         }
         self.sleeps.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn threads_are_spread_over_the_pools_and_stay_in_theirs() {
+        let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
+        let processors = available_parallelism().unwrap().get();
+        assert_eq!(engine.pools().len(), processors.min(MAX_POOLS));
+        let pools = std::thread::scope(|scope| {
+            let twice = || (engine.pool().index, engine.pool().index);
+            let threads: Vec<_> = (0..64).map(|_| scope.spawn(twice)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(pools.iter().all(|(once, again)| once == again), "{pools:?}");
+        let used: BTreeSet<usize> = pools.iter().map(|(pool, _)| *pool).collect();
+        assert_eq!(used, (0..engine.pools().len()).collect());
     }
 }

@@ -1,15 +1,35 @@
 //! A module's entry points: found and checked when it is loaded, so that an evaluation pays for the one that it calls.
 
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, TypedFunc};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, TypedFunc};
 
 use crate::contract::{WorldPre, wit};
+use crate::engine::Pool;
 use crate::host::Host;
 
 /// The contract's `evaluate`.
 type Evaluate<'a> = TypedFunc<(&'a wit::Request, &'a str), (Result<wit::Verdict, String>,)>;
 
-/// A linked module that fits the contract.
+/// A linked module that fits the contract, in each pool.
+pub(crate) struct Guests(Vec<Guest>);
+
+impl Guests {
+    /// Of the module's code in each pool, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Imports or exports of another type than the world's.
+    pub(crate) fn new(pools: &[Pool], components: &[Component]) -> wasmtime::Result<Self> {
+        let guest = |(pool, component): (&Pool, _)| Guest::new(pool.linker.instantiate_pre(component)?);
+        pools.iter().zip(components).map(guest).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn of(&self, pool: &Pool) -> &Guest {
+        &self.0[pool.index]
+    }
+}
+
+/// The module in one pool.
 pub(crate) struct Guest {
     linked: InstancePre<Host>,
     manifest: ComponentExportIndex,
@@ -21,7 +41,7 @@ impl Guest {
     /// # Errors
     ///
     /// An export of the world that is missing or has another type.
-    pub(crate) fn new(linked: InstancePre<Host>) -> wasmtime::Result<Self> {
+    fn new(linked: InstancePre<Host>) -> wasmtime::Result<Self> {
         WorldPre::new(linked.clone())?;
         let export = |name| {
             let found = linked.component().get_export_index(None, name);

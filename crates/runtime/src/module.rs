@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::compile::{self, CompileError, Compiler};
 use crate::contract::wit;
 use crate::engine::Engine;
-use crate::guest::Guest;
+use crate::guest::Guests;
 use crate::sandbox::{self, Sandbox};
 use crate::shape;
 
@@ -29,7 +29,7 @@ const CONTRACT_VERSION: &str = "0.1.0";
 
 /// A module, compiled and linked, its manifest read.
 pub struct Module {
-    pub(crate) guest: Guest,
+    pub(crate) guests: Guests,
     /// What the module says of itself.
     pub manifest: Arc<Manifest>,
     /// SHA-256 of the module's bytes, in hexadecimal.
@@ -155,15 +155,14 @@ impl Module {
             return Err(LoadError::CoreModule);
         }
         let digest = Self::digest_of(bytes);
-        let component = component(compiler, &engine.wasmtime, &digest, bytes, cache).await?;
-        check_contract(&engine.wasmtime, &component)?;
-        let linked = engine.linker.instantiate_pre(&component).map_err(LoadError::World)?;
-        let guest = Guest::new(linked).map_err(LoadError::World)?;
-        let stated = state(engine, &guest).await?;
-        if state(engine, &guest).await? != stated {
+        let components = components(compiler, engine, &digest, bytes, cache).await?;
+        components.iter().try_for_each(check_contract)?;
+        let guests = Guests::new(engine.pools(), &components).map_err(LoadError::World)?;
+        let stated = state(engine, &guests).await?;
+        if state(engine, &guests).await? != stated {
             return Err(LoadError::Differs);
         }
-        Ok(Self { guest, manifest: Arc::new(Manifest::try_from(stated)?), digest })
+        Ok(Self { guests, manifest: Arc::new(Manifest::try_from(stated)?), digest })
     }
 
     /// SHA-256 of a module's bytes, in hexadecimal: what tells modules apart.
@@ -194,49 +193,51 @@ impl Module {
         let _slot = engine.slot().await;
         let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
         let sandbox =
-            Sandbox::start(engine, &self.guest, None, limits).await.map_err(SettingsError::Failed)?;
+            Sandbox::start(engine, &self.guests, None, limits).await.map_err(SettingsError::Failed)?;
         sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)
     }
 }
 
 /// What a fresh instance says of its module.
-async fn state(engine: &Engine, guest: &Guest) -> Result<ManifestParts, LoadError> {
+async fn state(engine: &Engine, guests: &Guests) -> Result<ManifestParts, LoadError> {
     let _slot = engine.slot().await;
     let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
-    let sandbox = Sandbox::start(engine, guest, None, limits).await.map_err(LoadError::Start)?;
+    let sandbox = Sandbox::start(engine, guests, None, limits).await.map_err(LoadError::Start)?;
     Ok(sandbox.manifest().await.map_err(LoadError::Start)?.into())
 }
 
-/// From the cache, or by the compiler.
-async fn component(
+/// From the cache, or by the compiler: the same code for each pool.
+async fn components(
     compiler: &Compiler,
-    engine: &wasmtime::Engine,
+    engine: &Engine,
     digest: &str,
     bytes: &[u8],
     cache: Option<&Cache>,
-) -> Result<Component, LoadError> {
+) -> Result<Vec<Component>, LoadError> {
     let name: Arc<str> = digest.into();
+    let engines: Arc<[wasmtime::Engine]> = engine.pools().iter().map(|pool| pool.wasmtime.clone()).collect();
     if let Some(cache) = cache.cloned() {
-        let (engine, name) = (engine.clone(), Arc::clone(&name));
-        if let Some(component) = off_the_path(move || cache.load(&engine, &name)).await? {
-            return Ok(component);
+        let (engines, name) = (Arc::clone(&engines), Arc::clone(&name));
+        if let Some(components) = off_the_path(move || cache.load(&engines, &name)).await? {
+            return Ok(components);
         }
     }
     shape::check(bytes)?;
-    let code = compiler.compile(engine, bytes.into()).await?;
-    let (engine, cache) = (engine.clone(), cache.cloned());
+    let code = compiler.compile(&engines[0], bytes.into()).await?;
+    let cache = cache.cloned();
     off_the_path(move || {
         // SAFETY: `deserialize` must only be given what the compiler made. `code` was made by `Compiler::compile`: by wasmtime
         // in this process, or by a child that ran `compile_as_child` and ended well, over a pipe that nobody else has an end
         // of. That the child is this program is for whoever calls `Compiler::danger_in_children` to see to, as its page
         // says. (wasmtime itself refuses the code of another version of it, or of other settings.)
         #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
-        let component = unsafe { Component::deserialize(&engine, &code) };
-        let component = component.map_err(|error| compile::refused(&error))?;
+        let load = |engine| unsafe { Component::deserialize(engine, &code) };
+        let components = engines.iter().map(load).collect::<Result<Vec<_>, _>>();
+        let components = components.map_err(|error| compile::refused(&error))?;
         if let Some(cache) = cache {
-            cache.store(&engine, &name, &code);
+            cache.store(&engines[0], &name, &code);
         }
-        Ok(component)
+        Ok(components)
     })
     .await?
 }
@@ -251,8 +252,8 @@ fn far_away() -> Instant {
 }
 
 /// Tells an import that isn't offered and another version of the contract from a plain mismatch of types.
-fn check_contract(engine: &wasmtime::Engine, component: &Component) -> Result<(), LoadError> {
-    for (name, _) in component.component_type().imports(engine) {
+fn check_contract(component: &Component) -> Result<(), LoadError> {
+    for (name, _) in component.component_type().imports(component.engine()) {
         let Some(rest) = name.strip_prefix(CONTRACT) else {
             return Err(LoadError::Import { import: name.to_owned() });
         };

@@ -11,7 +11,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 
 use crate::contract::wit;
 use crate::engine::Engine;
-use crate::guest::Guest;
+use crate::guest::{Guest, Guests};
 use crate::host::{Evaluation, Host, Limits, Stopped};
 use crate::share::Turns;
 
@@ -28,12 +28,14 @@ impl<'m> Sandbox<'m> {
     /// Starts a guest. From here on the clock runs, start functions included.
     pub(crate) async fn start(
         engine: &Engine,
-        guest: &'m Guest,
+        guests: &'m Guests,
         evaluation: Option<Evaluation>,
         limits: Limits,
     ) -> Result<Self, Failure> {
         let (deadline, late) = (limits.deadline, limits.late);
-        let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
+        let pool = engine.pool();
+        let guest = guests.of(pool);
+        let mut store = Store::new(&pool.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_HANDED_OVER);
         store.set_epoch_deadline(1);

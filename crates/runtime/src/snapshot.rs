@@ -19,7 +19,7 @@ use wardset_core::verdict::{Failure, FailureClass, Verdict};
 use crate::background;
 use crate::contract::wit;
 use crate::engine::{Engine, Slot};
-use crate::guest::Guest;
+use crate::guest::Guests;
 use crate::host::Evaluation;
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
@@ -247,13 +247,13 @@ impl Snapshot {
             logs: true,
             share: Some(share.clone()),
         };
-        run(&self.engine, &module.guest, evaluation, policy, facts.request(turn.gate), deadline, watch).await
+        run(&self.engine, &module.guests, evaluation, policy, facts.request(turn.gate), deadline, watch).await
     }
 }
 
 async fn run(
     engine: &Engine,
-    guest: &Guest,
+    guests: &Guests,
     evaluation: Evaluation,
     policy: &Policy,
     request: &wit::Request,
@@ -265,7 +265,7 @@ async fn run(
         return Err(Failure::new(FailureClass::Late, "the review's deadline passed before its turn"));
     }
     watch.begin();
-    let mut sandbox = Sandbox::start(engine, guest, Some(evaluation), limits).await?;
+    let mut sandbox = Sandbox::start(engine, guests, Some(evaluation), limits).await?;
     watch.started();
     let verdict = sandbox.evaluate(request, &policy.settings).await;
     watch.called();

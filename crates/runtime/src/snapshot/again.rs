@@ -76,7 +76,7 @@ pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module
             logs: false,
             share: None,
         };
-        run(engine, &module.guest, evaluation, &plan.policy, facts.request(Gate::Open), deadline, &mut ())
+        run(engine, &module.guests, evaluation, &plan.policy, facts.request(Gate::Open), deadline, &mut ())
             .await
     };
     let first = evaluate().await;
