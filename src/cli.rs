@@ -10,9 +10,13 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use wardset_core::text::one_line;
 use wardset_runtime::ChildError;
 
 pub use args::Args;
+
+/// The most bytes of an error.
+const MAX_ERROR: usize = 8 << 10;
 
 /// Parses the arguments, runs the command, and says what went wrong.
 #[must_use]
@@ -51,9 +55,7 @@ fn compile(bounds: &args::CompileModule) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    use std::io::Write as _;
-    // Standard error may be closed; there is nobody left to tell.
-    let _ = writeln!(anstream::stderr(), "error: {error:#}");
+    say_error(&format!("{error:#}"));
     ExitCode::from(2)
 }
 
@@ -76,7 +78,12 @@ fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a line of words.
+/// Prints an error in one line, whatever strangers chose for the names in it.
+fn say_error(error: &str) {
+    say(&format!("error: {}", one_line(error, MAX_ERROR)));
+}
+
+/// Prints words.
 fn say(text: &str) {
     use std::io::Write as _;
     // Standard error may be closed; there is nobody left to tell.

@@ -4,7 +4,14 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
+use wardset_core::text::one_line;
+
+/// The most bytes of a path that an error names.
+const MAX_FIELD: usize = 256;
+/// The most bytes of an error.
+const MAX_SAID: usize = 1024;
 
 /// Why a text is no YAML of the wanted shape. Names the field and the line.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +26,12 @@ pub struct YamlError(String);
 pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
     parse(text).map_err(|error| {
         let said = error.render_with_formatter(&Words);
-        YamlError(match field::<T>(text) {
-            Some(field) => format!("`{field}`: {said}"),
+        // A field's name is a stranger's text, as long as they like.
+        let said = match field::<T>(text) {
+            Some(field) => format!("`{}`: {said}", one_line(&field, MAX_FIELD)),
             None => said,
-        })
+        };
+        YamlError(one_line(&said, MAX_SAID))
     })
 }
 
@@ -36,10 +45,16 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
 fn field<T: DeserializeOwned>(text: &str) -> Option<String> {
     // A second parse, since an error of serde carries its words or the path, not both.
     let error = parse::<Tracked<T>>(text).err()?;
-    let path = UserMessageFormatter.format_message(&error);
-    let known = path.trim_end_matches('?').trim_end_matches('.');
-    (!known.is_empty()).then(|| known.to_owned())
+    let message = UserMessageFormatter.format_message(&error);
+    // Else it is what the library says of a text that it can't read as documents at all.
+    let path = message.strip_prefix(AT)?;
+    // A question mark is a segment that nobody knows, a dot the whole document.
+    let known = path.strip_suffix(".?").unwrap_or(path);
+    (known != "?" && known != ".").then(|| known.to_owned())
 }
+
+/// Begins the path of a [`Tracked`].
+const AT: &str = "at the field ";
 
 /// Fails with the path at which a `T` fails.
 struct Tracked<T>(T);
@@ -48,7 +63,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Tracked<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         serde_path_to_error::deserialize(deserializer)
             .map(Self)
-            .map_err(|error| D::Error::custom(error.path()))
+            .map_err(|error| D::Error::custom(format_args!("{AT}{}", error.path())))
     }
 }
 
@@ -64,7 +79,21 @@ impl MessageFormatter for Words {
             }
             Error::Unexpected { expected: "mapping start", .. } => "expected a mapping".into(),
             Error::Unexpected { expected: "sequence start", .. } => "expected a list".into(),
-            Error::Unexpected { expected: "string scalar", .. } => "expected a string".into(),
+            Error::Unexpected { expected: "string scalar", .. } => {
+                "expected one value, no list and no mapping".into()
+            }
+            Error::Budget { breach, .. } => match breach {
+                BudgetBreach::Documents { .. } => {
+                    "the file has too many documents: at most 1,024 are taken".into()
+                }
+                BudgetBreach::Nodes { .. } => {
+                    "the file has too many values: at most 250,000 are taken".into()
+                }
+                BudgetBreach::Depth { .. } => {
+                    "the values are nested too deeply: at most 64 levels are taken".into()
+                }
+                _ => UserMessageFormatter.format_message(error),
+            },
             _ => UserMessageFormatter.format_message(error),
         }
     }
@@ -114,7 +143,10 @@ mod tests {
                 "`spec.on`: expected `true` or `false` at line 3, column 22",
             ),
             ("spec: {order: 1, names: {}}", "`spec.names`: expected a list at line 1, column 25"),
-            ("spec: {order: 1, names: [a, {}]}", "`spec.names[1]`: expected a string at line 1, column 29"),
+            (
+                "spec: {order: 1, names: [a, {}]}",
+                "`spec.names[1]`: expected one value, no list and no mapping at line 1, column 29",
+            ),
             ("spec: 3", "`spec`: expected a mapping at line 1, column 7"),
             ("spec: {}", "`spec`: missing field `order` at line 1, column 7"),
             (
@@ -133,5 +165,27 @@ mod tests {
             said("spec:\n  order: 1\n  order: 2\n"),
             "`spec`: duplicate mapping key `order` is not allowed here at line 3, column 3"
         );
+    }
+    #[test]
+    fn an_error_is_one_short_line_whatever_the_names_are() {
+        let named = said("spec: {order: 1, \"a\\nb\\e[31mc\": 1}");
+        assert!(named.starts_with("`spec.a b [31mc`: unknown field"), "{named:?}");
+        let long = said(&format!("spec: {{order: 1, {}: 1}}", "k".repeat(900)));
+        assert!(long.len() <= MAX_SAID && long.contains("…`: unknown field"), "{long:?}");
+        for text in [named, long] {
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_of_no_field() {
+        for (text, expected) in [
+            ("spec: {order: 1}\n---\n{broken", "unclosed bracket '{' at line 3, column 1"),
+            ("%YAML 9.9\n---\nspec: {order: 1}\n", "unsupported YAML major version at line 1, column 1"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+        let many = said(&"---\nspec: {order: 1}\n".repeat(1025));
+        assert!(many.starts_with("the file has too many documents: at most 1,024 are taken"), "{many}");
     }
 }

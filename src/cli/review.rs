@@ -47,7 +47,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
                 broken = true;
-                progress.suspend(|| super::say(&format!("error: {:#}", anyhow::Error::new(error))));
+                progress.suspend(|| super::say_error(&format!("{:#}", anyhow::Error::new(error))));
             }
         }
     }
@@ -57,7 +57,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     let findings: Vec<String> = outcomes.iter().flat_map(text::findings).collect();
     print(outcomes, args.output)?;
     for finding in findings {
-        super::say(&format!("error: {finding}"));
+        super::say_error(&finding);
     }
     Ok(ExitCode::from(if broken { 2 } else { u8::from(bad) }))
 }

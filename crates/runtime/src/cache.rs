@@ -84,6 +84,11 @@ impl Cache {
 }
 
 fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
+    // To open a pipe would wait for somebody to write to it.
+    if !fs::metadata(path).ok()?.is_file() {
+        tracing::warn!(path = %path.display(), "a cached module is no file; compiling it again");
+        return None;
+    }
     let mut open = fs::File::open(path).ok()?;
     if !open.metadata().is_ok_and(|metadata| is_ours(&metadata)) {
         tracing::warn!(path = %path.display(), "a cached module could have been written by others; compiling it again");

@@ -47,8 +47,8 @@ pub enum EngineError {
     /// No code is made for this machine, or it hasn't enough address space.
     #[error("the sandbox could not be set up on this machine")]
     Sandbox(#[source] wasmtime::Error),
-    /// It has no threads left.
-    #[error("the threads for slow guests could not be started")]
+    /// It has no threads left. Without them no deadline would hold.
+    #[error("the threads for deadlines and slow guests could not be started")]
     Threads(#[source] io::Error),
 }
 
@@ -70,7 +70,8 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
         let pools = pools(options).map_err(EngineError::Sandbox)?;
         let background = Background::start().map_err(EngineError::Threads)?;
-        let ticker = Ticker::start(pools.iter().map(|pool| pool.wasmtime.clone()).collect());
+        let engines = pools.iter().map(|pool| pool.wasmtime.clone()).collect();
+        let ticker = Ticker::start(engines).map_err(EngineError::Threads)?;
         let sandboxes = options.sandboxes as usize;
         let slots = Semaphore::new(sandboxes);
         Ok(Arc::new(Self { pools, slots, sandboxes, background, ticker }))
@@ -145,7 +146,12 @@ fn pools(options: EngineOptions) -> wasmtime::Result<Vec<Pool>> {
         match Pool::new(index, all, options) {
             Ok(pool) => pools.push(pool),
             Err(error) => {
-                tracing::warn!(%error, pools = index, "threads share pools of sandboxes");
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    pools = index,
+                    "threads share pools of sandboxes: no address space for one each"
+                );
                 break;
             }
         }
@@ -244,18 +250,14 @@ struct Shared {
 }
 
 impl Ticker {
-    fn start(engines: Vec<wasmtime::Engine>) -> Self {
+    fn start(engines: Vec<wasmtime::Engine>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let run = {
             let shared = Arc::clone(&shared);
             move || shared.tick(&engines)
         };
-        // Without the thread no deadline would hold, so a machine that can't start one can't go on.
-        let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run);
-        Self {
-            shared,
-            thread: Some(thread.unwrap_or_else(|error| panic!("no thread for the epoch ticker: {error}"))),
-        }
+        let thread = std::thread::Builder::new().name("epoch-ticker".into()).spawn(run)?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     fn begin(&self) {
