@@ -166,6 +166,7 @@ mod tests {
             "`spec`: duplicate mapping key `order` is not allowed here at line 3, column 3"
         );
     }
+
     #[test]
     fn an_error_is_one_short_line_whatever_the_names_are() {
         let named = said("spec: {order: 1, \"a\\nb\\e[31mc\": 1}");

@@ -66,7 +66,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Where the machine is none that wasmtime compiles for, has not enough address space for the pool, or no thread left.
+    /// Where the machine is none that wasmtime compiles for, has not enough address space for one pool, or no thread left.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
         let pools = pools(options).map_err(EngineError::Sandbox)?;
         let background = Background::start().map_err(EngineError::Threads)?;
@@ -107,12 +107,12 @@ impl Engine {
         self.sandboxes
     }
 
-    /// A place in the pool, where one is free. It must be given back after its sandbox.
+    /// A place for a sandbox, where one is free. It must be given back after its sandbox.
     pub(crate) fn free_slot(&self) -> Option<Slot<'_>> {
         self.slots.try_acquire().ok().map(|place| Slot::new(place, &self.ticker))
     }
 
-    /// A place in the pool, once one is free.
+    /// A place for a sandbox, once one is free.
     pub(crate) async fn slot(&self) -> Option<Slot<'_>> {
         // The semaphore is never closed.
         self.slots.acquire().await.ok().map(|place| Slot::new(place, &self.ticker))
@@ -166,7 +166,7 @@ thread_local! {
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A place in a pool. As long as there is one, the ticker ticks.
+/// A place for a sandbox, in whichever pool. As long as there is one, the ticker ticks.
 pub(crate) struct Slot<'e> {
     _place: SemaphorePermit<'e>,
     ticker: &'e Ticker,

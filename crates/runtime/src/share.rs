@@ -51,7 +51,7 @@ impl Share {
     }
 
     /// The policy's permit for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
-    /// in the pool then, which a review keeps from one policy to the next. None where one of the two is not free by
+    /// for it then, which a review keeps from one policy to the next. None where one of the two is not free by
     /// `deadline`. No timer is set where both are free now.
     pub(crate) async fn permit<'s>(
         &'s self,
@@ -65,7 +65,7 @@ impl Share {
                 return Some(of_policy);
             }
         }
-        // What waits keeps no place of the pool from others.
+        // What waits keeps no place from others.
         *slot = None;
         let wait = async {
             // First the policy's own, for the same reason. Neither semaphore is ever closed.
