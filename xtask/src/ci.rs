@@ -19,6 +19,7 @@ const STEPS: &[Step] = &[
     step("format", Place::Root, &["fmt", "--all", "--check"]),
     step("format of the policies", Place::Policies, &["fmt", "--all", "--check"]),
     step("format of the fuzz targets", Place::Fuzz, &["fmt", "--all", "--check"]),
+    step("plain English", Place::Root, &["xtask", "prose"]),
     step(
         "lints",
         Place::Root,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies, prose};
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<Outcome> {
@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
+        Task::Prose(options) => prose::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -71,6 +72,8 @@ enum Task {
     Hostile,
     /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
     Fuzz(fuzz::Options),
+    /// Count signs of hard English in comments and documents; fails if there are too many
+    Prose(prose::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

@@ -24,6 +24,7 @@ mod lock;
 mod message;
 mod policies;
 mod process;
+mod prose;
 mod repository;
 mod toolchain;
 
