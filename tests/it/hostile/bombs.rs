@@ -40,7 +40,7 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "locals-by-the-million",
-        purpose: "Has functions with as many local variables as one may have, together five million.",
+        purpose: "Has functions with the maximum number of local variables, five million in total.",
         bytes: || functions(200, 25_000, |_| {}),
         by: By::Load(Refusal::Shape),
     },
@@ -64,7 +64,7 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "components-in-components",
-        purpose: "Is nested a thousand components deep.",
+        purpose: "Has components nested a thousand levels deep.",
         bytes: || nested(1000),
         by: By::Load(Refusal::Shape),
     },
@@ -82,7 +82,7 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "types-in-types",
-        purpose: "Has one type that is nested a hundred thousand deep.",
+        purpose: "Has a type that is nested a hundred thousand levels deep.",
         bytes: || {
             // A component type that declares one type, which is a component type, and so on.
             let mut data = vec![1];
@@ -96,19 +96,19 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "code-of-megabytes",
-        purpose: "Has 15 MiB of code, within each limit.",
+        purpose: "Has 15 MiB of code; each function is within the limits.",
         bytes: || functions(30, 64, |body| sums(body, 500 << 10)),
         by: By::Load(Refusal::Time),
     },
     Bomb {
         name: "blocks-in-blocks",
-        purpose: "Has functions of 60,000 blocks, each in the one before, and a jump out of each.",
+        purpose: "Has functions of 60,000 nested blocks with a jump out of each.",
         bytes: || functions(30, 1, |body| blocks(body, 60_000)),
         by: By::Load(Refusal::Time),
     },
     Bomb {
         name: "custom-section-of-megabytes",
-        purpose: "Behaves, and has 15 MiB beside its code that mean nothing.",
+        purpose: "Behaves well, but carries a custom section of 15 MiB.",
         bytes: || {
             let mut bytes = guests::component("well-behaved");
             let section = CustomSection { name: "x".into(), data: vec![0; 15 << 20].into() };

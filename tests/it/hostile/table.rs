@@ -42,7 +42,7 @@ impl Row {
 async fn table() {
     let rows = Row::all();
     let mut lines =
-        vec!["| guest | what it does | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
+        vec!["| guest | action | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
     for (at, row) in rows.iter().enumerate() {
         let took = match GUESTS.get(at) {
             Some(case) => longest(async || case.measure().await).await,
@@ -108,16 +108,16 @@ impl fmt::Display for By {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Load(refusal) => write!(formatter, "load: {refusal}"),
-            Self::Start(class) => write!(formatter, "load: the module fails by `{class}`"),
-            Self::Settings(class) => write!(formatter, "settings: the module fails by `{class}`"),
-            Self::RefusesSettings => formatter.write_str("settings: its refusal, cut"),
-            Self::ClusterData => formatter.write_str("settings: `spec.clusterData` doesn't allow it"),
-            Self::Review(class) => write!(formatter, "review: fails by `{class}`"),
-            Self::EachReview(class) => write!(formatter, "each review: fails by `{class}`"),
-            Self::Gate(_) => formatter.write_str("review: the template gate"),
-            Self::Nothing => formatter.write_str("gets nothing by it"),
-            Self::Denial => formatter.write_str("review: its denial, cut"),
-            Self::Warnings => formatter.write_str("review: its warnings, cut"),
+            Self::Start(class) => write!(formatter, "load: fails with `{class}`"),
+            Self::Settings(class) => write!(formatter, "settings: fails with `{class}`"),
+            Self::RefusesSettings => formatter.write_str("settings: its rejection, truncated"),
+            Self::ClusterData => formatter.write_str("settings: `spec.clusterData` does not allow it"),
+            Self::Review(class) => write!(formatter, "review: fails with `{class}`"),
+            Self::EachReview(class) => write!(formatter, "each review: fails with `{class}`"),
+            Self::Gate(_) => formatter.write_str("review: the template gate drops the change"),
+            Self::Nothing => formatter.write_str("has no effect"),
+            Self::Denial => formatter.write_str("review: its denial, truncated"),
+            Self::Warnings => formatter.write_str("review: its warnings, truncated"),
         }
     }
 }
@@ -125,18 +125,18 @@ impl fmt::Display for By {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Compile => "is no component that the engine takes",
-            Self::Import => "an import that nobody gets",
+            Self::Compile => "not a component that the engine supports",
+            Self::Import => "an import that the host does not offer",
             Self::Version => "another version of the contract",
-            Self::World => "not of the contract",
-            Self::ForbiddenWrite => "declares what no policy may write",
-            Self::Pointer => "declares what is no pointer",
-            Self::TooMany => "its manifest has too much",
-            Self::Schema => "its schema is no JSON object",
-            Self::Text => "its manifest has what is no name or no line",
-            Self::Shape => "limits on a module's shape",
-            Self::Time => "the compiler's deadline",
-            Self::Compiler => "the end of the compiler's process, and of nothing else",
+            Self::World => "does not match the contract",
+            Self::ForbiddenWrite => "a forbidden write in the manifest",
+            Self::Pointer => "a malformed pointer in the manifest",
+            Self::TooMany => "too many or too long entries in the manifest",
+            Self::Schema => "a schema that is not a JSON object",
+            Self::Text => "a malformed name or text in the manifest",
+            Self::Shape => "limits on the number and size of its parts",
+            Self::Time => "the deadline of the compiler",
+            Self::Compiler => "the compiler's process crashes, the server does not",
         })
     }
 }
