@@ -1,4 +1,4 @@
-//! The control plane itself, without a webhook: what all other tests rely on.
+//! The control plane without a webhook: facts on which all other tests rely.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn client_and_server_are_of_the_version_that_is_pinned() {
         .split_whitespace()
         .next()
         .unwrap();
-    // Programs from `KUBEBUILDER_ASSETS` have a version of their own.
+    // Programs from `KUBEBUILDER_ASSETS` have their own version.
     if std::env::var_os("KUBEBUILDER_ASSETS").is_none_or(|value| value.is_empty()) {
         assert_eq!(version["clientVersion"]["gitVersion"], pinned);
         assert_eq!(version["serverVersion"]["gitVersion"], pinned);

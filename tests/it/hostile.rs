@@ -1,10 +1,10 @@
-//! Guests that mean harm, and what contains each of them.
+//! Hostile guests, and the mechanism that contains each of them.
 //!
-//! [`GUESTS`] is the table: each guest, the review that it gets, and what stops it. For each there is a test that goes
-//! through every `mode` and `onError`, and that looks at the next review and at the policies around it. What is made for the
-//! compiler is in `bombs`. `cargo xtask hostile` prints all of it, with the time that it took.
+//! [`GUESTS`] lists each guest, its review and the mechanism that stops it. Each guest has a test that tries every
+//! `mode` and `onError`, and checks the next review and the neighbouring policies. `bombs` holds the modules that
+//! attack the compiler. `cargo xtask hostile` prints everything as a table, with times.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod bombs;
 mod bytes;
@@ -33,34 +33,34 @@ use wardset_runtime::{Engine, EngineOptions, LoadError, Module, SettingsError, S
 
 use crate::guests;
 
-/// What stops a guest.
+/// The mechanism that contains a guest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum By {
-    /// Its bytes or its shape are refused before any of it runs.
+    /// The host refuses its bytes or its structure before any of its code runs.
     Load(Refusal),
-    /// It fails while it starts or is asked for its manifest, so that it is never loaded.
+    /// It fails in its start function or in `manifest`, so the host does not load it.
     Start(FailureClass),
-    /// It fails when it is asked about its settings, so that no policy of it comes into force.
+    /// It fails in `validate-settings`, so no policy of it becomes active.
     Settings(FailureClass),
-    /// It refuses its settings.
+    /// It rejects its settings.
     RefusesSettings,
-    /// It asks for cluster data that the operator doesn't allow.
+    /// It requests cluster data that the operator does not allow.
     ClusterData,
-    /// The review fails with this class, and the next one of the same policy is as it should be.
+    /// The review fails with this class. The next review of the same policy succeeds.
     Review(FailureClass),
     /// Each review of the policy fails with this class.
     EachReview(FailureClass),
-    /// So many of its changes are dropped by the template gate, and it is otherwise taken at its word.
+    /// The template gate drops this number of its changes. The rest of its verdict counts.
     Gate(usize),
-    /// It gets nothing by it: the review goes on as if it had said nothing.
+    /// It has no effect: the review continues as if the verdict were empty.
     Nothing,
-    /// It denies, which is taken at its word where it is enforced, and cut to what anybody reads.
+    /// Its denial counts if the policy enforces. The host truncates the message to a readable length.
     Denial,
-    /// It is taken at its word, and what the author sees of that is cut to what the API server carries.
+    /// Its verdict counts. The host truncates the warnings to the limit of the API server.
     Warnings,
 }
 
-/// Why a module isn't loaded.
+/// The reason why the host does not load a module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Refusal {
     Compile,
@@ -72,20 +72,20 @@ enum Refusal {
     TooMany,
     Schema,
     Text,
-    /// There is more in it than in any policy.
+    /// It exceeds a limit on the number or size of its parts.
     Shape,
-    /// The compiler was stopped at its deadline.
+    /// The deadline of the compiler stopped the compilation.
     Time,
-    /// The compiler's process broke down over it, and nothing else did.
+    /// The module crashed the process of the compiler, and nothing else.
     Compiler,
 }
 
-/// The review that a guest gets.
+/// The kind of review that a guest gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Of {
-    /// A create, so the template may be changed.
+    /// A create, so policies may change the template.
     Create,
-    /// An update that leaves the template alone.
+    /// An update that does not touch the template.
     Update,
 }
 
@@ -274,12 +274,12 @@ guests! {
     refuses_threads: "uses-threads" of Create => Load(Refusal::Compile);
 }
 
-/// No test may take longer, however slow the machine: a guest that isn't stopped would loop for ever.
+/// Bound on the time of one test, for slow machines too: without it, a guest that nobody stops would loop forever.
 const SOON: Duration = Duration::from_secs(5);
 const EVERY_MODE: [Mode; 3] = [Mode::Enforce, Mode::Warn, Mode::Observe];
 const EVERY_ON_ERROR: [OnError; 3] = [OnError::Fail, OnError::Deny, OnError::Allow];
 
-/// One engine for all tests, so that what a guest might spoil in it is found by the others.
+/// One engine for all tests, so that other tests notice if a guest damages it.
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Engine::new(EngineOptions { sandboxes: 8 }).unwrap());
 
 impl Case {
@@ -307,7 +307,8 @@ impl Case {
         }
     }
 
-    /// Its time is short where time is what stops the guest; elsewhere it must not be what a slow machine fails on.
+    /// Returns the policy of the guest. Its timeout is short only if the deadline is expected to stop the guest;
+    /// otherwise a slow machine could reach it.
     fn policy(&self, mode: Mode, on_error: OnError) -> Policy {
         let by_time =
             matches!(self.by, By::Review(Deadline) | By::EachReview(Deadline) | By::Settings(Deadline));
@@ -333,7 +334,7 @@ impl Case {
                 assert_eq!(hostile.warnings.is_empty(), mode == Mode::Observe);
             }
             By::Load(_) | By::Start(_) | By::Settings(_) | By::RefusesSettings | By::ClusterData => {
-                panic!("came into force, instead of {:?}", self.by)
+                panic!("expected {:?}, found an active policy", self.by)
             }
         }
         let next = decide(snapshot, &review(self.review, false)).await;
@@ -361,13 +362,13 @@ fn refused(error: &LoadError) -> By {
         LoadError::Manifest(ManifestError::Schema) => Refusal::Schema,
         LoadError::Manifest(ManifestError::Unprintable { .. } | ManifestError::Name { .. }) => Refusal::Text,
         LoadError::Manifest(ManifestError::Length { .. }) | LoadError::TooLarge { .. } => {
-            panic!("no guest of the table is refused for its length: {error}")
+            panic!("expected a guest of the table, found one that is too long: {error}")
         }
         LoadError::Shape { .. } => Refusal::Shape,
         LoadError::TooSlow(_) => Refusal::Time,
         LoadError::TooMuchCode | LoadError::Crashed(_) => Refusal::Compiler,
-        LoadError::NoCompiler(_) => panic!("the compiler was not even started: {error:?}"),
-        LoadError::Differs => panic!("a guest of the table answers differently: {error}"),
+        LoadError::NoCompiler(_) => panic!("the compiler did not start: {error:?}"),
+        LoadError::Differs => panic!("a guest of the table is nondeterministic: {error}"),
     })
 }
 
@@ -375,18 +376,18 @@ fn unusable(error: &Unusable) -> By {
     match error {
         Unusable::Settings { problem: SettingsError::Failed(failure), .. } => By::Settings(failure.class),
         Unusable::Settings { problem: SettingsError::Refused(words), .. } => {
-            assert!(words.len() <= 1024, "a refusal of {} bytes for the log", words.len());
+            assert!(words.len() <= 1024, "a rejection of {} bytes in the log", words.len());
             By::RefusesSettings
         }
         Unusable::ClusterData { .. } => By::ClusterData,
         Unusable::Settings { problem: SettingsError::Differs, .. } | Unusable::Differs { .. } => {
-            panic!("a guest of the table answers differently: {error}")
+            panic!("a guest of the table is nondeterministic: {error}")
         }
         Unusable::SameName(name) => panic!("the test named two policies `{name}`"),
     }
 }
 
-/// The hostile policy failed with `class`, and the decision is what `mode` and `onError` make of that.
+/// Asserts that the hostile policy failed with `class`, and that the decision follows from `mode` and `onError`.
 fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error: OnError) {
     let Reported::Failed(failure) = &report(decision, "hostile").result else {
         panic!("expected a failure of class {class}, found {:?}", report(decision, "hostile").result)
@@ -401,33 +402,33 @@ fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error:
             assert_eq!(decision.outcome, Outcome::Allowed);
         }
     }
-    // What can't be decided isn't answered, and what is refused isn't changed.
+    // A failed decision has no response, and a denied object has no patch.
     assert_eq!(decision.to_admission_review().is_none(), matches!(decision.outcome, Outcome::Failed { .. }));
     assert_eq!(decision.patch.is_empty(), decision.outcome != Outcome::Allowed);
     if mode == Mode::Observe {
-        assert_eq!(decision.warnings, [""; 0], "the author sees nothing of an observing policy");
+        assert_eq!(decision.warnings, [""; 0], "an observing policy must not warn the author");
     }
 }
 
 fn assert_held_back(decision: &Decision, expected: usize) {
     let Reported::Allowed { applied, held_back, .. } = &report(decision, "hostile").result else {
-        panic!("expected a change held back, found {:?}", report(decision, "hostile").result)
+        panic!("expected a dropped change, found {:?}", report(decision, "hostile").result)
     };
     assert_eq!((applied.len(), *held_back), (0, expected));
     assert_eq!(decision.outcome, Outcome::Allowed);
 }
 
-/// The hostile policy said nothing.
+/// Asserts that the hostile policy had no effect.
 fn assert_silent(decision: &Decision) {
     let Reported::Allowed { applied, held_back: 0, warnings } = &report(decision, "hostile").result else {
-        panic!("expected nothing, found {:?}", report(decision, "hostile").result)
+        panic!("expected an empty verdict, found {:?}", report(decision, "hostile").result)
     };
     assert!(applied.is_empty() && warnings.is_empty());
     assert_eq!(decision.outcome, Outcome::Allowed);
     assert_eq!(decision.warnings, [""; 0]);
 }
 
-/// The policies before and after the hostile one did what they do, and the object has their change and no other.
+/// Asserts that the policies before and after the hostile one succeeded, and that the object has only their change.
 fn assert_neighbours_unharmed(decision: &Decision) {
     for name in ["before", "after"] {
         assert!(matches!(report(decision, name).result, Reported::Allowed { .. }), "{name}");
@@ -442,25 +443,25 @@ fn assert_neighbours_unharmed(decision: &Decision) {
     }
 }
 
-/// What reaches the API server and the log is short, and on one line.
+/// Asserts that texts for the API server and the log are short and have no extra line breaks.
 fn assert_bounds(decision: &Decision) {
     for warning in &decision.warnings {
         assert!(warning.len() <= 256 && !warning.contains(char::is_control), "{warning:?}");
     }
     assert!(decision.warnings.iter().map(String::len).sum::<usize>() <= 4096);
     if let Outcome::Denied { message, .. } | Outcome::Failed { message, .. } = &decision.outcome {
-        // Several reasons are a list, each on a line that begins with `- `.
+        // Several reasons form a list, and each line of it begins with `- `.
         let lines = message.len() <= 8192 && message.lines().all(|line| !line.contains(char::is_control));
         assert!(lines && message.lines().skip(1).all(|line| line.starts_with("- ")), "{message:?}");
     }
     for report in &decision.reports {
         if let Reported::Failed(failure) = &report.result {
-            assert!(failure.detail.len() <= 1024, "a detail of {} bytes for the log", failure.detail.len());
+            assert!(failure.detail.len() <= 1024, "a detail of {} bytes in the log", failure.detail.len());
         }
     }
 }
 
-/// After a module that was refused: others are loaded and decide.
+/// Asserts that the engine still loads and runs other modules after it refused one.
 async fn assert_engine_works() {
     let harmless = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
     let snapshot = Snapshot::new(Arc::clone(&ENGINE), between_neighbours(harmless).await).await.unwrap();
@@ -504,7 +505,7 @@ fn policy(name: &str, order: i32, mode: Mode, on_error: OnError, timeout: &str) 
     Policy::try_from(serde_json::from_value::<Resource>(resource).unwrap()).unwrap()
 }
 
-/// A dry run is what sets a hostile guest off.
+/// Returns a review. A dry run triggers the hostile part of a guest.
 fn review(of: Of, dry_run: bool) -> Review {
     let mut request = json!({
         "uid": "705ab4f5", "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"},
@@ -519,7 +520,7 @@ fn review(of: Of, dry_run: bool) -> Review {
     let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     match Question::parse(body.to_string().as_bytes()).unwrap() {
         Question::Decide(review) => *review,
-        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+        Question::PassOver { reason, .. } => panic!("skipped: {reason}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes that are no module at all.
+//! Files that are not modules.
 
 use super::*;
 
@@ -20,7 +20,7 @@ async fn refuses_bytes_that_are_no_component() {
     assert_engine_works().await;
 }
 
-/// Wherever a component is cut, what is left is no policy; a cut may fall between two sections.
+/// A truncated component is refused at every length. The cut may fall between two sections.
 #[tokio::test]
 async fn refuses_a_component_that_was_cut() {
     let whole = guests::component("well-behaved");
@@ -41,7 +41,7 @@ async fn refuses_a_module_that_is_too_large_without_looking_at_it() {
     bytes.extend(section);
     let error = Module::load(&ENGINE, &bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::TooLarge { found } if found == bytes.len()), "{error:?}");
-    // The same padding where it fits is no obstacle, so it is the size that is refused.
+    // A smaller section is accepted, so only the size is the reason.
     let mut bytes = guests::component("well-behaved");
     bytes.extend([&[0][..], &leb128(1 << 20), &[1, b'x'], &vec![0; (1 << 20) - 2]].concat());
     assert!(Module::load(&ENGINE, &bytes, None).await.is_ok());

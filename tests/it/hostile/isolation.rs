@@ -1,8 +1,8 @@
-//! Each evaluation starts from the same state, and nothing of one review is there in the next.
+//! Each evaluation starts from the same state. A review leaves nothing for the next one.
 
 use super::*;
 
-/// One sandbox, so that each evaluation gets the place of the one before it.
+/// With one sandbox, each evaluation reuses the memory of the previous one.
 #[tokio::test]
 async fn no_evaluation_finds_anything_of_the_one_before() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
@@ -20,7 +20,7 @@ async fn no_evaluation_finds_anything_of_the_one_before() {
     }
 }
 
-/// The guest of one policy in the place of another's: a secret that one leaves behind isn't the other's to find.
+/// Policies share the sandbox. A secret that one leaves in memory must not be visible to the next.
 #[tokio::test]
 async fn no_policy_finds_anything_of_another() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
@@ -32,7 +32,7 @@ async fn no_policy_finds_anything_of_another() {
     assert_eq!(decision.warnings, ["first: fresh", "second: fresh", "third: fresh"]);
 }
 
-/// The same review, a guest that fails half-way through it in between: the answer is the same to the byte.
+/// The same review runs before and after a guest that fails halfway. Both responses are equal byte for byte.
 #[tokio::test]
 async fn a_decision_is_the_same_after_a_guest_that_failed() {
     let hostile = load("first-change-good").await;

@@ -1,4 +1,4 @@
-//! The table: what each guest does, what contains it, and how long that took here.
+//! The table of hostile guests: action, mechanism that contains it, and time.
 
 use std::fmt;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use super::bombs::{self, BOMBS, Bomb};
 use super::*;
 
-/// How often each guest is measured; the longest counts.
+/// Number of runs per guest; the longest counts.
 const RUNS: usize = 3;
 
-/// One line of the table.
+/// One row of the table.
 struct Row {
     guest: String,
     purpose: String,
@@ -31,13 +31,13 @@ impl Row {
         guests.chain(bombs).collect()
     }
 
-    /// Without the time, which belongs to a machine.
+    /// Returns the row without the time, because times depend on the machine.
     fn line(&self) -> String {
         format!("| `{}` | {} | {} |", self.guest, self.purpose.trim_end_matches('.'), self.by)
     }
 }
 
-/// Prints the table, each guest measured anew.
+/// Prints the table with new times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn table() {
     let rows = Row::all();
@@ -55,7 +55,7 @@ async fn table() {
         };
         lines.push(format!("{} {:.1} |", row.line(), took.as_secs_f64() * 1000.0));
     }
-    // The runner has begun a line of its own.
+    // The test runner has already begun a line.
     println!("\n{}", lines.join("\n"));
 }
 
@@ -68,7 +68,7 @@ async fn longest(measure: impl AsyncFn() -> Duration) -> Duration {
 }
 
 impl Case {
-    /// From the moment at which the guest gets the word to the moment at which it has lost it.
+    /// Returns the time from the moment at which the guest gets control until it loses control.
     async fn measure(&self) -> Duration {
         let bytes = guests::component(self.guest);
         let started = Instant::now();
@@ -141,7 +141,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The table in the docs has the guests that there are, in this order, and says of each what contains it.
+/// The page in the docs lists the same guests in the same order, with the same actions and mechanisms.
 #[test]
 fn the_docs_have_this_table() {
     let docs = include_str!("../../../docs/hostile-guests.md");
@@ -154,13 +154,13 @@ fn the_docs_have_this_table() {
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(
             found, expected,
-            "run `cargo xtask hostile` and put what it prints into docs/hostile-guests.md"
+            "hint: run `cargo xtask hostile` and copy its output into docs/hostile-guests.md"
         );
     }
     assert_eq!(found.len(), expected.len());
 }
 
-/// A guest without a test doesn't pass: each file of `tests/guests` is in the table, or is named by a test beside it.
+/// Each file of `tests/guests` must be in the table, or another test must name it.
 #[test]
 fn every_guest_has_a_test() {
     let others = [
@@ -175,7 +175,7 @@ fn every_guest_has_a_test() {
         let tested = GUESTS.iter().any(|case| case.guest == guest)
             || others.iter().any(|source| source.contains(&quoted(&guest)));
         assert!(tested, "no test uses the guest `{guest}`");
-        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` doesn't say what it does");
+        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` has no description");
     }
 }
 
@@ -185,10 +185,10 @@ fn no_guest_stands_in_the_table_twice() {
     let mut distinct: Vec<&str> = rows.iter().map(|row| &*row.guest).collect();
     distinct.sort_unstable();
     distinct.dedup();
-    assert_eq!(distinct.len(), rows.len(), "a test of it looks at the wrong line");
+    assert_eq!(distinct.len(), rows.len(), "a guest is in the table twice");
 }
 
-/// What the modules for the compiler are made of is code, so nothing of them is in `tests/guests`.
+/// Code generates the modules that attack the compiler, so `tests/guests` has no files for them.
 #[test]
 fn no_bomb_has_the_name_of_a_file() {
     for Bomb { name, .. } in BOMBS {
