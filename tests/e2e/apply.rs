@@ -33,7 +33,7 @@ fn same(before: &Value, after: &Value) {
 }
 
 #[test]
-fn apply_says_unchanged_where_the_author_has_nothing_in_the_lists_that_policies_add_to() {
+fn apply_is_unchanged_if_the_author_sets_no_extended_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("apply");
     assert_eq!(said(write(&namespace, &["apply"], &example())), "created");
@@ -47,7 +47,7 @@ fn apply_says_unchanged_where_the_author_has_nothing_in_the_lists_that_policies_
 }
 
 #[test]
-fn apply_of_a_list_that_policies_add_to_gets_the_same_additions_again() {
+fn apply_repeats_the_same_additions_if_the_author_sets_an_extended_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("apply-list");
     assert_eq!(said(write(&namespace, &["apply"], &with_toleration())), "created");
@@ -68,7 +68,7 @@ fn apply_of_a_list_that_policies_add_to_gets_the_same_additions_again() {
 }
 
 #[test]
-fn server_side_apply_repeats_without_conflict_and_without_a_new_generation() {
+fn server_side_apply_repeats_without_conflict_or_new_generation() {
     let gate = Gate::shared();
     for object in [example(), with_toleration()] {
         let namespace = gate.namespace("server-side");
@@ -85,7 +85,7 @@ fn server_side_apply_repeats_without_conflict_and_without_a_new_generation() {
 }
 
 #[test]
-fn apply_becomes_server_side_by_force_where_policies_added_to_a_list() {
+fn server_side_apply_needs_force_once_if_policies_extended_a_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("to-server-side");
     for (object, conflicts) in [(example(), false), (with_toleration(), true)] {
@@ -106,7 +106,7 @@ fn apply_becomes_server_side_by_force_where_policies_added_to_a_list() {
 }
 
 #[test]
-fn another_author_of_a_list_that_policies_added_to_has_a_conflict_that_force_ends() {
+fn second_author_of_an_extended_list_must_force_apply() {
     // Two field managers can share a list only if both write the stored list. Neither of these has the policies'
     // additions.
     let gate = Gate::shared();
@@ -127,7 +127,7 @@ fn another_author_of_a_list_that_policies_added_to_has_a_conflict_that_force_end
 }
 
 #[test]
-fn replace_without_the_additions_stores_them_again() {
+fn replace_without_additions_stores_them_again() {
     let gate = Gate::shared();
     let namespace = gate.namespace("replace");
     assert_eq!(said(write(&namespace, &["create"], &with_toleration())), "created");
@@ -138,7 +138,7 @@ fn replace_without_the_additions_stores_them_again() {
 }
 
 #[test]
-fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
+fn dry_run_gets_the_same_answer_and_stores_nothing() {
     let gate = Gate::shared();
     let namespace = gate.namespace("dry-run");
     let run = write(&namespace, &["create", "--dry-run=server", "--output=json"], &example()).succeeded();
@@ -170,7 +170,7 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
 }
 
 #[test]
-fn an_object_with_generate_name_gets_what_any_other_gets() {
+fn object_with_generate_name_gets_the_same_changes() {
     let gate = Gate::shared();
     let namespace = gate.namespace("generate");
     let mut object = example();
@@ -187,7 +187,7 @@ fn an_object_with_generate_name_gets_what_any_other_gets() {
 }
 
 #[test]
-fn what_kubectl_or_the_api_server_refuses_by_itself_stays_as_they_say_it() {
+fn keeps_messages_of_kubectl_and_the_api_server() {
     let gate = Gate::shared();
     let namespace = gate.namespace("refused");
     assert_eq!(said(write(&namespace, &["create"], &example())), "created");

@@ -14,7 +14,7 @@ use crate::support::{Namespace, eventually, example};
 const QUICK: [&str; 2] = ["--ca-overlap-seconds=2", "--ca-retirement-seconds=3"];
 
 #[test]
-fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
+fn rotates_ca_and_certificate_without_failed_reviews() {
     let installed = Installed::apply();
     let server = installed.serve_with(&QUICK);
     let old = installed.bundles_written("");
@@ -52,7 +52,7 @@ fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
 }
 
 #[test]
-fn a_certificate_is_renewed_on_request_and_the_ca_stays() {
+fn renews_certificate_on_request_and_keeps_the_ca() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -69,7 +69,7 @@ fn a_certificate_is_renewed_on_request_and_the_ca_stays() {
 }
 
 #[test]
-fn a_bundle_that_somebody_overwrites_is_written_again() {
+fn restores_an_overwritten_ca_bundle() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -85,7 +85,7 @@ fn a_bundle_that_somebody_overwrites_is_written_again() {
 }
 
 #[test]
-fn certificates_that_a_user_supplied_are_served_and_never_written() {
+fn serves_supplied_certificates_and_never_writes_them() {
     let installed = Installed::apply();
     let certificate = rcgen::generate_simple_self_signed(vec!["wardset.wardset.svc".to_owned()]).unwrap();
     let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
@@ -118,7 +118,7 @@ fn certificates_that_a_user_supplied_are_served_and_never_written() {
 }
 
 #[test]
-fn replicas_that_start_at_once_issue_one_ca() {
+fn replicas_that_start_together_issue_one_ca() {
     let installed = Installed::apply();
     let starting: Vec<Server> = (0..3).map(|_| installed.start("127.0.0.1:0", &[])).collect();
     let servers: Vec<Server> = starting.into_iter().map(Server::ready).collect();

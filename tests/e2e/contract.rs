@@ -39,7 +39,7 @@ fn no_answer(why: &str) -> String {
 }
 
 #[test]
-fn a_patch_and_its_type_come_together_or_not_at_all() {
+fn api_server_requires_patch_and_patch_type_together() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
         let patch = encode(&json!([{ "op": "add", "path": "/metadata/labels/added", "value": "yes" }]));
         let (kind, response) = match asked.name() {
@@ -70,7 +70,7 @@ fn a_patch_and_its_type_come_together_or_not_at_all() {
 }
 
 #[test]
-fn an_answer_to_another_question_is_none() {
+fn api_server_rejects_answers_with_another_uid_or_version() {
     let (_canned, namespace) = canned(&json!({}), |asked| match asked.name() {
         "other-uid" => asked.respond(&json!({ "allowed": true, "uid": "another" })),
         "no-version" => (200, json!({ "response": { "uid": asked.request()["uid"], "allowed": true } })),
@@ -88,7 +88,7 @@ fn an_answer_to_another_question_is_none() {
 }
 
 #[test]
-fn a_denial_is_one_whatever_its_code_and_whatever_the_failure_policy() {
+fn denial_counts_with_any_code_and_failure_policy() {
     let (_canned, namespace) = canned(&json!({ "failurePolicy": "Ignore" }), |asked| {
         let code = asked.name().strip_prefix("code-").and_then(|code| code.parse::<u16>().ok());
         match (code, asked.name()) {
@@ -130,7 +130,7 @@ fn failing(asked: &Asked) -> Answer {
 }
 
 #[test]
-fn another_status_than_200_is_left_to_a_failure_policy_that_fails() {
+fn failure_policy_fail_refuses_if_the_status_is_not_200() {
     let (_canned, namespace) = canned(&json!({ "timeoutSeconds": 1 }), failing);
     // The answer's text reaches the author, unless the API server has its own text for the status.
     for (status, why) in [
@@ -152,7 +152,7 @@ fn another_status_than_200_is_left_to_a_failure_policy_that_fails() {
 }
 
 #[test]
-fn another_status_than_200_is_left_to_a_failure_policy_that_ignores() {
+fn failure_policy_ignore_allows_if_the_status_is_not_200() {
     let (canned, namespace) = canned(&json!({ "timeoutSeconds": 1, "failurePolicy": "Ignore" }), failing);
     for name in ["status-400", "status-429", "status-500", "status-503", "late"] {
         assert_eq!(ask(&namespace, name).succeeded().stderr, "", "{name}");
@@ -161,7 +161,7 @@ fn another_status_than_200_is_left_to_a_failure_policy_that_ignores() {
 }
 
 #[test]
-fn the_deadline_of_the_configuration_comes_with_each_review() {
+fn each_review_carries_the_configured_timeout() {
     let canned = Canned::start(
         &[(Mutating, json!({ "timeoutSeconds": 7 })), (Validating, json!({ "timeoutSeconds": 30 }))],
         Asked::allow,
@@ -174,7 +174,7 @@ fn the_deadline_of_the_configuration_comes_with_each_review() {
 }
 
 #[test]
-fn warnings_come_through_whole_up_to_4096_characters_in_all_and_are_cut_to_256_each_beyond() {
+fn warnings_are_cut_to_256_characters_if_they_exceed_4096_in_total() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
         // `NUMBER-of-LENGTH` requests NUMBER texts that differ in their first character.
         let mut words = asked.name().split("-of-").map_while(|number| number.parse::<usize>().ok());
@@ -206,7 +206,7 @@ fn warnings_come_through_whole_up_to_4096_characters_in_all_and_are_cut_to_256_e
 }
 
 #[test]
-fn a_warning_with_a_control_character_is_lost_and_one_that_repeats_is_shown_once() {
+fn drops_warnings_with_control_characters_and_shows_duplicates_once() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
         let warnings = match asked.name() {
             "lines" => json!(["one\ntwo", "three"]),

@@ -64,7 +64,7 @@ fn objects() -> Vec<Value> {
 }
 
 #[test]
-fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_foretells_it() {
+fn api_server_json_patch_and_review_agree_on_each_object() {
     // The API server calls mutating webhooks in the order of their names: one before the gate, one after it.
     let before = Canned::start(&[(Mutating, json!({}))], Asked::allow);
     let gate = Gate::start(crate::gate::Setup::default());
@@ -108,7 +108,7 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
 }
 
 #[test]
-fn wardset_is_asked_again_where_a_later_webhook_changed_the_object() {
+fn api_server_calls_wardset_again_if_a_later_webhook_changes_the_object() {
     let gate = Gate::start(crate::gate::Setup::default());
     let later = Canned::start(&[(Mutating, json!({ "reinvocationPolicy": "Never" }))], |asked| {
         // Removes the additions of the policies.

@@ -27,7 +27,7 @@ const VOLATILE: &str = "policy `selector-safety` at /spec/selector/matchLabels/v
                         may stay a label of the pod template";
 
 #[test]
-fn a_denial_tells_the_author_what_is_wrong_and_how_to_fix_it() {
+fn denial_names_the_problem_and_the_fix() {
     let gate = Gate::shared();
     let namespace = gate.namespace("denied");
     let mut volatile = example();
@@ -61,7 +61,7 @@ fn a_denial_tells_the_author_what_is_wrong_and_how_to_fix_it() {
 }
 
 #[test]
-fn several_denials_come_as_a_list_of_lines() {
+fn several_denials_are_shown_as_a_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("denied-twice");
     let mut volatile = example();
@@ -82,7 +82,7 @@ fn several_denials_come_as_a_list_of_lines() {
 }
 
 #[test]
-fn an_object_that_contradicts_itself_is_refused_before_the_api_server_looks() {
+fn refuses_a_contradictory_object_before_the_api_server_does() {
     let gate = Gate::shared();
     let namespace = gate.namespace("invalid");
     let mut mismatched = example();
@@ -98,7 +98,7 @@ fn an_object_that_contradicts_itself_is_refused_before_the_api_server_looks() {
 }
 
 #[test]
-fn a_changed_selector_is_refused_with_the_way_to_migrate() {
+fn refuses_a_changed_selector_and_explains_the_migration() {
     let gate = Gate::shared();
     let namespace = gate.namespace("selector");
     create(namespace.name(), &example(), &[]).succeeded();
@@ -114,7 +114,7 @@ fn a_changed_selector_is_refused_with_the_way_to_migrate() {
 }
 
 #[test]
-fn warnings_are_shown_as_kubectl_shows_the_api_servers_own() {
+fn kubectl_shows_warnings_of_policies() {
     let gate = Gate::shared();
     let namespace = gate.namespace("warned");
     let mut targeting = example();
@@ -136,7 +136,7 @@ fn warnings_are_shown_as_kubectl_shows_the_api_servers_own() {
 }
 
 #[test]
-fn a_policy_that_only_warns_changes_nothing_and_one_that_observes_says_nothing() {
+fn warn_mode_changes_nothing_and_observe_mode_is_silent() {
     let mut files = workers_only();
     for (name, text) in &mut files {
         let yaml = String::from_utf8(text.clone()).unwrap();
@@ -174,7 +174,7 @@ fn labelled(gate: &Gate, labels: &Value) -> Value {
 }
 
 #[test]
-fn while_no_server_answers_kube_system_goes_on_and_everything_else_waits() {
+fn kube_system_works_if_the_server_is_down_and_others_are_refused() {
     let (gate, namespace) = everywhere(workers_only());
     let ignored = Namespace::labelled("ignored", &["wardset.dev/ignore=true"]);
     let object = labelled(&gate, &json!({}));
@@ -212,7 +212,7 @@ fn while_no_server_answers_kube_system_goes_on_and_everything_else_waits() {
 }
 
 #[test]
-fn a_policy_that_traps_is_left_to_its_on_error_and_then_to_the_failure_policy() {
+fn trap_is_handled_by_on_error_and_then_by_the_failure_policy() {
     // The guest traps in dry runs only.
     let mut files = vec![("trap.wasm".to_owned(), guests::component("unreachable"))];
     for on_error in ["fail", "deny", "allow"] {

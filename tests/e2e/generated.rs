@@ -28,7 +28,7 @@ impl Drop for Nodes {
 }
 
 #[test]
-fn the_real_controller_puts_pods_where_the_oracle_says() {
+fn controller_places_pods_as_the_oracle_predicts() {
     let seed = std::env::var("WARDSET_SEED").map_or(0x91ace, |seed| seed.parse().unwrap());
     let mut dice = Dice::new(seed, 0);
     let held = nodes::changing();

@@ -22,7 +22,7 @@ fn volatile_selector() -> Value {
 }
 
 #[test]
-fn one_file_installs_it_a_second_brings_policies_and_daemonsets_are_changed_and_refused() {
+fn installs_from_one_file_and_applies_policies_from_another() {
     let installed = Installed::apply();
     let namespace = Namespace::new("installed");
     installed.review_namespace(namespace.name());
@@ -79,7 +79,7 @@ fn one_file_installs_it_a_second_brings_policies_and_daemonsets_are_changed_and_
 }
 
 #[test]
-fn break_glass_is_one_command_and_the_way_back_is_another() {
+fn break_glass_takes_one_command_and_reinstall_another() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -103,7 +103,7 @@ fn break_glass_is_one_command_and_the_way_back_is_another() {
 }
 
 #[test]
-fn what_the_service_account_may_not_do_the_server_never_tries() {
+fn server_stays_within_the_permissions_of_its_service_account() {
     let installed = Installed::apply();
     let mut server = installed.serve();
     installed.bundles_written("");
@@ -117,7 +117,7 @@ fn what_the_service_account_may_not_do_the_server_never_tries() {
 }
 
 #[test]
-fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
+fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
     let installed = Installed::apply();
     let _server = installed.serve();
     installed.bundles_written("");
@@ -153,7 +153,7 @@ fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
 }
 
 #[test]
-fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_last_good_in_force() {
+fn keeps_the_last_good_revision_if_a_policy_was_broken_while_it_was_down() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -185,7 +185,7 @@ fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_las
 }
 
 #[test]
-fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
+fn edits_are_live_at_once_without_failed_or_mixed_reviews() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -213,7 +213,10 @@ fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
     );
     assert_eq!(tally.failed, Vec::<String>::new());
     for labels in &tally.labels {
-        assert_eq!(labels["example.com/team"], labels["example.com/squad"], "a review saw a mix of two revisions");
+        assert_eq!(
+            labels["example.com/team"], labels["example.com/squad"],
+            "a review saw a mix of two revisions"
+        );
     }
     let seen: std::collections::BTreeSet<_> =
         tally.labels.iter().map(|labels| labels["example.com/team"].to_string()).collect();
@@ -221,7 +224,7 @@ fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
 }
 
 #[test]
-fn namespaces_are_selected_by_labels_that_are_watched() {
+fn selects_namespaces_by_watched_labels() {
     let installed = Installed::apply();
     let _server = installed.serve();
     installed.bundles_written("");
@@ -246,14 +249,16 @@ fn namespaces_are_selected_by_labels_that_are_watched() {
     });
     assert_eq!(team(&dev), Value::Null);
     installed.kubectl.succeed(&["label", "namespace", prod.name(), "tier-"]);
-    eventually(Duration::from_secs(10), "the server knows that the label was removed", || match team(&prod) {
-        Value::Null => Ok(()),
-        team => Err(team),
+    eventually(Duration::from_secs(10), "the server knows that the label was removed", || {
+        match team(&prod) {
+            Value::Null => Ok(()),
+            team => Err(team),
+        }
     });
 }
 
 #[test]
-fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards() {
+fn reviews_continue_without_the_api_server_and_missed_edits_follow() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -271,7 +276,11 @@ fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards(
             other => Err(other),
         }
     });
-    assert_eq!(once(server.webhook, &ca)["example.com/team"], "one", "expected the last known policies to stay active");
+    assert_eq!(
+        once(server.webhook, &ca)["example.com/team"],
+        "one",
+        "expected the last known policies to stay active"
+    );
     assert_eq!(get(server.admin, "/readyz").0, 200);
     installed.proxy.mend();
     eventually(Duration::from_secs(60), "the missed edit is active", || {
@@ -291,7 +300,7 @@ fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards(
 }
 
 #[test]
-fn of_three_replicas_one_writes_and_another_goes_on_where_it_ends() {
+fn one_of_three_replicas_leads_and_another_takes_over() {
     let installed = Installed::apply();
     let first = installed.serve();
     let ca = installed.bundles_written("");
@@ -312,7 +321,7 @@ fn of_three_replicas_one_writes_and_another_goes_on_where_it_ends() {
 }
 
 #[test]
-fn a_server_that_starts_without_an_api_server_waits_and_says_so() {
+fn waits_and_logs_if_it_starts_without_an_api_server() {
     let installed = Installed::apply();
     installed.proxy.cut();
     let mut server = installed.start("127.0.0.1:0", &[]);

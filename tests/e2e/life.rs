@@ -58,7 +58,7 @@ fn assert_stored(stored: &Value) {
 }
 
 #[test]
-fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker() {
+fn create_stores_the_changed_object_and_places_a_pod_on_each_worker() {
     let gate = Gate::shared();
     let namespace = gate.namespace("create");
     let run = namespace.run(&["create", "--filename", &namespace.example_file()]).succeeded();
@@ -80,7 +80,7 @@ fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker(
 }
 
 #[test]
-fn the_api_server_advises_against_the_old_role_that_workers_only_speaks_of() {
+fn api_server_warns_about_the_old_role_label_of_workers_only() {
     // Documents the current behaviour: every author whose object gets the requirement sees this warning.
     let gate = Gate::shared();
     let namespace = gate.namespace("advice");
@@ -92,7 +92,7 @@ fn the_api_server_advises_against_the_old_role_that_workers_only_speaks_of() {
 }
 
 #[test]
-fn kubectl_shows_it_as_it_is_stored() {
+fn kubectl_shows_the_stored_object() {
     let gate = Gate::shared();
     let namespace = gate.namespace("show");
     let file = namespace.example_file();
@@ -165,7 +165,7 @@ fn kubectl_shows_it_as_it_is_stored() {
 }
 
 #[test]
-fn delete_takes_its_pods_along_and_asks_nobody() {
+fn delete_removes_the_pods_without_a_review() {
     let gate = Gate::shared();
     let namespace = gate.namespace("delete");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -185,7 +185,7 @@ fn delete_takes_its_pods_along_and_asks_nobody() {
 }
 
 #[test]
-fn finalizers_and_what_is_being_deleted_are_never_held_up() {
+fn never_delays_finalizers_or_deletions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("finalizers");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -209,7 +209,7 @@ fn finalizers_and_what_is_being_deleted_are_never_held_up() {
 }
 
 #[test]
-fn what_is_no_daemonset_is_not_looked_at() {
+fn other_kinds_are_not_reviewed() {
     let gate = Gate::shared();
     let (namespace, elsewhere) = (gate.namespace("others"), Namespace::new("others"));
     for kind in ["Deployment", "ReplicaSet"] {

@@ -101,7 +101,7 @@ impl Drop for Node {
 }
 
 #[test]
-fn a_new_worker_gets_its_pod_a_new_control_plane_does_not_and_the_pod_of_a_lost_node_is_collected() {
+fn new_worker_gets_a_pod_and_new_control_plane_node_gets_none() {
     let nodes = changing();
     let gate = Gate::shared();
     // Tolerates everything, so only the policies can keep it off a node.

@@ -71,17 +71,17 @@ fn serves_each_node(file: &str) -> Option<(Value, Value)> {
 }
 
 #[test]
-fn kube_proxy_runs_on_each_node_but_virtual_ones() {
+fn kube_proxy_runs_on_each_node_except_virtual_ones() {
     serves_each_node("kube-proxy-kubeadm.yaml");
 }
 
 #[test]
-fn calico_runs_on_each_node_but_virtual_ones() {
+fn calico_runs_on_each_node_except_virtual_ones() {
     serves_each_node("calico-node.yaml");
 }
 
 #[test]
-fn cilium_runs_on_each_node_but_virtual_ones_and_keeps_its_anti_affinity() {
+fn cilium_runs_on_each_node_except_virtual_ones() {
     if let Some((object, stored)) = serves_each_node("cilium.yaml") {
         let anti = |object: &Value| object["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].clone();
         assert!(anti(&object).is_object());
@@ -90,7 +90,7 @@ fn cilium_runs_on_each_node_but_virtual_ones_and_keeps_its_anti_affinity() {
 }
 
 #[test]
-fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
+fn kube_proxy_is_unchanged_in_kube_system() {
     let Some(mut object) = real("kube-proxy-kubeadm.yaml") else { return };
     let elsewhere = Namespace::new("untouched");
     create(&elsewhere, &object).succeeded();
@@ -116,7 +116,7 @@ fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
 }
 
 #[test]
-fn fluentd_as_it_is_shipped_has_a_version_in_its_selector_and_runs_where_that_is_allowed() {
+fn fluentd_is_refused_unless_its_version_selector_is_allowed() {
     let Some(object) = real("fluentd.yaml") else { return };
     assert_eq!(object["spec"]["selector"]["matchLabels"]["version"], "v1");
     let shared = Gate::shared();

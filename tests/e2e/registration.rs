@@ -144,7 +144,11 @@ pub(crate) fn shipped() -> Entries {
             }
         }
     }
-    assert_eq!(entries.len(), 4, "expected an entry for kube-system and one for other namespaces, of each kind");
+    assert_eq!(
+        entries.len(),
+        4,
+        "expected an entry for kube-system and one for other namespaces, of each kind"
+    );
     entries
 }
 

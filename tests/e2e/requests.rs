@@ -17,7 +17,7 @@ fn create(namespace: &Namespace, object: &Value, args: &[&str]) -> Run {
 }
 
 #[test]
-fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_ones_after_it() {
+fn mutating_webhooks_run_after_defaults_and_before_validation() {
     let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut wrong = example();
@@ -51,7 +51,7 @@ fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_on
 }
 
 #[test]
-fn what_cannot_be_read_reaches_no_webhook() {
+fn malformed_objects_reach_no_webhook() {
     let canned = Canned::start(&[(Mutating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut unknown = example();
@@ -68,7 +68,7 @@ fn what_cannot_be_read_reaches_no_webhook() {
 }
 
 #[test]
-fn the_name_of_an_object_with_generate_name_is_known_only_after_validation() {
+fn generated_name_is_known_only_to_validating_webhooks() {
     let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut object = example();
@@ -82,7 +82,7 @@ fn the_name_of_an_object_with_generate_name_is_known_only_after_validation() {
 }
 
 #[test]
-fn a_webhook_is_asked_again_where_a_later_one_changed_the_object_and_it_says_if_needed() {
+fn if_needed_webhook_is_called_again_if_a_later_one_changes_the_object() {
     // Their timeouts distinguish the entries.
     let entry = |name: &str, policy: &str, timeout: u8| {
         (Mutating, json!({ "name": name, "reinvocationPolicy": policy, "timeoutSeconds": timeout }))
@@ -113,7 +113,7 @@ fn a_webhook_is_asked_again_where_a_later_one_changed_the_object_and_it_says_if_
 }
 
 #[test]
-fn status_and_deletes_come_only_to_those_who_ask_for_them() {
+fn status_and_deletes_reach_only_webhooks_with_a_rule_for_them() {
     let all = json!([{
         "apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["daemonsets", "daemonsets/*"], "operations": ["*"],
     }]);
@@ -140,7 +140,7 @@ fn status_and_deletes_come_only_to_those_who_ask_for_them() {
 }
 
 #[test]
-fn there_is_no_other_version_of_daemonsets_left_to_convert() {
+fn daemonsets_have_only_one_api_version() {
     // `matchPolicy: Equivalent` matters only with another version. If this test ever fails, add a test of such a
     // request.
     let kubectl = Kubectl::new();

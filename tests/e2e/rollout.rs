@@ -20,7 +20,7 @@ fn history(namespace: &Namespace, args: &[&str]) -> String {
 }
 
 #[test]
-fn set_image_and_undo_roll_the_pods_and_keep_what_the_policies_added() {
+fn set_image_and_undo_restart_the_pods_and_keep_the_additions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("rollout");
     namespace.succeed(&["apply", "--filename", &namespace.example_file(), "--record"]);
@@ -61,7 +61,7 @@ fn set_image_and_undo_roll_the_pods_and_keep_what_the_policies_added() {
 }
 
 #[test]
-fn restart_replaces_each_pod_and_keeps_what_the_policies_added() {
+fn restart_replaces_each_pod_and_keeps_the_additions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("restart");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -79,7 +79,7 @@ fn restart_replaces_each_pod_and_keeps_what_the_policies_added() {
 }
 
 #[test]
-fn labels_and_annotations_of_the_object_roll_nothing() {
+fn labels_and_annotations_of_the_object_restart_no_pods() {
     let gate = Gate::shared();
     let namespace = gate.namespace("metadata");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -102,7 +102,7 @@ fn labels_and_annotations_of_the_object_roll_nothing() {
 }
 
 #[test]
-fn what_was_stored_before_wardset_came_keeps_its_template_until_its_author_changes_it() {
+fn older_object_keeps_its_template_until_its_author_changes_it() {
     let gate = Gate::shared();
     let namespace = Namespace::new("before");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);

@@ -148,7 +148,7 @@ impl Bomb {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_bomb_is_contained() {
+async fn each_compiler_bomb_is_contained() {
     for bomb in BOMBS {
         let (by, _) = bomb.set_off().await;
         assert!(is_as_expected(bomb.by, by), "{}: expected {:?}, found {by:?}", bomb.name, bomb.by);
@@ -165,7 +165,7 @@ pub(super) fn is_as_expected(expected: By, found: By) -> bool {
 
 /// The compiler's process has a memory limit. If it runs out, it ends and the server continues.
 #[tokio::test]
-async fn a_compiler_without_memory_ends_alone() {
+async fn the_server_survives_a_compiler_that_runs_out_of_memory() {
     let limits = CompileLimits { memory: 12 << 20, ..CompileLimits::default() };
     let bytes = wardset::builtin::MODULES.iter().find(|module| module.name == "node-affinity").unwrap().bytes;
     let error = Module::load_by(&support::compiler(limits), &ENGINE, bytes, None).await.err().unwrap();
@@ -179,7 +179,7 @@ async fn a_compiler_without_memory_ends_alone() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_no_bomb_is_compiled_by_a_process_as_by_this_one() {
+async fn a_child_process_compiles_like_this_process() {
     let bytes = guests::component("well-behaved");
     let here = Module::load(&ENGINE, &bytes, None).await.unwrap();
     let child = support::compiler(CompileLimits::default());
@@ -190,7 +190,7 @@ async fn a_module_that_is_no_bomb_is_compiled_by_a_process_as_by_this_one() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_is_not_there_is_named() {
+async fn fails_to_load_if_the_compiler_is_missing() {
     let compiler = Compiler::danger_in_children("/nowhere/wardset", [], CompileLimits::default());
     let error = Module::load_by(&compiler, &ENGINE, &guests::component("well-behaved"), None).await.err();
     assert!(matches!(error, Some(LoadError::NoCompiler(_))), "{error:?}");
@@ -198,7 +198,7 @@ async fn a_compiler_that_is_not_there_is_named() {
 
 /// While one module uses the compiler's full time, the server decides reviews and activates other policies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bomb_holds_up_nobody_else() {
+async fn a_compiler_bomb_delays_no_other_policy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = Arc::new(modules(CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 }));
@@ -220,7 +220,7 @@ async fn a_bomb_holds_up_nobody_else() {
 
 /// If the client gives up, its compiler must stop too. Otherwise both compiler permits would stay taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_review_that_is_given_up_ends_its_compiler() {
+async fn a_cancelled_policy_review_stops_its_compiler() {
     let folder = tempfile::tempdir().unwrap();
     let modules = modules(CompileLimits { time: Duration::from_secs(600), memory: 1 << 30 });
     for number in 0..4 {
@@ -238,7 +238,7 @@ async fn a_policy_review_that_is_given_up_ends_its_compiler() {
 
 /// After a module timed out in the compiler, the same bytes are refused at once, and other bytes are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bomb_is_set_off_once() {
+async fn a_compiler_bomb_is_compiled_only_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = modules(CompileLimits { time: Duration::from_millis(300), memory: 1 << 30 });

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn refuses_bytes_that_are_no_component() {
+async fn refuses_files_that_are_not_components() {
     let whole = guests::component("well-behaved");
     let garbage: Vec<u8> = (0..10_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let header_and_garbage = [&whole[..8], &garbage].concat();
@@ -22,7 +22,7 @@ async fn refuses_bytes_that_are_no_component() {
 
 /// A truncated component is refused at every length. The cut may fall between two sections.
 #[tokio::test]
-async fn refuses_a_component_that_was_cut() {
+async fn refuses_truncated_components() {
     let whole = guests::component("well-behaved");
     for cut in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
         let error = Module::load(&ENGINE, &whole[..cut], None).await.err();
@@ -34,7 +34,7 @@ async fn refuses_a_component_that_was_cut() {
 }
 
 #[tokio::test]
-async fn refuses_a_module_that_is_too_large_without_looking_at_it() {
+async fn refuses_an_oversized_module_before_parsing_it() {
     // A custom section that makes a good module 17 MiB long.
     let mut bytes = guests::component("well-behaved");
     let section: Vec<u8> = [&[0][..], &leb128(17 << 20), &[1, b'x'], &vec![0; (17 << 20) - 2]].concat();

@@ -10,7 +10,7 @@ use wardset_runtime::{Cache, CacheError};
 use super::*;
 
 #[tokio::test]
-async fn a_second_load_comes_from_the_file() {
+async fn a_second_load_uses_the_cached_file() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
@@ -24,7 +24,7 @@ async fn a_second_load_comes_from_the_file() {
 
 /// After any kind of damage, the host compiles the module again and replaces the file.
 #[tokio::test]
-async fn a_damaged_file_is_never_loaded() {
+async fn a_damaged_file_is_compiled_again() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
@@ -55,7 +55,7 @@ async fn a_damaged_file_is_never_loaded() {
 
 /// A valid cache file of another module is stored under this module's name.
 #[tokio::test]
-async fn the_file_of_another_module_is_never_loaded() {
+async fn the_cache_file_of_another_module_is_not_used() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "unreachable").await;
     let other = fs::read(only_file(&folder)).unwrap();
@@ -69,7 +69,7 @@ async fn the_file_of_another_module_is_never_loaded() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_write_to_is_never_loaded() {
+async fn a_cache_file_is_not_used_if_others_can_write_to_it() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
@@ -87,7 +87,7 @@ async fn a_file_that_others_can_write_to_is_never_loaded() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_to_is_refused() {
+fn refuses_a_cache_folder_that_others_can_write_to() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o720, 0o702, 0o777, 0o1777] {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
@@ -99,7 +99,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn a_folder_is_made_for_us_alone() {
+fn creates_a_cache_folder_only_for_its_own_user() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("made/here");
     Cache::open(&folder).unwrap();
@@ -107,7 +107,7 @@ fn a_folder_is_made_for_us_alone() {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_folder_is_an_error() {
+fn fails_to_open_a_cache_below_a_file() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
@@ -117,7 +117,7 @@ fn a_file_in_the_place_of_the_folder_is_an_error() {
 /// If the folder is read-only, modules are still loaded. Root may write anywhere, so for root the test removes the
 /// folder.
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_no_obstacle() {
+async fn loads_modules_if_the_cache_folder_is_read_only() {
     let (folder, cache) = empty_cache();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
     load_cached(&cache, "well-behaved").await;
@@ -129,7 +129,7 @@ async fn a_folder_that_cannot_be_written_is_no_obstacle() {
 
 /// Eight loads run at the same time in one process. Each gets the module, and one complete file remains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn loads_at_the_same_time_leave_one_whole_file() {
+async fn concurrent_loads_leave_one_complete_file() {
     let (folder, cache) = empty_cache();
     let bytes = Arc::new(guests::component("well-behaved"));
     for _ in 0..5 {

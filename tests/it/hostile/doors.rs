@@ -75,7 +75,7 @@ const READS: &[(&str, &str, Finds<'static>, Finds<'static>)] = &[
 ];
 
 #[tokio::test]
-async fn a_guest_reads_what_its_manifest_declares_and_nothing_else() {
+async fn a_guest_can_read_only_declared_pointers() {
     for (reads, pointer, object, old_object) in READS {
         for (door, expected) in [("object", object), ("old-object", old_object)] {
             let guest = reader(door, reads, pointer);
@@ -94,7 +94,7 @@ async fn a_create_has_no_old_object() {
 }
 
 #[tokio::test]
-async fn cluster_data_needs_manifest_and_operator() {
+async fn cluster_data_requires_manifest_and_operator() {
     let labels = r#"{"team":"edge"}"#;
     let known = || NamespaceLabels::Known(BTreeMap::from([("team".to_owned(), "edge".to_owned())]).into());
     for (declared, allowed, labelled, expected) in [
@@ -113,9 +113,9 @@ async fn cluster_data_needs_manifest_and_operator() {
     // `cluster-declared` in the table.
 }
 
-/// While a module is loaded there is no review, so each import fails, no matter what the manifest declares.
+/// While a module is loaded there is no review, so each import fails, even if the manifest declares it.
 #[tokio::test]
-async fn every_door_is_closed_while_a_module_is_loaded() {
+async fn every_import_fails_while_a_module_is_loaded() {
     let calls = [
         "(call $object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))",
         "(call $old-object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))",

@@ -4,7 +4,7 @@ use super::*;
 
 /// With one sandbox, each evaluation reuses the memory of the previous one.
 #[tokio::test]
-async fn no_evaluation_finds_anything_of_the_one_before() {
+async fn evaluations_start_from_the_same_state() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
     let policy = policy("remembers", 0, Mode::Enforce, OnError::Fail, "10s");
@@ -22,7 +22,7 @@ async fn no_evaluation_finds_anything_of_the_one_before() {
 
 /// Policies share the sandbox. A secret that one leaves in memory must not be visible to the next.
 #[tokio::test]
-async fn no_policy_finds_anything_of_another() {
+async fn policies_leave_no_trace_for_each_other() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
     let policies = ["first", "second", "third"]
@@ -34,7 +34,7 @@ async fn no_policy_finds_anything_of_another() {
 
 /// The same review runs before and after a guest that fails halfway. Both responses are equal byte for byte.
 #[tokio::test]
-async fn a_decision_is_the_same_after_a_guest_that_failed() {
+async fn a_failed_guest_does_not_change_the_next_decision() {
     let hostile = load("first-change-good").await;
     let policies =
         between_neighbours((policy("hostile", 0, Mode::Enforce, OnError::Allow, "10s"), hostile)).await;

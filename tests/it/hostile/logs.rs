@@ -9,13 +9,13 @@ use tracing::{Event, Metadata, Subscriber, span};
 use super::*;
 
 #[tokio::test]
-async fn a_storm_of_log_lines_is_cut_to_sixteen() {
+async fn logs_at_most_sixteen_lines_per_evaluation() {
     let lines = logged_by("log-storm").await;
     assert_eq!(lines, ["a line of the storm"; 16]);
 }
 
 #[tokio::test]
-async fn long_log_lines_are_cut_and_stay_lines() {
+async fn truncates_long_log_messages_and_removes_line_breaks() {
     let lines = logged_by("log-of-a-megabyte").await;
     assert_eq!(lines.len(), 16);
     assert_eq!(lines[0], "harmless ERROR wardset: forged  [31m");

@@ -29,18 +29,18 @@ async fn decides_beside_a_burning_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burning_policy_leaves_two_threads_to_others() {
+async fn a_looping_policy_does_not_block_others_on_two_threads() {
     decides_beside_a_burning_policy().await;
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_burning_policy_leaves_one_thread_to_others() {
+async fn a_looping_policy_does_not_block_others_on_one_thread() {
     decides_beside_a_burning_policy().await;
 }
 
 /// The policies of a review share its deadline, so five policies that time out do not take five times as long.
 #[tokio::test]
-async fn burning_policies_together_end_with_the_review() {
+async fn looping_policies_share_the_deadline_of_the_review() {
     let module = load("loop").await;
     let names = ["a", "b", "c", "d", "e"];
     let policies =
@@ -51,7 +51,9 @@ async fn burning_policies_together_end_with_the_review() {
     let decision = snapshot.decide(&review(Of::Create, true), Phase::Mutate, deadline).await;
     assert!(started.elapsed() < SOON);
     for name in names {
-        let Reported::Failed(failure) = &report(&decision, name).result else { panic!("`{name}` did not fail") };
+        let Reported::Failed(failure) = &report(&decision, name).result else {
+            panic!("`{name}` did not fail")
+        };
         assert_eq!(failure.class, Late);
     }
 }
@@ -59,7 +61,7 @@ async fn burning_policies_together_end_with_the_review() {
 /// One policy has as many looping reviews as there are sandboxes. It gets half of the sandboxes, and reviews without
 /// that policy are decided meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
+async fn a_looping_policy_gets_at_most_half_of_the_pool() {
     const ALL: usize = 64;
     let engine = Engine::new(EngineOptions { sandboxes: 64 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
@@ -80,7 +82,10 @@ async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
         let decision = decide(&other, &review(Of::Create, false)).await;
         assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
     }
-    assert!(!burns.iter().any(tokio::task::JoinHandle::is_finished), "other reviews had to wait for a looping one");
+    assert!(
+        !burns.iter().any(tokio::task::JoinHandle::is_finished),
+        "other reviews had to wait for a looping one"
+    );
     for burn in burns {
         burn.abort();
         assert!(burn.await.unwrap_err().is_cancelled());
@@ -89,7 +94,7 @@ async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
 
 /// If a policy has used its quota of sandboxes, its next review waits for one, but not beyond the deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
+async fn reviews_wait_within_their_deadline_if_the_quota_is_used() {
     let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
     let [burning, _] = two_policies(&engine).await;
     let far = Instant::now() + Duration::from_secs(600);
@@ -113,7 +118,7 @@ async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
 
 /// An edit does not give a policy a second quota.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_revision_before_holds_is_of_the_same_half() {
+async fn revisions_of_a_policy_share_one_quota() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("guest.wasm"), guests::component("loop")).unwrap();
@@ -145,7 +150,7 @@ async fn what_the_revision_before_holds_is_of_the_same_half() {
 
 /// If no sandbox is free, a review waits for one, but not beyond its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_beyond_the_pool_wait_within_their_deadline() {
+async fn reviews_wait_within_their_deadline_if_the_pool_is_full() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let snapshots = two_policies(&engine).await;
     let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
@@ -175,7 +180,7 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
 
 /// If a client disconnects, its review ends and the sandbox is free again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_review_that_is_given_up_gives_its_sandbox_back() {
+async fn a_cancelled_review_returns_its_sandbox() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let snapshots = two_policies(&engine).await;
     let far = Instant::now() + Duration::from_secs(60);
@@ -193,7 +198,7 @@ async fn a_review_that_is_given_up_gives_its_sandbox_back() {
 /// All sandboxes but one run a guest with the maximum number of memories, tables and instances. The last sandbox must
 /// still have enough of each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_guest_takes_another_ones_place_in_the_pool() {
+async fn greedy_guests_leave_enough_of_the_pool_for_the_last_sandbox() {
     let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
     let module = load("loop-in-every-place-of-the-pool").await;

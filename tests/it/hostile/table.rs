@@ -39,10 +39,9 @@ impl Row {
 
 /// Prints the table with new times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn table() {
+async fn prints_the_table_of_hostile_guests() {
     let rows = Row::all();
-    let mut lines =
-        vec!["| guest | action | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
+    let mut lines = vec!["| guest | action | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
     for (at, row) in rows.iter().enumerate() {
         let took = match GUESTS.get(at) {
             Some(case) => longest(async || case.measure().await).await,
@@ -143,7 +142,7 @@ impl fmt::Display for Refusal {
 
 /// The page in the docs lists the same guests in the same order, with the same actions and mechanisms.
 #[test]
-fn the_docs_have_this_table() {
+fn the_page_in_the_docs_has_this_table() {
     let docs = include_str!("../../../docs/hostile-guests.md");
     let without_time = |line: &str| {
         let (rest, time) = line.strip_suffix(" |")?.rsplit_once(' ')?;
@@ -180,7 +179,7 @@ fn every_guest_has_a_test() {
 }
 
 #[test]
-fn no_guest_stands_in_the_table_twice() {
+fn no_guest_is_in_the_table_twice() {
     let rows = Row::all();
     let mut distinct: Vec<&str> = rows.iter().map(|row| &*row.guest).collect();
     distinct.sort_unstable();
@@ -190,7 +189,7 @@ fn no_guest_stands_in_the_table_twice() {
 
 /// Code generates the modules that attack the compiler, so `tests/guests` has no files for them.
 #[test]
-fn no_bomb_has_the_name_of_a_file() {
+fn no_compiler_bomb_has_the_name_of_a_file() {
     for Bomb { name, .. } in BOMBS {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/guests/{name}.wat"));
         assert!(!file.exists(), "{}", file.display());
