@@ -194,7 +194,7 @@ fn warnings_are_cut_to_256_characters_if_they_exceed_4096_in_total() {
         ("13-of-300", 13, 300),
         ("14-of-300", 14, 256),
         ("20-of-300", 16, 256),
-        // Over the limit by one, because the API server counts a warning before it compares.
+        // The API server notices the limit only after it has added one warning too many.
         ("17-of-256", 17, 256),
         ("20-of-256", 17, 256),
     ] {

@@ -183,7 +183,7 @@ guests! {
     refuses_log_lines_in_manifest: "log-in-manifest" of Create => Start(Access);
     refuses_imports_in_validate_settings: "import-in-validate-settings" of Create => Settings(Access);
     refuses_imports_in_post_return: "import-in-post-return" of Create => Review(Trap);
-    blames_the_guest_for_malformed_arguments_in_start: "log-beyond-memory-in-start" of Create => Start(Output);
+    blames_the_guest_for_bad_arguments_in_start: "log-beyond-memory-in-start" of Create => Start(Output);
 
     refuses_undeclared_writes: "write-undeclared" of Create => Review(Writes);
     refuses_writes_of_a_sibling_of_a_declared_write: "write-beside-declared" of Create => Review(Writes);
@@ -195,14 +195,14 @@ guests! {
     refuses_to_change_the_uid_by_replacing_metadata: "parent-with-other-uid" of Create => Review(Writes);
     refuses_to_remove_the_uid_by_replacing_metadata: "parent-without-uid" of Create => Review(Writes);
     refuses_to_change_the_name_by_replacing_metadata: "parent-with-other-name" of Create => Review(Writes);
-    refuses_to_remove_finalizers_by_replacing_metadata: "parent-without-finalizers" of Create => Review(Writes);
+    refuses_to_drop_finalizers_by_replacing_metadata: "parent-without-finalizers" of Create => Review(Writes);
     refuses_to_change_the_uid_by_an_escaped_key: "parent-with-escaped-key" of Create => Review(Writes);
     refuses_a_duplicate_key: "parent-with-repeated-key" of Create => Review(Patch);
     refuses_to_remove_metadata: "parent-removed" of Create => Review(Writes);
     refuses_to_remove_the_annotation_of_kubectl: "annotations-replaced" of Create => Review(Writes);
     refuses_to_remove_a_finalizer: "element-of-finalizers" of Create => Review(Writes);
     refuses_to_add_an_owner: "owner-appended" of Create => Review(Writes);
-    refuses_to_change_the_selector_by_replacing_spec: "parent-with-other-selector" of Create => Review(Writes);
+    refuses_to_change_selector_by_replacing_spec: "parent-with-other-selector" of Create => Review(Writes);
     refuses_to_add_to_the_selector: "selector-below-parent" of Create => Review(Writes);
     refuses_to_change_the_status: "status-from-the-root" of Create => Review(Writes);
     refuses_to_replace_the_whole_document: "root-replaced" of Create => Review(Writes);
@@ -213,8 +213,8 @@ guests! {
     drops_another_template_if_the_gate_is_closed: "template-whole" of Update => Gate(1);
     refuses_to_change_the_template_by_replacing_spec: "template-by-parent" of Update => Review(Writes);
     refuses_to_remove_the_template_by_replacing_spec: "template-removed-by-parent" of Update => Review(Writes);
-    refuses_to_remove_the_template_by_replacing_the_document: "template-by-root" of Update => Review(Writes);
-    refuses_template_labels_that_the_selector_does_not_match: "labels-off-the-selector" of Create => Review(Writes);
+    refuses_a_document_without_a_template: "template-by-root" of Update => Review(Writes);
+    refuses_labels_that_the_selector_does_not_match: "labels-off-the-selector" of Create => Review(Writes);
     refuses_to_remove_the_template_labels: "labels-removed" of Create => Review(Writes);
     refuses_to_make_a_selected_label_a_number: "labels-of-another-type" of Create => Review(Writes);
 
@@ -244,14 +244,14 @@ guests! {
     refuses_to_remove_a_missing_member: "removed-missing" of Create => Review(Patch);
 
     refuses_declared_writes_of_the_selector: "declares-selector" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_declared_writes_below_the_selector: "declares-selector-member" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_writes_below_the_selector: "declares-selector-member" of Create => Load(Refusal::ForbiddenWrite);
     refuses_declared_writes_of_the_name: "declares-name" of Create => Load(Refusal::ForbiddenWrite);
     refuses_declared_writes_of_the_uid: "declares-uid" of Create => Load(Refusal::ForbiddenWrite);
     refuses_declared_writes_of_finalizers: "declares-finalizers" of Create => Load(Refusal::ForbiddenWrite);
     refuses_declared_writes_of_the_status: "declares-status" of Create => Load(Refusal::ForbiddenWrite);
     refuses_declared_writes_of_the_kind: "declares-kind" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_declared_writes_at_malformed_pointers: "declares-no-pointer" of Create => Load(Refusal::Pointer);
-    refuses_declared_reads_at_malformed_pointers: "declares-no-pointer-to-read" of Create => Load(Refusal::Pointer);
+    refuses_declared_writes_at_bad_pointers: "declares-no-pointer" of Create => Load(Refusal::Pointer);
+    refuses_declared_reads_at_bad_pointers: "declares-no-pointer-to-read" of Create => Load(Refusal::Pointer);
     refuses_a_schema_that_is_not_json: "declares-no-schema" of Create => Load(Refusal::Schema);
     refuses_a_deep_schema: "deep-schema" of Create => Load(Refusal::Schema);
     refuses_a_huge_schema: "huge-schema" of Create => Load(Refusal::TooMany);
