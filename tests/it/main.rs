@@ -1,6 +1,6 @@
-//! Wardset from outside: the binary, the server, the built modules.
+//! Tests of Wardset from the outside: the binary, the server, the built modules.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod apiserver;
 mod cases;

@@ -13,7 +13,7 @@ const TEST: [&str; 9] = [
     "it",
     "--",
     "--exact",
-    "hostile::table::table",
+    "hostile::table::prints_the_table_of_hostile_guests",
     "--nocapture",
     "--test-threads=1",
 ];
