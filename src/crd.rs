@@ -57,7 +57,7 @@ pub fn definition() -> Value {
                     column("Module", "string", ".spec.module", "Source of the module", 0),
                     column("Mode", "string", ".spec.mode", "Effect of the verdict", 0),
                     column("Order", "integer", ".spec.order", "Mutation order, low first", 0),
-                    column("Ready", "string", &ready("status"), "True if the current spec is active", 0),
+                    column("Ready", "string", &ready("status"), "Whether the current spec is active", 0),
                     column("Reason", "string", &ready("reason"), "Active revision", 1),
                     column("Message", "string", &ready("message"), "Problem, if there is one", 1),
                     column("Age", "date", ".metadata.creationTimestamp", "Time since creation", 0),

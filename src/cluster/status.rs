@@ -46,7 +46,7 @@ pub struct Condition {
     pub reason: String,
     /// Explanation for people.
     pub message: String,
-    /// Time of the condition's last change of status.
+    /// Time at which the condition last changed its status.
     #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
     /// The generation of `spec` that the condition describes.
@@ -57,11 +57,11 @@ pub struct Condition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleStatus {
-    /// The module's name, as its manifest states it.
+    /// Name of the module, as its manifest states it.
     pub name: String,
-    /// The module's version, as its manifest states it.
+    /// Version of the module, as its manifest states it.
     pub version: String,
-    /// `sha256:…` of the module's bytes.
+    /// `sha256:…` of its bytes.
     pub digest: String,
 }
 

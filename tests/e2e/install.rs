@@ -112,7 +112,7 @@ fn what_the_service_account_may_not_do_the_server_never_tries() {
     assert!(!log.contains("forbidden"), "{log}");
     // It leads, and says so, so the writing was tried.
     assert_eq!(server.metric("wardset_leader"), Some(1.0));
-    assert!(server.says("the policy is in force", Duration::from_secs(1)).is_object());
+    assert!(server.says("activated the policy", Duration::from_secs(1)).is_object());
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_las
     let status = installed.policy_is("labels", "False", "LastGoodInForce");
     let message = status["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("the last good revision goes on: ") && message.contains("spec.settings"),
+        message.starts_with("the last good revision stays active: ") && message.contains("spec.settings"),
         "{message}"
     );
     installed.policy_is("other", "True", "InForce");
@@ -315,7 +315,9 @@ fn a_server_that_starts_without_an_api_server_waits_and_says_so() {
     let installed = Installed::apply();
     installed.proxy.cut();
     let mut server = installed.start("127.0.0.1:0", &[]);
-    server.says("a watch of the cluster broke; what was heard last goes on", Duration::from_secs(20));
+    let line = "failed to watch the cluster; the last known state stays active, and the watch restarts; \
+                hint: check the network and the server's RBAC rules";
+    server.says(line, Duration::from_secs(20));
     installed.proxy.mend();
     let server = server.ready();
     assert_eq!(get(server.admin, "/readyz").0, 200);

@@ -76,7 +76,7 @@ fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker(
     assert_eq!(short, [format!("mutate create allowed {ADDED}"), "validate create allowed".to_owned()]);
     assert!(decided.iter().all(|decided| decided.user == "kubernetes-admin" && !decided.dry_run));
     // By now the controller has written the status several times, and none of it came.
-    assert_eq!(gate.metric("wardset_passed_over_total"), 0);
+    assert_eq!(gate.metric("wardset_skipped_total"), 0);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn what_is_no_daemonset_is_not_looked_at() {
         assert_eq!(stored(&namespace), stored(&elsewhere));
     }
     assert_eq!(gate.decisions(namespace.name()), []);
-    assert_eq!(gate.metric("wardset_passed_over_total"), 0);
+    assert_eq!(gate.metric("wardset_skipped_total"), 0);
 }
 
 fn nothing_found(namespace: &Namespace) -> String {

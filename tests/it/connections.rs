@@ -110,11 +110,11 @@ async fn metric_reaches(server: &Server, series: &str, value: u64) {
     soon(&format!("{series} stays below {value}"), reached).await;
 }
 
-const SLOW: &str = r#"wardset_connections_cut_total{port="webhook",reason="slow"}"#;
-const IDLE: &str = r#"wardset_connections_cut_total{port="webhook",reason="idle"}"#;
-const GAVE_WAY: &str = r#"wardset_connections_cut_total{port="webhook",reason="gave_way"}"#;
-const REFUSED: &str = r#"wardset_connections_cut_total{port="webhook",reason="refused"}"#;
-const RESETS: &str = r#"wardset_connections_cut_total{port="webhook",reason="resets"}"#;
+const SLOW: &str = r#"wardset_connections_closed_total{port="webhook",reason="slow"}"#;
+const IDLE: &str = r#"wardset_connections_closed_total{port="webhook",reason="idle"}"#;
+const GAVE_WAY: &str = r#"wardset_connections_closed_total{port="webhook",reason="evicted"}"#;
+const REFUSED: &str = r#"wardset_connections_closed_total{port="webhook",reason="refused"}"#;
+const RESETS: &str = r#"wardset_connections_closed_total{port="webhook",reason="resets"}"#;
 const OPEN: &str = r#"wardset_connections{port="webhook"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
