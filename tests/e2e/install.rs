@@ -113,7 +113,7 @@ fn server_stays_within_the_permissions_of_its_service_account() {
     assert!(!log.contains("forbidden"), "{log}");
     // The server leads and writes, so it used its permissions.
     assert_eq!(server.metric("wardset_leader"), Some(1.0));
-    assert!(server.says("the policy is in force", Duration::from_secs(1)).is_object());
+    assert!(server.says("activated the policy", Duration::from_secs(1)).is_object());
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn keeps_the_last_good_revision_if_a_policy_was_broken_while_it_was_down() {
     let status = installed.policy_is("labels", "False", "LastGoodInForce");
     let message = status["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("the last good revision goes on: ") && message.contains("spec.settings"),
+        message.starts_with("the last good revision stays active: ") && message.contains("spec.settings"),
         "{message}"
     );
     installed.policy_is("other", "True", "InForce");
@@ -325,7 +325,9 @@ fn waits_and_logs_if_it_starts_without_an_api_server() {
     let installed = Installed::apply();
     installed.proxy.cut();
     let mut server = installed.start("127.0.0.1:0", &[]);
-    server.says("a watch of the cluster broke; what was heard last goes on", Duration::from_secs(20));
+    let line = "failed to watch the cluster; the last known state stays active, and the watch restarts; \
+                hint: check the network and the server's RBAC rules";
+    server.says(line, Duration::from_secs(20));
     installed.proxy.mend();
     let server = server.ready();
     assert_eq!(get(server.admin, "/readyz").0, 200);

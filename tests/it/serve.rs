@@ -297,7 +297,7 @@ async fn refuses_malformed_requests_with_a_reason_on_one_line() {
             400,
             "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `0s`\n",
         ),
-        ("/mutate", vec![b' '; 9 << 20], 413, "the body is larger than 8388608 bytes\n"),
+        ("/mutate", vec![b' '; 9 << 20], 413, "expected a body of at most 8388608 bytes, found more\n"),
         ("/nowhere", good(), 404, "expected POST /mutate, POST /validate or POST /validate-policy\n"),
     ] {
         let (found, text) = refusal(server.post(path, body).await).await;
@@ -443,14 +443,11 @@ fn certificate_errors_name_the_wrong_file() {
         whole(CertificateFolder::open(folder, served).unwrap_err())
     };
     let found = error(folder.path());
-    assert!(found.contains("/tls.crt` can't be read: No such file or directory"), "{found}");
+    assert!(found.contains("/tls.crt`: No such file or directory"), "{found}");
     let tls_folder = folder.path().join("tls");
     for (file, expected) in [
-        (
-            "tls.crt",
-            "tls` has no certificate to serve: `tls.crt`: expected at least one certificate in PEM, found none",
-        ),
-        ("tls.key", "tls` has no certificate to serve: `tls.key`: expected a private key in PEM"),
+        ("tls.crt", "tls`: `tls.crt`: expected at least one certificate in PEM, found none"),
+        ("tls.key", "tls`: failed to parse `tls.key` as a private key in PEM"),
     ] {
         for content in ["nothing", ""] {
             development::make(folder.path()).unwrap();
@@ -464,7 +461,7 @@ fn certificate_errors_name_the_wrong_file() {
     development::make(other.path()).unwrap();
     std::fs::copy(other.path().join("tls/tls.key"), tls_folder.join("tls.key")).unwrap();
     let found = error(&tls_folder);
-    assert!(found.contains("`tls.crt` and `tls.key` can't be used together"), "{found}");
+    assert!(found.contains("failed to load `tls.crt` together with `tls.key`"), "{found}");
 }
 
 #[test]
@@ -475,9 +472,9 @@ fn client_ca_errors_name_the_file() {
         let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
         whole(tls::config(served, Some(&path)).unwrap_err())
     };
-    assert!(error().contains("clients.pem` can't be read"), "{}", error());
+    assert!(error().contains("clients.pem`: No such file or directory"), "{}", error());
     std::fs::write(&path, "nothing").unwrap();
-    assert!(error().contains("clients.pem` can't be used as the CA of client certificates"), "{}", error());
+    assert!(error().contains("failed to load the CA of client certificates from `"), "{}", error());
 }
 
 /// Returns an error with its causes, as the command line prints it.
@@ -490,7 +487,7 @@ async fn bind_errors_name_the_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     let error = Options { admin: "127.0.0.1:0".parse().unwrap(), ..options(listen) }.bind().err().unwrap();
-    assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
+    assert_eq!(error.to_string(), format!("failed to bind `{listen}`"));
 }
 
 fn policy_review(operation: &str, object: &Value) -> Vec<u8> {
@@ -562,7 +559,7 @@ async fn refuses_an_invalid_policy_with_the_reason() {
 async fn refuses_requests_that_do_not_review_a_policy() {
     let server = Server::start().await;
     for (body, says) in [
-        (b"{}".to_vec(), "the body is no AdmissionReview: missing field `apiVersion`"),
+        (b"{}".to_vec(), "failed to parse the body as an AdmissionReview: missing field `apiVersion`"),
         (admission_review(&daemonset(), None), "for `Policy` of `wardset.dev`, found `DaemonSet of apps`"),
     ] {
         let (status, text) = refusal(server.post("/validate-policy", body).await).await;
