@@ -1,192 +1,153 @@
-//! YAML as Kubernetes' tools read and write it.
+//! YAML as kubectl reads and writes it.
+//!
+//! ```text
+//! bytes ─► text (UTF-8) ─► documents (split at `---`, as kubectl splits) ─► tree ─► JSON value, or a Rust type
+//! ```
+//!
+//! A file that begins with `{` is read as JSON first. Kubernetes' rules decide: `k8s.io/apimachinery`'s decoder splits a
+//! file, and `sigs.k8s.io/yaml` reads a document. Stricter than kubectl in one point: duplicate keys are errors.
 
-use std::borrow::Cow;
+mod error;
+mod node;
+mod parse;
+mod scalar;
+mod shape;
+mod text;
+mod write;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_saphyr::budget::BudgetBreach;
-use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
-use wardset_core::text::one_line;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use wardset_core::document;
 
-/// The most bytes of a path that an error names.
-const MAX_FIELD: usize = 256;
-/// The most bytes of an error.
-const MAX_SAID: usize = 1024;
+pub use error::YamlError;
+use error::{MAX_DOCUMENTS, Problem};
+use node::Node;
+pub use text::{EncodingError, decode};
 
-/// Why a text is no YAML of the wanted shape. Names the field and the line.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct YamlError(String);
+/// One document of a file.
+#[derive(Debug, Clone)]
+pub struct Document<'t> {
+    /// The separator line before it, if there is one, with its line break.
+    pub separator: &'t str,
+    /// The text between the separators, byte for byte.
+    pub text: &'t str,
+    is_json: bool,
+    /// None for comments and blank lines.
+    tree: Option<Node>,
+}
 
-/// Each document of `text` that is not empty.
+impl Document<'_> {
+    /// Returns the value in JSON's terms; `None` if the document is empty or null.
+    #[must_use]
+    pub fn value(&self) -> Option<Value> {
+        self.content().map(Node::to_value)
+    }
+
+    /// Reads the document as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// A value of another shape.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<Result<T, YamlError>> {
+        self.content().map(shape::read)
+    }
+
+    /// Whether the text is YAML, and not one of several JSON objects in a row.
+    #[must_use]
+    pub fn is_yaml(&self) -> bool {
+        !self.is_json
+    }
+
+    fn content(&self) -> Option<&Node> {
+        self.tree.as_ref().filter(|tree| !tree.is_null())
+    }
+}
+
+/// Returns all documents of a file, the empty ones too.
 ///
 /// # Errors
 ///
-/// Text that is no YAML, a key that stands twice, a document of another shape.
-pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
-    parse(text).map_err(|error| {
-        let said = error.render_with_formatter(&Words);
-        // A field's name is a stranger's text, as long as they like.
-        let said = match field::<T>(text) {
-            Some(field) => format!("`{}`: {said}", one_line(&field, MAX_FIELD)),
-            None => said,
-        };
-        YamlError(one_line(&said, MAX_SAID))
+/// Text that is neither YAML nor JSON, duplicate keys, and the limits: 10,000 documents, 1,000,000 values and 127 levels.
+pub fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+    // A byte order mark is no content.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !text.trim_start().starts_with('{') {
+        return yaml(text).map_err(|error| explain(error, text));
+    }
+    // A flow mapping of YAML begins with a brace, too; only JSON continues with a quote.
+    let is_json = text.trim_start()[1..].trim_start().starts_with('"')
+        && !text.lines().any(|line| line.starts_with("---"));
+    json(text).or_else(|problem| {
+        yaml(text).map_err(|error| explain(if error.is_syntax() && is_json { problem } else { error }, text))
     })
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
-    // `0644` is octal, as for kubectl: YAML 1.2 would make it six hundred and forty-four.
-    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
-    serde_saphyr::from_multiple_with_options(text, options)
+/// Reads each document that is not empty as a `T`.
+///
+/// # Errors
+///
+/// As [`parse`], and a document of another shape.
+pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    parse(text)?.iter().filter_map(Document::read).collect()
 }
 
-/// Where in its document that is on which `text` fails; none where it is in no member of it.
-fn field<T: DeserializeOwned>(text: &str) -> Option<String> {
-    // A second parse, since an error of serde carries its words or the path, not both.
-    let error = parse::<Tracked<T>>(text).err()?;
-    let message = UserMessageFormatter.format_message(&error);
-    // Else it is what the library says of a text that it can't read as documents at all.
-    let path = message.strip_prefix(AT)?;
-    // A question mark is a segment that nobody knows, a dot the whole document.
-    let known = path.strip_suffix(".?").unwrap_or(path);
-    (known != "?" && known != ".").then(|| known.to_owned())
-}
-
-/// Begins the path of a [`Tracked`].
-const AT: &str = "at the field ";
-
-/// Fails with the path at which a `T` fails.
-struct Tracked<T>(T);
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Tracked<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_path_to_error::deserialize(deserializer)
-            .map(Self)
-            .map_err(|error| D::Error::custom(format_args!("{AT}{}", error.path())))
-    }
-}
-
-/// What the library says to those who write manifests, without the names of Rust's types.
-struct Words;
-
-impl MessageFormatter for Words {
-    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
-        match error {
-            Error::InvalidScalar { ty: "boolean", .. } => "expected `true` or `false`".into(),
-            Error::InvalidScalar { ty: "i32", .. } => {
-                format!("expected a whole number from {} to {}", i32::MIN, i32::MAX).into()
-            }
-            Error::Unexpected { expected: "mapping start", .. } => "expected a mapping".into(),
-            Error::Unexpected { expected: "sequence start", .. } => "expected a list".into(),
-            Error::Unexpected { expected: "string scalar", .. } => {
-                "expected one value, no list and no mapping".into()
-            }
-            Error::Budget { breach, .. } => match breach {
-                BudgetBreach::Documents { .. } => {
-                    "the file has too many documents: at most 1,024 are taken".into()
-                }
-                BudgetBreach::Nodes { .. } => {
-                    "the file has too many values: at most 250,000 are taken".into()
-                }
-                BudgetBreach::Depth { .. } => {
-                    "the values are nested too deeply: at most 64 levels are taken".into()
-                }
-                _ => UserMessageFormatter.format_message(error),
-            },
-            _ => UserMessageFormatter.format_message(error),
-        }
-    }
-}
-
-/// `value` as one document, members in their order.
+/// Returns `value` as one document, members in their order.
 #[must_use]
 pub fn to_string(value: &impl Serialize) -> String {
-    // Values come from JSON, which YAML can always write.
-    serde_saphyr::to_string(value).unwrap_or_default()
+    // Objects come from JSON or from our own types, which have no keys but strings.
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let bytes = write::document(&value).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn yaml(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+    let mut values_left = parse::MAX_VALUES;
+    let mut documents = Vec::new();
+    for chunk in text::split(text)? {
+        if documents.len() == MAX_DOCUMENTS {
+            let place = node::Place { line: chunk.first_line, column: 1 };
+            return Err(YamlError::at(Problem::TooManyDocuments, place));
+        }
+        let tree = parse::document(chunk.text, chunk.first_line, &mut values_left)?;
+        documents.push(Document { separator: chunk.separator, text: chunk.text, is_json: false, tree });
+    }
+    Ok(documents)
+}
+
+/// Reads JSON objects, one after the other.
+fn json(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+    let mut documents = Vec::new();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&serde_json::value::RawValue>();
+    let mut begin = 0;
+    while let Some(raw) = values.next() {
+        let raw = raw.map_err(|error| YamlError::new(Problem::Json(error.to_string()), None))?;
+        if documents.len() == MAX_DOCUMENTS {
+            return Err(YamlError::new(Problem::TooManyDocuments, None));
+        }
+        // `serde_json` keeps the last of two equal keys; a document refuses them.
+        if let Err(error) = document::Document::parse(raw.get()) {
+            return Err(YamlError::new(Problem::Json(error.to_string()), None));
+        }
+        let value: Value = serde_json::from_str(raw.get())
+            .map_err(|error| YamlError::new(Problem::Json(error.to_string()), None))?;
+        let end = values.byte_offset();
+        documents.push(Document {
+            separator: "",
+            text: &text[begin..end],
+            is_json: true,
+            tree: Some(value.into()),
+        });
+        begin = end;
+    }
+    Ok(documents)
+}
+
+/// A template that was not rendered breaks the syntax in many ways, none of which tells what is wrong.
+fn explain(error: YamlError, text: &str) -> YamlError {
+    let is_template = text.lines().any(|line| line.contains("{{") && line.contains("}}"));
+    if error.is_syntax() && is_template { error.into_template() } else { error }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is said of a text that should be such documents.
-    fn said(text: &str) -> String {
-        #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "nothing of this shape is read")]
-        struct Shape {
-            spec: Spec,
-        }
-        #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "nothing of this shape is read")]
-        struct Spec {
-            order: i32,
-            #[serde(default)]
-            on: bool,
-            #[serde(default)]
-            names: Vec<String>,
-        }
-        documents::<Shape>(text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_error_names_the_field_what_was_expected_and_the_line() {
-        for (text, expected) in [
-            (
-                "spec: {order: high}",
-                "`spec.order`: expected a whole number from -2147483648 to 2147483647 at line 1, column 15",
-            ),
-            (
-                "spec: {order: 1}\n---\nspec: {order: 1, on: maybe}",
-                "`spec.on`: expected `true` or `false` at line 3, column 22",
-            ),
-            ("spec: {order: 1, names: {}}", "`spec.names`: expected a list at line 1, column 25"),
-            (
-                "spec: {order: 1, names: [a, {}]}",
-                "`spec.names[1]`: expected one value, no list and no mapping at line 1, column 29",
-            ),
-            ("spec: 3", "`spec`: expected a mapping at line 1, column 7"),
-            ("spec: {}", "`spec`: missing field `order` at line 1, column 7"),
-            (
-                "spec: {order: 1, oder: 1}",
-                "`spec.oder`: unknown field `oder`, expected one of order, on, names at line 1, column 18",
-            ),
-            ("- a", "expected a mapping at line 1, column 1"),
-        ] {
-            assert_eq!(said(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_stands_twice_is_named_with_its_place_and_no_more() {
-        assert_eq!(
-            said("spec:\n  order: 1\n  order: 2\n"),
-            "`spec`: duplicate mapping key `order` is not allowed here at line 3, column 3"
-        );
-    }
-
-    #[test]
-    fn an_error_is_one_short_line_whatever_the_names_are() {
-        let named = said("spec: {order: 1, \"a\\nb\\e[31mc\": 1}");
-        assert!(named.starts_with("`spec.a b [31mc`: unknown field"), "{named:?}");
-        let long = said(&format!("spec: {{order: 1, {}: 1}}", "k".repeat(900)));
-        assert!(long.len() <= MAX_SAID && long.contains("…`: unknown field"), "{long:?}");
-        for text in [named, long] {
-            assert!(!text.contains(char::is_control), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_yaml_is_of_no_field() {
-        for (text, expected) in [
-            ("spec: {order: 1}\n---\n{broken", "unclosed bracket '{' at line 3, column 1"),
-            ("%YAML 9.9\n---\nspec: {order: 1}\n", "unsupported YAML major version at line 1, column 1"),
-        ] {
-            assert_eq!(said(text), expected, "{text}");
-        }
-        let many = said(&"---\nspec: {order: 1}\n".repeat(1025));
-        assert!(many.starts_with("the file has too many documents: at most 1,024 are taken"), "{many}");
-    }
-}
+mod tests;

@@ -124,6 +124,10 @@ pub(super) struct Review {
     #[arg(long)]
     pub(super) dry_run: bool,
 
+    /// List the objects that are not reviewed, instead of their number
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+
     /// Evaluate each policy twice, and exit 1 if its two verdicts differ
     #[arg(long)]
     pub(super) verify: bool,

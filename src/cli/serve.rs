@@ -18,7 +18,8 @@ use crate::cluster::certificates::{self, Certificates};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
 use crate::policies::{self, Followed};
-use crate::review::{input::Source, request};
+use crate::review::input::Source;
+use crate::review::request::{self, Built};
 use crate::server::tls::{self, CertificateFolder};
 use crate::server::{Addresses, Desk, Limits, Options, development};
 use crate::store::{self, Store};
@@ -219,8 +220,10 @@ fn announce(desk: &Desk, addresses: Addresses) {
 fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
     let manifest: serde_json::Value =
         crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
-    let source = Source { origin: String::new(), json: manifest.to_string() };
-    let sample = request::build(&source, &request::Settings::default())?;
+    let source = Source { origin: String::new(), json: manifest.to_string(), named: true };
+    let Built::Request(sample) = request::build(&source, &request::Settings::default())? else {
+        anyhow::bail!("expected a DaemonSet in the built-in example");
+    };
     let file = Path::new(DEVELOPMENT).join("review.json");
     development::write(&file, &String::from_utf8(sample.bytes)?)?;
     super::say(&format!(

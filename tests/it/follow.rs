@@ -88,10 +88,10 @@ async fn keeps_the_last_good_revision_if_the_module_refuses_an_edit() {
     let mut followed = follow(folder.path(), &store).await;
     for (bad, says) in [
         (policy("labels", "default-labels", &json!({"labels": 1}), ""), "spec.settings"),
-        (policy("labels", "no-such-module", &json!({}), ""), "no built-in module `no-such-module`"),
+        (policy("labels", "no-such-module", &json!({}), ""), "unknown built-in module `no-such-module`"),
         (
             labels("labels", "x").replace("builtin:default-labels", "file:gone.wasm"),
-            "gone.wasm` can't be read",
+            "failed to read the module `",
         ),
         (labels("labels", "x") + "  limits: {timeout: 1h}\n", "spec.limits.timeout"),
     ] {
@@ -139,7 +139,7 @@ async fn removes_policies_of_deleted_files_unless_the_folder_is_empty() {
     std::fs::remove_file(folder.path().join("b.yaml")).unwrap();
     followed.look().await;
     assert_eq!(team(&store).await, "two");
-    assert!(matches!(state(&store, "b"), State::LastGood(problem) if problem.contains("has no policy")));
+    assert!(matches!(state(&store, "b"), State::LastGood(problem) if problem.contains("found none in")));
 }
 
 fn wanted(name: &str, spec: &Value, last_good: Option<&Value>) -> Wanted {

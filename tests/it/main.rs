@@ -14,6 +14,7 @@ mod issuance;
 mod laws;
 mod layers;
 mod malformed;
+mod manifests;
 mod placement;
 mod readme;
 mod review;

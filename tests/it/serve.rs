@@ -523,7 +523,7 @@ async fn refuses_an_invalid_policy_with_the_reason() {
         (with("/spec/modul", json!(1)), "unknown field `modul`"),
         (
             with("/spec/module", json!("builtin:gone")),
-            "policy `p`: there is no built-in module `gone`; there are ",
+            "policy `p`: unknown built-in module `gone`, expected one of ",
         ),
         (
             with("/spec/module", json!("file:/nowhere.wasm")),

@@ -164,14 +164,21 @@ impl Document {
         (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
     }
 
-    /// The string members of the object at `pointer`; nothing where there is no object. Labels, mostly.
+    /// Returns the members of the map of strings at `pointer`, such as labels; nothing if there is no object. Null is the
+    /// empty string, as Go reads it; members of other types are left out.
     pub fn strings(&self, pointer: &Pointer) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.find(pointer)
             .into_iter()
             .filter(|at| self.nodes[*at].kind == Kind::Object)
             .flat_map(|at| self.members(at))
-            .filter(|(_, value)| self.nodes[*value].kind == Kind::String)
-            .map(|(key, value)| (self.unquoted(key), self.unquoted(value)))
+            .filter_map(|(key, value)| {
+                let value = match self.nodes[value].kind {
+                    Kind::String => self.unquoted(value),
+                    _ if self.span(value) == "null" => Cow::Borrowed(""),
+                    _ => return None,
+                };
+                Some((self.unquoted(key), value))
+            })
     }
 
     /// Whether there is an object at `pointer` all of whose members are strings or null.

@@ -22,6 +22,14 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
     one_line(&text, most)
 }
 
+/// Returns the one of `known` that `written` probably means: at most one edit away for short names, two for longer ones.
+#[must_use]
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let most = if written.chars().count() < 5 { 1 } else { 2 };
+    let distance = |name: &&str| strsim::osa_distance(&written.to_lowercase(), &name.to_lowercase());
+    known.into_iter().filter(|name| distance(name) <= most).min_by_key(distance)
+}
+
 /// `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     // A string always can be: what can't is a map whose keys are none.

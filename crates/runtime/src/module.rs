@@ -20,8 +20,9 @@ use crate::shape;
 /// The most bytes of a module. The largest real ones, language runtimes included, are a few MiB.
 pub const MAX_MODULE: usize = 16 << 20;
 
-/// The time that a module has to state its manifest.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Wall-clock time for a manifest, and for each check of settings. No review waits for either, so a busy machine gets more
+/// than the policy's own limit.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The prefix of everything in the contract, and the version that this host speaks.
 const CONTRACT: &str = "wardset:policy/";
@@ -191,7 +192,7 @@ impl Module {
         policy: &Policy,
     ) -> Result<Result<(), String>, SettingsError> {
         let _slot = engine.slot().await;
-        let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
+        let limits = sandbox::limits(LOAD_TIMEOUT, policy.limits.memory, far_away());
         let sandbox =
             Sandbox::start(engine, &self.guests, None, limits).await.map_err(SettingsError::Failed)?;
         sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)
@@ -201,7 +202,7 @@ impl Module {
 /// What a fresh instance says of its module.
 async fn state(engine: &Engine, guests: &Guests) -> Result<ManifestParts, LoadError> {
     let _slot = engine.slot().await;
-    let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
+    let limits = sandbox::limits(LOAD_TIMEOUT, Limits::default().memory, far_away());
     let sandbox = Sandbox::start(engine, guests, None, limits).await.map_err(LoadError::Start)?;
     Ok(sandbox.manifest().await.map_err(LoadError::Start)?.into())
 }

@@ -36,11 +36,10 @@ pub(super) const INSTRUMENTED: &[&str] = &[
     "base64",
     "cel",
     "der_parser",
-    "granit_parser",
     "jsonptr",
+    "libyaml_safer",
     "rustls_pki_types",
     "serde_json",
-    "serde_saphyr",
     "webpki",
     "x509_parser",
 ];

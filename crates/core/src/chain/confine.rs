@@ -196,7 +196,8 @@ fn is_already_so(document: &Document, operation: &Operation) -> bool {
 
 fn selector_matches(document: &Document) -> bool {
     let selector = document.get_set(Pointer::from_static("/spec/selector"));
-    let typed: Option<LabelSelector> = selector.and_then(|text| serde_json::from_str(text).ok());
+    let typed =
+        selector.and_then(|text| serde_json::from_str(text).ok()).and_then(LabelSelector::from_object);
     let Some(selector) = typed.and_then(|typed| Selector::try_from(typed).ok()) else { return false };
     let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> = document.strings(TEMPLATE_LABELS).collect();
     !selector.is_empty() && selector.matches(|key| labels.get(key).cloned())
