@@ -114,6 +114,17 @@ fn summary_lists_every_page_of_the_book() {
     }
 }
 
+/// The tests of the SDK compile and run that example.
+#[test]
+fn readme_shows_lines_of_the_example_of_the_sdk() {
+    let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let readme = read(Path::new("README.md"));
+    let (_, rest) = readme.split_once("```rust\n").unwrap();
+    let (snippet, _) = rest.split_once("```").unwrap();
+    let example = read(Path::new("policies/sdk/tests/team-label/src/lib.rs"));
+    assert!(trimmed(&example).contains(&trimmed(snippet)), "copy the lines of the example into README.md");
+}
+
 /// `tests/it/review.rs` checks that `serve` prints this command, and that it works.
 #[test]
 fn getting_started_shows_the_curl_command_that_serve_prints() {
