@@ -43,6 +43,8 @@ struct PolicyReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     patch: Box<RawValue>,
     duration_us: u128,
 }
@@ -89,6 +91,7 @@ impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
                 _ => None,
             },
             warnings: report.warnings().iter().map(|warning| warning.message.clone()).collect(),
+            notes: report.notes().iter().map(|note| note.message.clone()).collect(),
             patch: raw(patch::to_json(&operations)),
             duration_us: report.elapsed.as_micros(),
         }

@@ -9,6 +9,7 @@ use wardset_core::decision::{Applied, Outcome, PolicyReport, Result as Reported}
 use wardset_core::document::Document;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
+use wardset_core::verdict::Note;
 use wardset_runtime::Finding;
 
 use super::Reviewed;
@@ -120,11 +121,14 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
     match &report.result {
         Reported::Allowed { applied, held_back, .. } => {
             if applied.is_empty() && *held_back == 0 {
-                return writeln!(out, "  {DIM}nothing to change{DIM:#}");
+                return write_notes(out, report.notes());
             }
             writeln!(out)?;
             for group in groups(applied) {
                 write_group(out, &group, policy.mode)?;
+            }
+            for note in report.notes() {
+                writeln!(out, "      {DIM}{}{DIM:#}", place(note))?;
             }
             if *held_back > 0 {
                 let changes = count(*held_back, "change");
@@ -142,6 +146,19 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
         }
         Reported::Failed(failure) => writeln!(out, "  could not decide: {failure}"),
     }
+}
+
+/// Ends the line of a policy that changes nothing, with its reasons.
+fn write_notes(out: &mut String, notes: &[Note]) -> fmt::Result {
+    let Some((first, more)) = notes.split_first() else {
+        return writeln!(out, "  {DIM}nothing to change{DIM:#}");
+    };
+    writeln!(out, "  {DIM}{}{DIM:#}", place(first))?;
+    more.iter().try_for_each(|note| writeln!(out, "      {DIM}{}{DIM:#}", place(note)))
+}
+
+fn place(Note { pointer, message }: &Note) -> String {
+    if pointer.is_empty() { message.clone() } else { format!("{message} ({pointer})") }
 }
 
 /// Equal changes in several places, such as one for each term of an affinity.

@@ -25,8 +25,9 @@
       (field "fix" string)))
     (export "denial" (type $denial (eq $j)))
     (type $k (record (field "pointer" string) (field "message" string))) (export "warning" (type $warning (eq $k)))
+    (type $n (record (field "pointer" string) (field "message" string))) (export "note" (type $note (eq $n)))
     (type $l (record (field "denials" (list $denial)) (field "changes" (list $change))
-      (field "warnings" (list $warning))))
+      (field "warnings" (list $warning)) (field "notes" (list $note))))
     (export "verdict" (type (eq $l)))
     (type $m (record (field "name" string) (field "version" string) (field "description" string)
       (field "reads" (list string)) (field "writes" (list string)) (field "cluster" (list $cluster-data))
@@ -120,6 +121,9 @@
       (i32.store (i32.const 16) (local.get $of-changes))
       (i32.store (i32.const 20) (local.get $warnings))
       (i32.store (i32.const 24) (local.get $of-warnings))
+      ;; No notes.
+      (i32.store (i32.const 28) (i32.const 0))
+      (i32.store (i32.const 32) (i32.const 0))
       (i32.const 0))
     ;; Returns a verdict with the appended changes.
     (func $changed (result i32)

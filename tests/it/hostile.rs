@@ -420,10 +420,11 @@ fn assert_held_back(decision: &Decision, expected: usize) {
 
 /// Asserts that the hostile policy had no effect.
 fn assert_silent(decision: &Decision) {
-    let Reported::Allowed { applied, held_back: 0, warnings } = &report(decision, "hostile").result else {
+    let Reported::Allowed { applied, held_back: 0, warnings, notes } = &report(decision, "hostile").result
+    else {
         panic!("expected an empty verdict, found {:?}", report(decision, "hostile").result)
     };
-    assert!(applied.is_empty() && warnings.is_empty());
+    assert!(applied.is_empty() && warnings.is_empty() && notes.is_empty());
     assert_eq!(decision.outcome, Outcome::Allowed);
     assert_eq!(decision.warnings, [""; 0]);
 }

@@ -59,6 +59,33 @@ fn object(input: &str) -> Value {
 const NAMESPACED: &str = "  namespace: logging\n";
 
 #[test]
+fn null_labels_are_empty_strings() {
+    for metadata in
+        ["  labels: {team: }\n", "  labels:\n", "  annotations: {a: ~}\n  labels: {a: null, b: c}\n"]
+    {
+        let (code, out, words) =
+            review(&[], manifest("a", metadata, "      nodeSelector: {disk: }\n      tolerations:\n"));
+        assert_eq!(code, Some(0), "{metadata}{out}{words}");
+    }
+    // A policy's selector sees the empty string, as the API server's does.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    let policy = support::policy(
+        "p",
+        "default-labels",
+        &json!({"labels": {"a": "b"}}),
+        "  match: {objectSelector: {matchLabels: {team: }}}",
+    );
+    std::fs::write(&file, policy).unwrap();
+    let with = |metadata| {
+        let policies = file.to_str().unwrap();
+        review(&["--policies", policies, "-o", "patch"], manifest("a", metadata, "")).1
+    };
+    assert!(with("  labels: {team: }\n").contains("/metadata/labels/a"), "{}", with("  labels: {team: }\n"));
+    assert_eq!(with("  labels: {team: x}\n"), "[]\n");
+}
+
+#[test]
 fn an_empty_namespace_is_no_namespace() {
     for metadata in ["", "  namespace: \"\"\n", "  namespace:\n"] {
         let (code, out, _) = review(&["-n", "kube-system"], manifest("a", metadata, ""));

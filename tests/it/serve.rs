@@ -527,7 +527,7 @@ async fn refuses_an_invalid_policy_with_the_reason() {
         ),
         (
             with("/spec/module", json!("file:/nowhere.wasm")),
-            "policy `p`: module `/nowhere.wasm` can't be read: ",
+            "policy `p`: failed to read the module `/nowhere.wasm`: ",
         ),
         // This file is endless, and every container has it.
         (

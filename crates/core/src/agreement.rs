@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::text;
-use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
+use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Note, Verdict, Warning};
 
 /// The most bytes of one side of a difference.
 const MAX_SIDE: usize = 240;
@@ -92,6 +92,11 @@ fn of_verdicts(first: &Verdict, second: &Verdict) -> Option<Difference> {
             format!("{pointer}: {message}")
         })
     })
+    .or_else(|| {
+        of_lists("note", &first.notes, &second.notes, |Note { pointer, message }| {
+            format!("{pointer}: {message}")
+        })
+    })
 }
 
 fn of_lists<T: PartialEq>(
@@ -107,11 +112,12 @@ fn of_lists<T: PartialEq>(
 
 fn side(answer: &Result<Verdict, Failure>) -> String {
     match answer {
-        Ok(Verdict { denials, changes, warnings }) => format!(
-            "a verdict with {} denials, {} changes, {} warnings",
+        Ok(Verdict { denials, changes, warnings, notes }) => format!(
+            "a verdict with {} denials, {} changes, {} warnings, {} notes",
             denials.len(),
             changes.len(),
-            warnings.len()
+            warnings.len(),
+            notes.len()
         ),
         Err(failure) => failure.to_string(),
     }
@@ -129,6 +135,7 @@ mod tests {
                 change("/metadata/labels/b", "\"1\"", "b was missing"),
             ],
             warnings: vec![Warning { pointer: "/spec".to_owned(), message: "old".to_owned() }],
+            notes: vec![Note { pointer: "/spec".to_owned(), message: "old".to_owned() }],
         }
     }
 
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn each_part_of_a_verdict_is_compared() {
-        let mut other = [verdict(), verdict(), verdict(), verdict(), verdict(), verdict()];
+        let mut other = [verdict(), verdict(), verdict(), verdict(), verdict(), verdict(), verdict()];
         other[0].changes[1] = change("/metadata/labels/b", "\"2\"", "b was missing");
         other[1].changes[1] = change("/metadata/labels/b", "\"1\"", "because");
         other[2].changes.swap(0, 1);
@@ -158,11 +165,15 @@ mod tests {
         other[4].warnings[0].message = "new".to_owned();
         let (code, text) = (DenialCode::Invalid, || "x".to_owned());
         other[5].denials.push(Denial { code, pointer: text(), message: text(), fix: text() });
+        other[6].notes.clear();
         let whats = other.map(|other| match Agreement::of(&Ok(verdict()), &Ok(other)) {
             Agreement::Differ(Difference { what, .. }) => what,
             agreement => panic!("{agreement:?}"),
         });
-        assert_eq!(whats, ["change 2", "change 2", "change 1", "change 2", "warning 1", "denial 1"]);
+        assert_eq!(
+            whats,
+            ["change 2", "change 2", "change 1", "change 2", "warning 1", "denial 1", "note 1"]
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::document::{self, Document};
 use crate::patch::{self, Operation};
 use crate::policy::{Mode, OnError};
 use crate::review::{API_VERSION, Reach, Review};
-use crate::verdict::{Denial, DenialCode, Failure, Warning};
+use crate::verdict::{Denial, DenialCode, Failure, Note, Warning};
 
 /// The decision on one review.
 #[derive(Debug, Clone)]
@@ -81,6 +81,8 @@ pub enum Result {
         held_back: usize,
         /// For the author.
         warnings: Vec<Warning>,
+        /// For the report and the operator's log.
+        notes: Vec<Note>,
     },
     /// The policy objects.
     Denied {
@@ -120,6 +122,15 @@ impl PolicyReport {
         match &self.result {
             Result::Allowed { warnings, .. } | Result::Denied { warnings, .. } => warnings,
             Result::Failed(_) => &[],
+        }
+    }
+
+    /// Returns the notes of a policy that has no objection.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        match &self.result {
+            Result::Allowed { notes, .. } => notes,
+            Result::Denied { .. } | Result::Failed(_) => &[],
         }
     }
 

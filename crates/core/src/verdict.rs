@@ -11,6 +11,8 @@ pub struct Verdict {
     pub changes: Vec<Change>,
     /// For the author.
     pub warnings: Vec<Warning>,
+    /// For the report and the operator's log.
+    pub notes: Vec<Note>,
 }
 
 /// One reason to refuse the object.
@@ -65,6 +67,15 @@ pub struct Warning {
     pub message: String,
 }
 
+/// A remark for the report of `wardset review` and for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The subject, as a JSON Pointer.
+    pub pointer: String,
+    /// In words.
+    pub message: String,
+}
+
 /// The most bytes of one text of a verdict. Longer ones are cut: nobody reads them.
 pub const MAX_TEXT: usize = 512;
 
@@ -79,6 +90,14 @@ impl Denial {
 
 impl Warning {
     /// The same, each text one printable line.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        Self { pointer: clean(&self.pointer), message: clean(&self.message) }
+    }
+}
+
+impl Note {
+    /// Returns it with each text as one printable line.
     #[must_use]
     pub fn cleaned(self) -> Self {
         Self { pointer: clean(&self.pointer), message: clean(&self.message) }

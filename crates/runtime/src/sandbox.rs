@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use wardset_core::text;
 use wardset_core::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Verdict, Warning,
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Note, Verdict, Warning,
 };
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
@@ -116,6 +116,7 @@ impl From<wit::Verdict> for Verdict {
             denials: verdict.denials.into_iter().map(Into::into).collect(),
             changes: verdict.changes.into_iter().map(Into::into).collect(),
             warnings: verdict.warnings.into_iter().map(Into::into).collect(),
+            notes: verdict.notes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -139,6 +140,13 @@ impl From<wit::Change> for Change {
             wit::Edit::Remove(path) => Edit::Remove { path },
         };
         Self { edit, reason: change.reason }
+    }
+}
+
+impl From<wit::Note> for Note {
+    fn from(note: wit::Note) -> Self {
+        let wit::Note { pointer, message } = note;
+        Self { pointer, message }
     }
 }
 

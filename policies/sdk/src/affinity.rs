@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer, text::null_is_default};
+use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer};
 
 const AFFINITY: &str = "/spec/template/spec/affinity";
 const NODE_SELECTOR: &str = "/spec/template/spec/nodeSelector";
@@ -213,16 +213,16 @@ struct NodeAffinity<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeSelector<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     node_selector_terms: Vec<Term<'a>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Term<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     match_expressions: Vec<Requirement<'a>>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     match_fields: Vec<Requirement<'a>>,
 }
 

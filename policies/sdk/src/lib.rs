@@ -31,6 +31,7 @@ mod requirement;
 mod review;
 mod selector;
 pub mod settings;
+mod shape;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod text;
@@ -50,6 +51,6 @@ pub use settings::SettingsError;
 pub use text::{Labels, Text};
 pub use toleration::{Taint, Toleration, add_tolerations};
 pub use wit::wardset::policy::types::{
-    Change, ClusterData, Denial, DenialCode, Edit, Level, Operation, Placed, Request, TemplateGate, Verdict,
-    Warning,
+    Change, ClusterData, Denial, DenialCode, Edit, Level, Note, Operation, Placed, Request, TemplateGate,
+    Verdict, Warning,
 };

@@ -78,7 +78,7 @@ pub struct Exported<P>(PhantomData<P>);
 impl<P: Policy> Exported<P> {
     pub(crate) fn judge(review: &Review, settings: &str) -> Result<Verdict, String> {
         let settings: P::Settings =
-            serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?;
+            settings::parse(settings).map_err(|error| format!("settings: {error}"))?;
         match P::evaluate(review, &settings) {
             Ok(verdict) => Ok(verdict),
             Err(Stop::Deny(denial)) => Ok(Verdict::allow().with_denial(*denial)),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{Text, null_is_default};
+use crate::text::Text;
 
 /// `key operator values`, as node selector terms and label selectors write it.
 ///
@@ -18,7 +18,7 @@ pub struct Requirement<'a> {
     /// One of [`Operator`]'s names, or one of a newer API version.
     pub operator: Text<'a>,
     /// What the operator compares with.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Text<'a>>,
 }
 

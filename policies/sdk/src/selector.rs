@@ -4,17 +4,17 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 
-use crate::{Domain, Labels, Operator, Requirement, pointer, text::null_is_default};
+use crate::{Domain, Labels, Operator, Requirement, pointer};
 
 /// A label selector, such as a DaemonSet's `spec.selector`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector<'a> {
     /// Labels that must be there with exactly these values.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     pub match_labels: Labels<'a>,
     /// Further requirements, ANDed.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     pub match_expressions: Vec<Requirement<'a>>,
 }
 
@@ -145,11 +145,6 @@ mod tests {
             assert!(!web.matches(&bad), "{key}={value}");
         }
         assert!(!web.matches(&labels(&good[..2])));
-    }
-
-    #[test]
-    fn reads_null_as_missing() {
-        assert!(selector(r#"{"matchLabels":null,"matchExpressions":null}"#).is_empty());
     }
 
     #[test]

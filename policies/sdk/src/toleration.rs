@@ -4,26 +4,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Patch, Stop,
-    text::{Text, null_is_default},
-};
+use crate::{Patch, Stop, text::Text};
 
 /// A toleration as the document holds it. An empty field means what a missing one means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration<'a> {
     /// Empty, with `Exists`: every key.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub key: Text<'a>,
     /// `Equal`, which empty means too, `Exists`, or one of a newer API version (`Lt`, `Gt`).
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub operator: Text<'a>,
     /// What the taint's value is compared with.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub value: Text<'a>,
     /// Empty: every effect.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub effect: Text<'a>,
     /// How many seconds a pod stays after a `NoExecute` taint appears; none is for ever, less than zero is
     /// zero.

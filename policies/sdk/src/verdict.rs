@@ -1,12 +1,12 @@
 //! Constructors of what a policy says.
 
-use crate::{Change, Denial, DenialCode, Patch, Verdict, Warning};
+use crate::{Change, Denial, DenialCode, Note, Patch, Verdict, Warning};
 
 impl Verdict {
     /// Nothing to say: allowed as it is.
     #[must_use]
     pub fn allow() -> Self {
-        Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new() }
+        Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds what the patch collected.
@@ -27,6 +27,14 @@ impl Verdict {
     #[must_use]
     pub fn with_warning(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         self.warnings.push(Warning::new(pointer, message));
+        self
+    }
+
+    /// Adds a line for the report of `wardset review` and the operator's log. Clients of the API server never see it, so it
+    /// suits a policy that rightly leaves an object alone.
+    #[must_use]
+    pub fn with_note(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        self.notes.push(Note { pointer: pointer.into(), message: message.into() });
         self
     }
 }

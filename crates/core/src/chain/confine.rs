@@ -13,7 +13,7 @@ use crate::patch::{Operation, is_within};
 use crate::policy::{LabelSelector, Selector};
 use crate::text;
 use crate::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Verdict, Warning,
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
 };
 
 /// The most changes of one verdict: two for each of 512 ORed terms, more than anyone writes.
@@ -36,7 +36,7 @@ impl Chain<'_> {
         verdict: Verdict,
         buffers: &mut Option<Document>,
     ) -> Result<(Reported, Option<Document>), Failure> {
-        let Verdict { denials, changes, warnings } = verdict;
+        let Verdict { denials, changes, warnings, notes } = verdict;
         if changes.len() > MAX_CHANGES {
             let found = changes.len();
             let detail = format!("expected at most {MAX_CHANGES} changes, found {found}");
@@ -56,6 +56,11 @@ impl Chain<'_> {
             }
         });
         let warnings = warnings.into_iter().map(Warning::cleaned).collect();
+        let notes = at_most(notes, |left_out, _| Note {
+            pointer: String::new(),
+            message: format!("{left_out} further notes are left out"),
+        });
+        let notes = notes.into_iter().map(Note::cleaned).collect();
         if !denials.is_empty() {
             let denials = denials.into_iter().map(Denial::cleaned).collect();
             return Ok((Reported::Denied { denials, warnings }, None));
@@ -96,7 +101,7 @@ impl Chain<'_> {
             self.stays_within_bounds(turn, after, &applied)?;
             kinds::stay(&turn.document, after, &applied)?;
         }
-        Ok((Reported::Allowed { applied, held_back, warnings }, document))
+        Ok((Reported::Allowed { applied, held_back, warnings, notes }, document))
     }
 
     /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.
