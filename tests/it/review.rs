@@ -238,7 +238,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
     let policies = write("x.yaml", &replace("builtin:default-labels", "file:x.wasm"));
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
     assert!(
-        stderr(&output).contains("expected a binary component, which begins with `\\0asm`"),
+        stderr(&output).contains("expected a binary WebAssembly component, which begins with `\\0asm`"),
         "{}",
         stderr(&output)
     );

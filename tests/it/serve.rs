@@ -257,10 +257,10 @@ async fn refuses_malformed_requests_with_a_reason_on_one_line() {
             "/mutate",
             b"{\"a\":".to_vec(),
             400,
-            "the body is no AdmissionReview: expected a JSON value at byte 5\n",
+            "failed to parse the body as an AdmissionReview: expected a JSON value at byte 5\n",
         ),
-        ("/mutate", b"\xff\xfe".to_vec(), 400, "the body is no AdmissionReview: "),
-        ("/mutate", Vec::new(), 400, "the body is no AdmissionReview: "),
+        ("/mutate", b"\xff\xfe".to_vec(), 400, "failed to parse the body as an AdmissionReview: "),
+        ("/mutate", Vec::new(), 400, "failed to parse the body as an AdmissionReview: "),
         (
             "/mutate",
             b"{}".to_vec(),
@@ -277,7 +277,7 @@ async fn refuses_malformed_requests_with_a_reason_on_one_line() {
             "/mutate",
             repeated.into_bytes(),
             400,
-            "the body is no AdmissionReview: an object has the same key twice at byte ",
+            "failed to parse the body as an AdmissionReview: duplicate key in an object at byte ",
         ),
         (
             "/mutate",

@@ -8,7 +8,7 @@ use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, No
 /// The most bytes of one side of a difference.
 const MAX_SIDE: usize = 240;
 
-/// What two answers to the same question have in common.
+/// Compares two answers to the same question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
     /// Everything.
@@ -22,7 +22,7 @@ pub enum Agreement {
 /// The first thing in which two answers differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about, such as `change 1`.
+    /// The differing part, such as `change 1`.
     pub what: String,
     /// The first answer, in a line.
     pub first: String,
@@ -41,7 +41,7 @@ impl Agreement {
         }
         let difference = match (first, second) {
             (Ok(first), Ok(second)) => of_verdicts(first, second),
-            // What a failure says in detail may have a number in it; its class is the answer.
+            // The detail of a failure may contain a number that varies. Its class is the answer.
             (Err(first), Err(second)) if first.class == second.class => None,
             _ => Some(Difference::new("answer", &side(first), &side(second))),
         };
@@ -49,7 +49,7 @@ impl Agreement {
     }
 }
 
-/// Whether a failure says nothing of what the guest would have answered.
+/// Whether a failure says nothing about the guest's answer.
 #[must_use]
 pub fn ended_from_outside(failure: &Failure) -> bool {
     matches!(
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A guest can't see time, so what time did to one of the two is none of its doing.
+    /// A guest cannot see time, so a failure by time is not the guest's difference.
     #[test]
     fn what_was_ended_from_outside_is_not_compared() {
         for class in [FailureClass::Deadline, FailureClass::Late, FailureClass::Host] {

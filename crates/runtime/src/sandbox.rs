@@ -92,9 +92,9 @@ enum Stage {
     Call,
 }
 
-/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left is something that the
-/// guest handed over and that couldn't be read (out of bounds, no UTF-8, too large); or, of a start during which none of
-/// the guest's code ran, and of a pool without room, the pool or the machine.
+/// Classifies wasmtime's error by type: the host's own reason first, then a trap. The rest is a malformed value of
+/// the guest (out of bounds, not UTF-8, too large). During a start in which no code of the guest ran, or with a pool
+/// without room, it is the pool or the machine.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return Failure::new(stopped.class(), &stopped.to_string());

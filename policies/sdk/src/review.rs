@@ -43,11 +43,11 @@ impl Review {
 
     /// Reads the value at `pointer`; missing and null are both none.
     ///
-    /// Ask for small parts and for the fields that the policy needs: unknown fields are skipped, and
+    /// Ask for small parts and for the fields that the policy needs. Unknown fields are skipped, and
     /// [`Text`](crate::Text) borrows.
     ///
     /// # Errors
-    /// A denial (422) if a value has another type. It points at this value and says what to type instead.
+    /// A denial (422) if a value has another type. It points at this value and says how to write it.
     pub fn object<'r, T: Deserialize<'r>>(&'r self, pointer: &str) -> Result<Option<T>, Stop> {
         self.read(false, pointer)
     }
@@ -60,7 +60,7 @@ impl Review {
         self.read(true, pointer)
     }
 
-    /// Whether something other than null stands at `pointer`.
+    /// Whether there is a value other than null at `pointer`.
     pub fn has(&self, pointer: &str) -> bool {
         !self.known_absent(pointer) && self.value(false, pointer).is_some()
     }

@@ -77,22 +77,22 @@ impl<'a> LabelSelector<'a> {
     }
 }
 
-/// One of a selector's requirements, and where it stands.
+/// One of a selector's requirements, and its place.
 #[derive(Clone, Debug)]
 pub struct Clause<'s> {
-    /// Its index in `matchExpressions`; none where it stands in `matchLabels`.
+    /// Its index in `matchExpressions`; `None` for `matchLabels`.
     index: Option<usize>,
     requirement: Cow<'s, Requirement<'s>>,
 }
 
 impl Clause<'_> {
-    /// What it requires.
+    /// Returns the requirement.
     #[must_use]
     pub fn requirement(&self) -> &Requirement<'_> {
         &self.requirement
     }
 
-    /// The pointer to it, where `selector` is the one to its selector.
+    /// Returns the pointer to it. `selector` is the pointer to its selector.
     #[must_use]
     pub fn pointer(&self, selector: &str) -> String {
         match self.index {

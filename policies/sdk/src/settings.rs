@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Operator, Requirement, Toleration, check_key, check_value, shape};
 
-/// What is wrong in the settings.
+/// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     field: String,
@@ -19,7 +19,8 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// `field` as in `tolerations[0].key`; `message` says what was found and expected, `fix` how to mend.
+    /// Makes an error. `field` has the form `tolerations[0].key`; `message` says what was found and expected, `fix`
+    /// how to fix it.
     pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), fix: fix.into() }
     }
@@ -68,14 +69,14 @@ pub struct TolerationSetting {
     /// The taint's key; empty, with `Exists`, is every key.
     #[serde(default)]
     key: String,
-    /// `Equal` where it is missing.
+    /// `Equal` if it is missing.
     operator: Option<TolerationOperator>,
     /// The taint's value; empty with `Exists`.
     #[serde(default)]
     value: String,
-    /// Every effect where it is missing.
+    /// Every effect if it is missing.
     effect: Option<Effect>,
-    /// How long a pod stays after a `NoExecute` taint appears; for ever where it is missing.
+    /// Seconds until a pod leaves after a `NoExecute` taint appears; for ever if it is missing.
     toleration_seconds: Option<i64>,
 }
 

@@ -167,7 +167,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// Says in YAML's words what a value is.
+/// Describes a value in YAML's words.
 fn words(value: &Unexpected<'_>) -> String {
     match value {
         Unexpected::Bool(value) => format!("the boolean `{value}`"),

@@ -1,4 +1,4 @@
-//! Tolerations: what one tolerates, which other one it covers, and how some are added.
+//! Tolerations: which taints one tolerates, which other one it covers, and how to add some.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Patch, Stop, text::Text};
 
-/// A toleration as the document holds it. An empty field means what a missing one means.
+/// A toleration of the document. An empty field has the meaning of a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration<'a> {
@@ -16,7 +16,7 @@ pub struct Toleration<'a> {
     /// `Equal`, which empty means too, `Exists`, or one of a newer API version (`Lt`, `Gt`).
     #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub operator: Text<'a>,
-    /// What the taint's value is compared with.
+    /// The value to compare with the taint's.
     #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub value: Text<'a>,
     /// Empty: every effect.
@@ -187,8 +187,8 @@ mod tests {
 
         #[test]
         fn covers_iff_no_taint_shows_otherwise(a in tolerations(), b in tolerations()) {
-            // What all taints of the universe show. `Equal` over every value of the universe is not
-            // `Exists`, so a value that no toleration names stands for the rest.
+            // Compares over all taints of the universe. `Equal` over every value of the universe is not `Exists`,
+            // so one value that no toleration names stands for the rest.
             let rest = KEYS.into_iter().flat_map(|key| EFFECTS.map(|effect| Taint { key, value: "z", effect }));
             let shown = all_taints().chain(rest).all(|taint| stay(&a, &taint) >= stay(&b, &taint));
             if is_known(&a) && is_known(&b) {

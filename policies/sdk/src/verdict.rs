@@ -1,4 +1,4 @@
-//! Constructors of what a policy says.
+//! Constructors of verdicts.
 
 use crate::{Change, Denial, DenialCode, Note, Patch, Verdict, Warning};
 
@@ -9,7 +9,7 @@ impl Verdict {
         Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds what the patch collected.
+    /// Adds the changes of the patch.
     #[must_use]
     pub fn with_changes(mut self, patch: Patch<'_>) -> Self {
         self.changes.extend(patch.into_changes());
@@ -46,8 +46,8 @@ impl From<Patch<'_>> for Verdict {
 }
 
 impl Denial {
-    /// The object breaks a rule of this cluster (403). `message` says what is wrong, in lower case and
-    /// without a full stop; `fix` says what to write instead.
+    /// The object breaks a rule of this cluster (403). `message` describes the problem, in lower case and without a
+    /// full stop; `fix` says what to write instead.
     pub fn forbidden(pointer: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         let (pointer, message, fix) = (pointer.into(), message.into(), fix.into());
         Self { code: DenialCode::Forbidden, pointer, message, fix }
@@ -60,8 +60,8 @@ impl Denial {
 }
 
 impl Warning {
-    /// A warning about what `pointer` points to. Aim at 110 characters: the host puts the policy's name
-    /// in front, and cuts what the API server would not carry.
+    /// A warning about the value at `pointer`. Aim at 110 characters: the host adds the policy's name in front, and
+    /// cuts warnings at the API server's limit.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }

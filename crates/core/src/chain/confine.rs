@@ -1,4 +1,4 @@
-//! What a verdict may do: bounded in size, confined to the declared writes, and never to what no policy may change.
+//! The bounds of a verdict: limited in size, confined to the declared writes, and never a forbidden change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,7 +29,8 @@ const PARTS: [&str; 5] =
     ["/metadata", "/spec", "/spec/template", "/spec/template/metadata", "/spec/template/spec"];
 
 impl Chain<'_> {
-    /// Checks a verdict and applies its changes to a copy of the document, made in `buffers` where there are any.
+    /// Checks a verdict and applies its changes to a copy of the document. The copy reuses `buffers` if there are
+    /// any.
     pub(super) fn check(
         &self,
         turn: &Turn<'_>,
@@ -147,10 +148,10 @@ impl Chain<'_> {
     }
 }
 
-/// The first [`MAX_MESSAGES`], and in the place of the rest what `summary` says of how many and which they are.
+/// Keeps the first [`MAX_MESSAGES`] and replaces the rest with a `summary` of their number.
 ///
-/// An author can make a policy find any number of faults: too many of them must not become a failure of the policy, which
-/// `onError` might let through.
+/// An author can make a policy find any number of faults. If too many of them were a failure of the policy, `onError`
+/// might let the object through.
 fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> Vec<T> {
     if messages.len() > MAX_MESSAGES {
         let rest = messages.split_off(MAX_MESSAGES);
@@ -171,7 +172,7 @@ fn without(part: &str) -> Denial {
 fn operation(edit: Edit) -> Result<Operation, Failure> {
     let pointer = |path: String| {
         PointerBuf::parse(path.as_str()).map_err(|_| {
-            Failure::new(FailureClass::Output, &format!("a change at `{path}`, which is no JSON Pointer"))
+            Failure::new(FailureClass::Output, &format!("expected a JSON Pointer in a change, found `{path}`"))
         })
     };
     Ok(match edit {
@@ -181,7 +182,8 @@ fn operation(edit: Edit) -> Result<Operation, Failure> {
     })
 }
 
-/// A member that is added or replaced by what it already is. Not so for arrays, where `add` inserts.
+/// Whether the operation adds or replaces a member by the value that it already has. Never true for arrays, in which
+/// `add` inserts.
 fn is_already_so(document: &Document, operation: &Operation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();

@@ -1,4 +1,4 @@
-//! Messages within what the API server carries: the limits of warnings, and text that can't break a header or a line.
+//! Messages within the API server's limits: the size of warnings, and text that cannot break a header or a line.
 
 use std::collections::BTreeMap;
 
@@ -86,9 +86,9 @@ impl Mergeable<'_> {
     }
 }
 
-/// Who did what, one annotation for each kind of thing.
+/// Returns the audit annotations: one for each kind of result, with the names of the policies.
 ///
-/// Of a review that is not allowed nothing is stored, so no policy is said to have changed it.
+/// If the review is not allowed, nothing is stored, so no policy is named as having changed it.
 pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'static str, String> {
     let mut audit: BTreeMap<&'static str, String> = BTreeMap::new();
     for report in reports {

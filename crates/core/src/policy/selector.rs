@@ -90,7 +90,7 @@ pub enum Requirement {
     DoesNotExist(String),
 }
 
-/// What is wrong with a selector.
+/// Why a selector is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// `In` or `NotIn` without values.
@@ -114,7 +114,7 @@ impl Selector {
         self.requirements.is_empty()
     }
 
-    /// Whether labels satisfy every requirement. `label` gives a label's value, or none where the label is absent.
+    /// Whether labels satisfy every requirement. `label` returns a label's value, or `None` if the label is absent.
     pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => {
