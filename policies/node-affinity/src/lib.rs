@@ -1,10 +1,11 @@
-//! Narrows the nodes that a DaemonSet reaches: to workers, to real nodes, to what the operator requires.
+//! Narrows the nodes that a DaemonSet reaches: to workers, to real nodes, to nodes with given labels.
 //!
-//! It never adds a node: requirements are ANDed into each term of the required node affinity. It leaves
-//! alone a DaemonSet that serves the control plane by design, and one that would lose all its nodes.
+//! It never adds a node, because it ANDs requirements into each term of the required node affinity. It
+//! leaves a DaemonSet alone if its pods belong on the control plane, or if no node would remain.
 
 mod exemption;
 
+use exemption::Treatment;
 use serde::Deserialize;
 use wardset_policy_sdk::{
     Denial, Domain, Manifest, Operator, Outcome, Patch, Placement, Policy, Requirement, Review,
@@ -15,35 +16,39 @@ use wardset_policy_sdk::{
 #[derive(Debug)]
 pub struct NodeAffinity;
 
-/// What the operator sets; at least one of the first three.
+/// The settings of the policy. At least one of the first three is set.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Keep off the nodes of the control plane.
+    /// Keep pods off the control plane.
     #[serde(default)]
     workers_only: bool,
-    /// Keep off virtual nodes, which can't run pods of DaemonSets.
+    /// Keep pods off virtual nodes, which can't run pods of DaemonSets.
     #[serde(default)]
     exclude_virtual_nodes: bool,
-    /// What the labels of nodes shall satisfy, ANDed.
+    /// Requirements on the labels of nodes, ANDed.
     #[serde(default)]
     require: Vec<RequirementSetting>,
-    /// What happens to a DaemonSet that would have no node left.
+    /// The answer to a DaemonSet if no node would remain.
     #[serde(default)]
     on_conflict: OnConflict,
-    /// Whether `workersOnly` restricts what serves the node itself: kube-proxy, network and storage drivers.
+    /// The treatment by `workersOnly` of pods that serve the node itself: kube-proxy, network and storage
+    /// drivers.
     #[serde(default)]
     node_infrastructure: NodeInfrastructure,
+    /// The treatment by `workersOnly` of a DaemonSet that tolerates a taint of the control plane by its key.
+    #[serde(default)]
+    tolerates_control_plane: ToleratesControlPlane,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 enum OnConflict {
-    /// It is refused.
+    /// Deny it.
     Deny,
-    /// It is left alone, with a warning.
+    /// Leave it alone, with a warning.
     #[default]
     Warn,
 }
@@ -52,10 +57,21 @@ enum OnConflict {
 #[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 enum NodeInfrastructure {
-    /// It stays on the control plane, with a warning.
+    /// They stay on the control plane.
     #[default]
     LeaveAlone,
-    /// It is restricted as everything else.
+    /// They run on workers only.
+    Restrict,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+enum ToleratesControlPlane {
+    /// It stays on the control plane.
+    LeaveAlone,
+    /// It runs on workers only, and its author gets a warning.
+    #[default]
     Restrict,
 }
 
@@ -63,8 +79,12 @@ const AFFINITY: &str = "/spec/template/spec/affinity";
 const NODE_SELECTOR: &str = "/spec/template/spec/nodeSelector";
 const NODE_NAME: &str = "/spec/template/spec/nodeName";
 
-/// The roles of the control plane: kubeadm's, and that of clusters before 1.24.
-const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+/// The labels of control plane nodes, and the keys of their taints: kubeadm's, kubeadm's before 1.24, RKE1's.
+const CONTROL_PLANE: [&str; 3] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/controlplane",
+];
 
 /// The labels of nodes that can't run pods of DaemonSets.
 const VIRTUAL: [(&str, &str); 2] =
@@ -93,23 +113,25 @@ impl Policy for NodeAffinity {
 
     fn check(settings: &Settings) -> Result<(), SettingsError> {
         if !settings.workers_only && !settings.exclude_virtual_nodes && settings.require.is_empty() {
-            let message = "nothing is required of nodes";
+            let message = "found no requirement on nodes";
             let fix = "set `workersOnly`, `excludeVirtualNodes` or `require`";
             return Err(SettingsError::new("settings", message, fix));
         }
         for (i, setting) in settings.require.iter().enumerate() {
             setting.check(&format!("require[{i}]"))?;
         }
-        let (mut all, require) = (settings.fixed(settings.workers_only), settings.require());
-        all.extend(require);
-        for (i, wanted) in all.iter().enumerate() {
+        let all: Vec<Requirement<'_>> = settings
+            .requirements(settings.workers_only)
+            .into_iter()
+            .map(|(requirement, _)| requirement)
+            .collect();
+        for (i, requirement) in all.iter().enumerate() {
             let mut domain = Domain::any();
-            let same_key = all[..=i].iter().filter(|w| w.requirement.key == wanted.requirement.key);
-            same_key.for_each(|w| domain.and(&w.requirement));
+            all[..=i].iter().filter(|other| other.key == requirement.key).for_each(|other| domain.and(other));
             if domain.is_empty() {
                 let message =
-                    format!("`{}` contradicts what else is required: no node fits", wanted.requirement);
-                return Err(SettingsError::new("require", message, "leave out one of the two"));
+                    format!("no node satisfies `{requirement}` together with the other requirements");
+                return Err(SettingsError::new("require", message, "remove one of the two"));
             }
         }
         Ok(())
@@ -120,86 +142,107 @@ impl Policy for NodeAffinity {
             return Ok(Verdict::allow());
         }
         if review.object::<Text<'_>>(NODE_NAME)?.is_some_and(|name| !name.is_empty()) {
-            let message = "`nodeName` pins the pods to one node, so node affinity was left alone";
+            let message = "`nodeName` pins the pods to one node, so the policy left node affinity alone";
             return Ok(Verdict::allow().with_warning(NODE_NAME, message));
         }
         let placement = Placement::read(review)?;
-        let exemption = settings.exempts(review, &placement)?;
-        let mut wanted = settings.fixed(settings.workers_only && exemption.is_none());
-        wanted.extend(settings.require());
-        let verdict = exemption.into_iter().fold(Verdict::allow(), |verdict, (pointer, why)| {
-            verdict.with_warning(pointer, format!("{why}, so `workersOnly` left it alone"))
-        });
+        let mut verdict = Verdict::allow();
+        let mut restricted_despite = None;
+        let workers_only = match settings.treatment(review, &placement)? {
+            Treatment::LeaveAlone(reason) => {
+                let by = if settings.is_workers_only_alone() { "" } else { " by `workersOnly`" };
+                verdict = verdict.with_warning(reason.pointer, format!("left alone{by}: {}", reason.text));
+                false
+            }
+            Treatment::Restrict(toleration) => {
+                restricted_despite = toleration;
+                settings.workers_only
+            }
+        };
+        let requirements = settings.requirements(workers_only);
+        let wanted: Vec<Wanted<'_>> = requirements
+            .iter()
+            .map(|(requirement, reason)| Wanted { requirement: requirement.clone(), reason })
+            .collect();
         let mut patch = Patch::new(review);
         Ok(match placement.narrow(&wanted, &mut patch)? {
             Outcome::Narrowed { dead } => {
-                dead.into_iter().fold(verdict.with_changes(patch), |verdict, term| {
-                    verdict.with_warning(
-                        term,
-                        "this term matches no node any more: the cluster requires the contrary",
-                    )
-                })
+                verdict = verdict.with_changes(patch);
+                if let Some(toleration) = restricted_despite {
+                    verdict = verdict.with_warning(
+                        toleration.pointer,
+                        format!(
+                            "tolerates `{}`, yet is kept off the control plane; if it must run there, an \
+                             administrator can exempt it (`excludeNames`)",
+                            toleration.text
+                        ),
+                    );
+                }
+                let message = "this term matches no node now: it contradicts the requirements of the policy";
+                dead.into_iter().fold(verdict, |verdict, term| verdict.with_warning(term, message))
             }
-            Outcome::Nowhere => verdict
-                .with_warning(AFFINITY, "the required node affinity matches no node, so it was left alone"),
+            Outcome::Nowhere => verdict.with_warning(
+                AFFINITY,
+                "the required node affinity matches no node, so the policy left it alone",
+            ),
             Outcome::Conflict { pointer, requirement } if settings.on_conflict == OnConflict::Deny => {
                 verdict.with_denial(no_node_left(pointer, &requirement))
             }
             Outcome::Conflict { pointer, requirement } => verdict.with_warning(
                 pointer,
-                format!("`{requirement}` would leave no node, so affinity was left alone"),
+                format!("no node would satisfy `{requirement}`, so the policy left node affinity alone"),
             ),
         })
     }
 }
 
 impl Settings {
-    /// What `workersOnly`, if it applies, and `excludeVirtualNodes` require.
-    fn fixed(&self, workers_only: bool) -> Vec<Wanted<'_>> {
+    /// Returns the requirements on nodes, each with its reason. A reason depends on its requirement alone, so
+    /// that a report can merge it if several terms get the same requirement.
+    fn requirements(&self, workers_only: bool) -> Vec<(Requirement<'_>, String)> {
         let workers = CONTROL_PLANE
             .into_iter()
             .filter(|_| workers_only)
-            .map(|key| Wanted { requirement: no(key), reason: "workers only: keeps off the control plane" });
-        let real = VIRTUAL.iter().filter(|_| self.exclude_virtual_nodes).map(|(key, value)| Wanted {
-            requirement: Requirement::new(key, Operator::NotIn, &[value]),
-            reason: "keeps off virtual nodes, which can't run pods of DaemonSets",
+            .map(|key| with_reason("keeps pods off the control plane", no(key)));
+        let real = VIRTUAL.iter().filter(|_| self.exclude_virtual_nodes).map(|(key, value)| {
+            let requirement = Requirement::new(key, Operator::NotIn, &[value]);
+            with_reason("keeps pods off virtual nodes", requirement)
         });
-        workers.chain(real).collect()
+        let required = self
+            .require
+            .iter()
+            .map(|setting| with_reason("the settings require it of nodes", setting.requirement()));
+        workers.chain(real).chain(required).collect()
     }
 
-    fn require(&self) -> impl Iterator<Item = Wanted<'_>> {
-        let reason = "the cluster requires it of nodes";
-        self.require.iter().map(move |setting| Wanted { requirement: setting.requirement(), reason })
-    }
-
-    /// Why `workersOnly` leaves this DaemonSet alone, and where that stands; none where it doesn't, or
-    /// where the DaemonSet keeps off the control plane itself.
-    fn exempts(
-        &self,
-        review: &Review,
-        placement: &Placement<'_>,
-    ) -> Result<Option<(&'static str, String)>, Stop> {
+    /// Returns how `workersOnly` treats the DaemonSet. If the author keeps off the control plane, there is
+    /// nothing to say.
+    fn treatment(&self, review: &Review, placement: &Placement<'_>) -> Result<Treatment, Stop> {
         if !self.workers_only || CONTROL_PLANE.into_iter().all(|key| placement.implies(&no(key))) {
-            return Ok(None);
+            return Ok(Treatment::Restrict(None));
         }
-        // Where only some of the ORed terms target the control plane, requirements would kill just these.
-        if let Some(key) = CONTROL_PLANE.into_iter().find(|key| placement.demands(key)) {
-            return Ok(Some((AFFINITY, format!("it targets nodes with `{key}`"))));
-        }
-        if self.node_infrastructure == NodeInfrastructure::Restrict {
-            return Ok(None);
-        }
-        let service = exemption::node_service(review)?;
-        Ok(service.map(|(pointer, what)| (pointer, format!("it serves the node itself (`{what}`)"))))
+        exemption::treatment(self, review, placement)
+    }
+
+    fn is_workers_only_alone(&self) -> bool {
+        !self.exclude_virtual_nodes && self.require.is_empty()
     }
 }
 
 fn no_node_left(pointer: String, requirement: &str) -> Denial {
     Denial::forbidden(
         pointer,
-        format!("no node would be left: this contradicts `{requirement}`, which the cluster requires"),
-        "remove the contradiction from `nodeSelector` or `affinity.nodeAffinity`, or ask for an exemption",
+        format!(
+            "no node would remain: the cluster requires `{requirement}` of nodes, which this contradicts"
+        ),
+        "remove the contradiction from `nodeSelector` or `affinity.nodeAffinity`; or ask an administrator to \
+         exempt the DaemonSet (`excludeNames` in `match`)",
     )
+}
+
+fn with_reason<'a>(why: &str, requirement: Requirement<'a>) -> (Requirement<'a>, String) {
+    let reason = format!("{why}: `{requirement}`");
+    (requirement, reason)
 }
 
 fn no(key: &str) -> Requirement<'_> {

@@ -1,32 +1,31 @@
-//! Refuses selectors that block the next upgrade or match the wrong pods.
+//! Denies selectors that block the next upgrade or match the wrong pods.
 //!
-//! A selector can't be changed later, so its faults are worth most when the DaemonSet is created. On an
-//! update that leaves the selector alone it is too late for most of them: those only warn. It changes
-//! nothing.
+//! Kubernetes never lets a stored selector change, so this policy denies on create. If an update does not
+//! touch the selector, a denial would come too late, and most findings only warn. The policy changes nothing.
 
 use serde::Deserialize;
 use wardset_policy_sdk::{
     Clause, Denial, LabelSelector, Labels, Manifest, Operator, Policy, Requirement, Review, SettingsError,
-    Stop, Verdict, export_policy,
+    Stop, Verdict, check_key, check_value, export_policy,
 };
 
 /// The policy.
 #[derive(Debug)]
 pub struct SelectorSafety;
 
-/// What the operator sets.
+/// The settings of the policy.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Keys whose values change from release to release: a key, `prefix*` or `*suffix`. What is written
-    /// here replaces the default.
+    /// Keys whose values change from release to release: a key, `prefix*` or `*suffix`. A list here
+    /// replaces the default list.
     #[serde(default = "volatile_keys")]
     volatile_keys: Vec<String>,
-    /// Keys that are no volatile ones after all.
+    /// Keys that selectors may have even if `volatileKeys` lists them.
     #[serde(default)]
     allow_keys: Vec<String>,
-    /// What happens to a new selector of `NotIn` and `DoesNotExist` only.
+    /// The answer to a new selector that has only `NotIn` and `DoesNotExist`.
     #[serde(default)]
     negative_only: NegativeOnly,
 }
@@ -35,24 +34,35 @@ pub struct Settings {
 #[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
 #[serde(rename_all = "camelCase")]
 enum NegativeOnly {
-    /// It is refused.
+    /// Deny it.
     #[default]
     Deny,
-    /// It is allowed, with a warning.
+    /// Allow it with a warning.
     Warn,
 }
 
 fn volatile_keys() -> Vec<String> {
+    // Not `release` and `heritage`: these stay the same from one release of a chart to the next.
     let keys = [
         "version",
         "app.kubernetes.io/version",
+        "appVersion",
+        "app-version",
+        // Helm 2 writes `chart: NAME-VERSION`, Helm 3 `helm.sh/chart`.
+        "chart",
         "helm.sh/chart",
+        "chartVersion",
+        "chart-version",
+        "imageTag",
+        "image-tag",
         "pod-template-hash",
         "pod-template-generation",
         "controller-revision-hash",
+        "checksum",
         "checksum/*",
-        "*-hash",
+        "*/checksum",
         "*-checksum",
+        "*-hash",
     ];
     keys.map(str::to_owned).into()
 }
@@ -78,8 +88,9 @@ impl Policy for SelectorSafety {
         for (i, pattern) in settings.volatile_keys.iter().enumerate() {
             let stars = pattern.matches('*').count();
             if inner(pattern) == 0 || stars > 1 || inner(pattern) + stars != pattern.len() {
-                let message = format!("`{pattern}` is no pattern, expected a key, `prefix*` or `*suffix`");
-                return Err(SettingsError::new(format!("volatileKeys[{i}]"), message, "rewrite it"));
+                let message = format!("expected a key, `prefix*` or `*suffix`, found `{pattern}`");
+                let fix = "put one `*` at the start or at the end, or none";
+                return Err(SettingsError::new(format!("volatileKeys[{i}]"), message, fix));
             }
         }
         Ok(())
@@ -87,12 +98,14 @@ impl Policy for SelectorSafety {
 
     fn evaluate(review: &Review, settings: &Settings) -> Result<Verdict, Stop> {
         let selector: LabelSelector<'_> = review.object(SELECTOR)?.unwrap_or_default();
-        let is_changed = !review.is_create()
-            && review.old_object::<LabelSelector<'_>>(SELECTOR)?.unwrap_or_default() != selector;
-        let is_new = review.is_create() || is_changed;
         let mut verdict = Verdict::allow();
-        if is_changed {
-            verdict = verdict.with_denial(changed(review));
+        let mut is_new = review.is_create();
+        if !is_new {
+            let old: LabelSelector<'_> = review.old_object(SELECTOR)?.unwrap_or_default();
+            is_new = old != selector;
+            if is_new {
+                verdict = verdict.with_denial(changed(review, &old, &selector)?);
+            }
         }
         if is_new || review.template_is_open() {
             verdict.denials.extend(faults(review, &selector)?);
@@ -102,18 +115,22 @@ impl Policy for SelectorSafety {
             verdict = if is_new {
                 verdict.with_denial(Denial::forbidden(
                     pointer,
-                    format!("`{key}` changes from release to release, and a selector can never be changed"),
-                    format!("remove `{key}` from the selector; it may stay a label of the pod template"),
+                    format!("`{key}` changes from release to release, and Kubernetes never lets a selector change"),
+                    format!(
+                        "remove `{key}` from the selector; it may stay a label of the pod template; if a vendor's \
+                         chart has it, an administrator can exempt it: `allowKeys: [{key}]` in the settings, or \
+                         `excludeNames` in `match`"
+                    ),
                 ))
             } else {
                 verdict.with_warning(
                     pointer,
-                    format!("the selector has `{key}`: a release that changes it will be refused"),
+                    format!("the selector has `{key}`: Kubernetes will refuse a release that changes it"),
                 )
             };
         }
         if selector.is_negative_only() {
-            let message = "the selector has only `NotIn` and `DoesNotExist`: it matches almost all pods";
+            let message = "the selector has only `NotIn` and `DoesNotExist`, so it matches almost every pod";
             verdict = if review.is_create() && settings.negative_only == NegativeOnly::Deny {
                 let fix = "add `matchLabels` with a label that only these pods have";
                 verdict.with_denial(Denial::forbidden(SELECTOR, message, fix))
@@ -126,7 +143,7 @@ impl Policy for SelectorSafety {
 }
 
 impl Settings {
-    /// Whether the requirement binds the pods to a value that changes. `Exists` and `DoesNotExist` don't.
+    /// Returns whether the requirement names values of a volatile key. `Exists` and `DoesNotExist` name none.
     fn is_volatile(&self, requirement: &Requirement<'_>) -> bool {
         let key = &*requirement.key;
         let fits = |pattern: &String| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
@@ -140,7 +157,7 @@ impl Settings {
     }
 }
 
-/// What makes the selector match no pod, or not the pods of its own template.
+/// Returns a denial for each reason why the selector does not match the pods of its own template.
 fn faults(review: &Review, selector: &LabelSelector<'_>) -> Result<Vec<Denial>, Stop> {
     if selector.is_empty() {
         let fix = "write `matchLabels` with a label that only these pods have, as in `app: NAME`";
@@ -167,23 +184,69 @@ fn faults(review: &Review, selector: &LabelSelector<'_>) -> Result<Vec<Denial>, 
             };
             Denial::invalid(
                 clause.pointer(SELECTOR),
-                format!("the selector asks for `{requirement}`, the pod template has {found}"),
-                format!("make `{key}` in `spec.template.metadata.labels` fit the selector"),
+                format!("the selector requires `{requirement}`, found {found} in the pod template"),
+                format!("change `{key}` in `spec.template.metadata.labels` so that the selector matches it"),
             )
         })
         .collect())
 }
 
-fn changed(review: &Review) -> Denial {
+/// Denies a changed selector. The fix is a migration that leaves no old pod behind.
+fn changed(review: &Review, old: &LabelSelector<'_>, new: &LabelSelector<'_>) -> Result<Denial, Stop> {
     let (name, namespace) = (&review.request().name, &review.request().namespace);
-    Denial::invalid(
-        SELECTOR,
-        "the selector is changed, and that of a DaemonSet can never be",
-        format!(
-            "keep the old selector; or migrate with `kubectl delete ds {name} -n {namespace} --cascade=orphan` and \
-             create it anew: its pods go on, and are adopted if their labels match the new selector"
-        ),
-    )
+    let old_pods: Labels<'_> = review.old_object(TEMPLATE_LABELS)?.unwrap_or_default();
+    let new_pods: Labels<'_> = review.object(TEMPLATE_LABELS)?.unwrap_or_default();
+    let rest = match new.clauses().find(|clause| !clause.holds(&old_pods)) {
+        None => "the new DaemonSet adopts the old pods, because their labels match its selector".to_owned(),
+        Some(missed) => {
+            let missed = missed.requirement();
+            let command = match kubectl_selector(old, old.matches(&new_pods).then_some(missed)) {
+                Some(pods) => format!(": `kubectl delete pods -n {namespace} -l '{pods}'`"),
+                None => " by name".to_owned(),
+            };
+            format!("the old pods do not match `{missed}` and keep running, so delete them{command}")
+        }
+    };
+    let fix = format!(
+        "keep the old selector, or migrate: run `kubectl delete ds {name} -n {namespace} --cascade=orphan` and \
+         create the DaemonSet again; {rest}"
+    );
+    Ok(Denial::invalid(SELECTOR, "the selector of a stored DaemonSet can't change", fix))
+}
+
+/// Returns the selector in the syntax of `kubectl -l`, without the pods that satisfy `but_not`.
+///
+/// It returns none if the selector is empty, because an empty one selects every pod of the namespace.
+fn kubectl_selector(selector: &LabelSelector<'_>, but_not: Option<&Requirement<'_>>) -> Option<String> {
+    let wanted = selector.clauses().map(|clause| kubectl_term(clause.requirement(), true));
+    let unwanted = but_not.map(|requirement| kubectl_term(requirement, false));
+    let terms: Vec<String> = wanted.chain(unwanted).collect::<Option<_>>()?;
+    (!selector.is_empty()).then(|| terms.join(","))
+}
+
+/// Returns the requirement, or its negation unless `holds`, as one term of `kubectl -l`.
+///
+/// It returns none for an invalid key or value: the API server has not checked a new selector yet, and
+/// people paste the term into a shell.
+fn kubectl_term(requirement: &Requirement<'_>, holds: bool) -> Option<String> {
+    let (key, values) = (&requirement.key, &requirement.values);
+    check_key(key).ok()?;
+    values.iter().try_for_each(|value| check_value(value)).ok()?;
+    let compare = |equals: &str, list: &str| match values.as_slice() {
+        [] => None,
+        [value] => Some(format!("{key}{equals}{value}")),
+        [..] => {
+            let values: Vec<&str> = values.iter().map(|value| &**value).collect();
+            Some(format!("{key} {list} ({})", values.join(",")))
+        }
+    };
+    match (requirement.known_operator()?, holds) {
+        (Operator::In, true) | (Operator::NotIn, false) => compare("=", "in"),
+        (Operator::In, false) | (Operator::NotIn, true) => compare("!=", "notin"),
+        (Operator::Exists, true) | (Operator::DoesNotExist, false) => Some(key.to_string()),
+        (Operator::Exists, false) | (Operator::DoesNotExist, true) => Some(format!("!{key}")),
+        (Operator::Gt | Operator::Lt, _) => None,
+    }
 }
 
 export_policy!(SelectorSafety);
