@@ -23,8 +23,9 @@ fn denied(reason: &str, message: &str) -> String {
 }
 
 const VOLATILE: &str = "policy `selector-safety` at /spec/selector/matchLabels/version: `version` changes from release to \
-                        release, and a selector can never be changed; to fix it: remove `version` from the selector; it \
-                        may stay a label of the pod template";
+                        release, and Kubernetes never lets a selector change; to fix it: remove `version` from the \
+                        selector; it may stay a label of the pod template; if a vendor's chart has it, an administrator \
+                        can exempt it: `allowKeys: [version]` in the settings, or `excludeNames` in `match`";
 
 #[test]
 fn denial_names_the_problem_and_the_fix() {
@@ -117,16 +118,24 @@ fn refuses_a_changed_selector_and_explains_the_migration() {
 fn kubectl_shows_warnings_of_policies() {
     let gate = Gate::shared();
     let namespace = gate.namespace("warned");
-    let mut targeting = example();
-    targeting["spec"]["template"]["spec"]["nodeSelector"] =
-        json!({ "node-role.kubernetes.io/control-plane": "" });
-    let run = create(namespace.name(), &targeting, &[]).succeeded();
+    let mut tolerating = example();
+    tolerating["spec"]["template"]["spec"]["tolerations"] = json!([{ "key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule" }]);
+    let run = create(namespace.name(), &tolerating, &[]).succeeded();
     assert_eq!(run.stdout, "daemonset.apps/fluentd-agent created\n");
     let shown = words(&run.stderr);
-    assert!(shown.starts_with("Warning: workers-only: ") && shown.lines().count() == 1, "{shown}");
-    // The policy does not change it: it selects the control plane, and does not tolerate the taint there.
-    let stored = namespace.settled("fluentd-agent", &[]);
-    let terms = &stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    let expected =
+        "Warning: workers-only: tolerates `node-role.kubernetes.io/control-plane`, yet is kept off";
+    assert!(shown.starts_with(expected) && shown.lines().count() == 1, "{shown}");
+
+    // A DaemonSet that targets the control plane is left alone, without a warning.
+    let mut targeting = example();
+    targeting["metadata"]["name"] = json!("targeting");
+    targeting["spec"]["template"]["spec"]["nodeSelector"] =
+        json!({ "node-role.kubernetes.io/control-plane": "" });
+    let run = create(namespace.name(), &targeting, &["--dry-run=server", "--output=json"]).succeeded();
+    assert_eq!(words(&run.stderr), "");
+    let tried: Value = serde_json::from_str(&run.stdout).unwrap();
+    let terms = &tried["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         ["nodeSelectorTerms"];
     assert_eq!(
         terms[0]["matchExpressions"].as_array().unwrap().len(),
@@ -149,10 +158,8 @@ fn warn_mode_changes_nothing_and_observe_mode_is_silent() {
     let gate = Gate::start(Setup { files, ..Setup::default() });
     let namespace = gate.namespace("modes");
     let run = create(namespace.name(), &example(), &[]).succeeded();
-    assert_eq!(
-        run.stderr,
-        "Warning: workers-only: would add: workers only: keeps off the control plane (/spec/template/spec/affinity)\n"
-    );
+    let expected = "Warning: workers-only: would add: keeps pods off the control plane: ";
+    assert!(run.stderr.starts_with(expected) && run.stderr.lines().count() == 1, "{}", run.stderr);
     let stored = namespace.settled("fluentd-agent", &WORKERS);
     assert_eq!(stored["metadata"]["labels"], example()["metadata"]["labels"]);
     assert!(stored["spec"]["template"]["spec"]["affinity"].is_null());

@@ -60,13 +60,15 @@ fn installs_from_one_file_and_applies_policies_from_another() {
     let table = installed.kubectl.succeed(&["get", "policies.wardset.dev"]);
     let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(words(0), ["NAME", "MODULE", "MODE", "ORDER", "READY", "AGE"]);
-    assert_eq!(words(1)[..5], ["default-labels", "builtin:default-labels", "enforce", "10", "True"]);
+    assert_eq!(words(1)[..5], ["default-labels", "builtin:default-labels", "observe", "10", "True"]);
 
     let changed = example();
     namespace.succeed(&["delete", "daemonset", "fluentd-agent"]);
     namespace.apply(&changed);
     let stored = namespace.json(&["get", "daemonset", "fluentd-agent"]);
-    assert_eq!(stored["metadata"]["labels"]["app.kubernetes.io/component"], "node-agent");
+    // The default set enforces `exclude-virtual-nodes`, and only observes `default-labels`.
+    assert!(stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"].is_object(), "{stored:#}");
+    assert_eq!(stored["metadata"]["labels"].get("app.kubernetes.io/component"), None);
     let refused = namespace.refuse(&volatile_selector());
     assert!(
         refused.contains("admission webhook \"daemonsets.wardset.dev\" denied the request: ")
@@ -138,7 +140,7 @@ fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
     for (bad, says) in [
         (
             change("/spec/module", json!("builtin:gone")),
-            "there is no built-in module `gone`; there are `default-labels`",
+            "unknown built-in module `gone`, expected one of `default-labels`",
         ),
         (change("/spec/settings", json!({"labels": 1})), "`spec.settings`: "),
         (with_cel, "`spec.match.conditions`: "),

@@ -21,6 +21,7 @@ pub(crate) fn affinity() -> Value {
             { "key": "type", "operator": "NotIn", "values": ["virtual-kubelet"] },
             { "key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist" },
             { "key": "node-role.kubernetes.io/master", "operator": "DoesNotExist" },
+            { "key": "node-role.kubernetes.io/controlplane", "operator": "DoesNotExist" },
         ] },
     ] } } })
 }
@@ -298,6 +299,8 @@ spec:
               - key: node-role.kubernetes.io/control-plane
                 operator: DoesNotExist
               - key: node-role.kubernetes.io/master
+                operator: DoesNotExist
+              - key: node-role.kubernetes.io/controlplane
                 operator: DoesNotExist
       containers:
       - image: quay.io/fluentd_elasticsearch/fluentd:v4.5.2

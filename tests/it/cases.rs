@@ -38,6 +38,8 @@ struct Expect {
     #[serde(default)]
     warnings: Vec<Value>,
     #[serde(default)]
+    notes: Vec<Value>,
+    #[serde(default)]
     error: Option<String>,
     #[serde(default)]
     settings_error: Option<String>,
@@ -105,12 +107,18 @@ async fn check(module: &str, case: &Case) {
             check_denials(&place, denials, &case.expect.denials);
             check_warnings(&place, warnings, &case.expect.warnings);
         }
-        (Reported::Allowed { applied, warnings, .. }, None) => {
+        (Reported::Allowed { applied, warnings, notes, .. }, None) => {
             assert_eq!(case.expect.denials, [] as [Value; 0], "{place}");
             let applied: Vec<_> = applied.iter().map(|Applied { operation, .. }| operation.clone()).collect();
             let applied: Value = serde_json::from_str(&patch::to_json(&applied)).unwrap();
             assert_eq!(applied, json!(case.expect.changes), "{place}");
             check_warnings(&place, warnings, &case.expect.warnings);
+            assert_eq!(notes.len(), case.expect.notes.len(), "{place}: {notes:?}");
+            for (found, expected) in notes.iter().zip(&case.expect.notes) {
+                assert_eq!(found.pointer, expected["pointer"].as_str().unwrap(), "{place}");
+                let part = expected["contains"].as_str().unwrap_or_default();
+                assert!(found.message.contains(part), "{place}: {found:?}");
+            }
         }
     }
 }

@@ -24,6 +24,31 @@ const RUN_ELSEWHERE: [&str; 1] = [
 /// Folders with Markdown that is not the project's, beside those that start with a dot.
 const SKIPPED_FOLDERS: [&str; 2] = ["target", "node_modules"];
 
+/// The picture of the README.
+const PICTURE: &str = "docs/images/review.svg";
+
+#[test]
+fn the_picture_shows_the_output_of_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(env!("CARGO_BIN_EXE_wardset"))
+        .args(["review", "-f", "examples/fluentd-ds.yaml", "--policies", "examples/policies"])
+        .current_dir(root)
+        .env("WARDSET_CACHE_DIR", support::cache_folder())
+        .env("CLICOLOR_FORCE", "1")
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\u{1b}["), "expected colours: {text}");
+    let picture = anstyle_svg::Term::new().render_svg(&text) + "\n";
+    if std::env::var_os("WARDSET_BLESS").is_some() {
+        std::fs::create_dir_all(root.join("docs/images")).unwrap();
+        std::fs::write(root.join(PICTURE), &picture).unwrap();
+    }
+    let committed = std::fs::read_to_string(root.join(PICTURE)).unwrap();
+    assert!(committed == picture, "{PICTURE} is out of date\nhint: WARDSET_BLESS=1 draws it again");
+}
+
 #[test]
 fn commands_print_the_output_shown() {
     let bless = std::env::var_os("WARDSET_BLESS").is_some();

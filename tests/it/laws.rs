@@ -334,7 +334,8 @@ async fn a_cni_agent_keeps_the_control_plane_and_a_log_agent_does_not() {
     object["spec"]["template"]["spec"]["priorityClassName"] = json!("system-node-critical");
     let decision = support::decide(&workers_only, &object, None).await;
     assert_eq!(decision.patch, []);
-    assert_eq!(decision.warnings.len(), 1, "{:?}", decision.warnings);
+    assert_eq!(decision.warnings, [""; 0]);
+    assert_eq!(decision.reports[0].notes().len(), 1, "{:?}", decision.reports[0].notes());
 }
 
 #[tokio::test]

@@ -196,7 +196,8 @@ async fn allows_with_a_patch_over_both_versions_of_http() {
         let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
         let mut object = daemonset();
         json_patch::patch(&mut object, &patch).unwrap();
-        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/component"], "node-agent");
+        let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
+        assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object(), "{object}");
         // A review of the stored object changes nothing.
         let again = server.post("/mutate", admission_review(&object, None)).await;
         let again: Value = serde_json::from_str(&again.text().await.unwrap()).unwrap();
@@ -400,7 +401,7 @@ async fn serves_probes_and_metrics_with_bounded_labels() {
     let (_, metrics) = server.admin("/metrics").await;
     for line in [
         r#"wardset_reviews_total{webhook="mutate",operation="create",outcome="allowed"} 1"#,
-        r#"wardset_evaluations_total{policy="default-labels",mode="enforce",verdict="patch"} 1"#,
+        r#"wardset_evaluations_total{policy="default-labels",mode="observe",verdict="patch"} 1"#,
         r#"wardset_evaluations_total{policy="selector-safety",mode="enforce",verdict="allow"} 1"#,
         r#"wardset_errors_total{class="trap",blame="guest"} 0"#,
         r#"wardset_review_duration_seconds_count 1"#,
@@ -532,7 +533,7 @@ async fn refuses_an_invalid_policy_with_the_reason() {
         // This file is endless, and every container has it.
         (
             with("/spec/module", json!("file:/dev/zero")),
-            "policy `p`: module `/dev/zero` can't be read: expected a regular file",
+            "policy `p`: failed to read the module `/dev/zero`: expected a regular file",
         ),
         (with("/spec/settings", json!({"labels": 1})), "policy `p`: `spec.settings`: "),
         (

@@ -77,7 +77,7 @@ pub struct Note {
 }
 
 /// Bytes of one text of a verdict. Longer texts are cut, because nobody reads them.
-pub const MAX_TEXT: usize = 512;
+pub const MAX_TEXT: usize = 1024;
 
 impl Denial {
     /// The same, each text one printable line.

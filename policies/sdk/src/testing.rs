@@ -127,6 +127,9 @@ pub struct Expect {
     /// All warnings, in order.
     #[serde(default)]
     pub warnings: Vec<ExpectedWarning>,
+    /// All notes, in order.
+    #[serde(default)]
+    pub notes: Vec<ExpectedWarning>,
     /// A part of the error that `evaluate` returns.
     pub error: Option<String>,
     /// A part of the error that `validate-settings` returns.
@@ -146,7 +149,7 @@ pub struct ExpectedDenial {
     pub contains: String,
 }
 
-/// A warning that is expected.
+/// An expected warning or note.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedWarning {
@@ -244,13 +247,17 @@ impl Expect {
             && self.denials.iter().zip(&verdict.denials).all(|(expected, found)| expected.fits(found));
         let warnings = self.warnings.len() == verdict.warnings.len()
             && self.warnings.iter().zip(&verdict.warnings).all(|(expected, found)| expected.fits(found));
-        if denials && warnings && changes == self.changes {
+        let notes = self.notes.len() == verdict.notes.len()
+            && self.notes.iter().zip(&verdict.notes).all(|(expected, found)| {
+                expected.pointer == found.pointer && found.message.contains(&expected.contains)
+            });
+        if denials && warnings && notes && changes == self.changes {
             return Ok(());
         }
         Err(format!(
             "expected {self:#?}\nfound changes {}\n{:#?}",
             Value::Array(changes),
-            (&verdict.denials, &verdict.warnings)
+            (&verdict.denials, &verdict.warnings, &verdict.notes)
         ))
     }
 }

@@ -5,13 +5,14 @@ use serde_json::{Map, Value, json};
 use crate::dice::Dice;
 
 /// Label keys, with the values that nodes have and DaemonSets select. The empty string is a value.
-const LABELS: [(&str, &[&str]); 6] = [
+const LABELS: [(&str, &[&str]); 7] = [
     ("example.com/disk", &["ssd", "hdd", ""]),
     ("example.com/rank", &["3", "5", "7", "x"]),
     ("type", &["virtual-kubelet", "real"]),
     ("eks.amazonaws.com/compute-type", &["fargate", "ec2"]),
     ("node-role.kubernetes.io/control-plane", &[""]),
     ("node-role.kubernetes.io/master", &[""]),
+    ("node-role.kubernetes.io/controlplane", &[""]),
 ];
 
 const TAINTS: [(&str, &str); 4] = [

@@ -172,7 +172,10 @@ fn without(part: &str) -> Denial {
 fn operation(edit: Edit) -> Result<Operation, Failure> {
     let pointer = |path: String| {
         PointerBuf::parse(path.as_str()).map_err(|_| {
-            Failure::new(FailureClass::Output, &format!("expected a JSON Pointer in a change, found `{path}`"))
+            Failure::new(
+                FailureClass::Output,
+                &format!("expected a JSON Pointer in a change, found `{path}`"),
+            )
         })
     };
     Ok(match edit {

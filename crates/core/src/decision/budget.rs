@@ -12,7 +12,7 @@ pub(super) const WARNING: usize = 256;
 /// The most bytes of all warnings together, the API server's own limit.
 pub(super) const WARNINGS: usize = 4096;
 /// The most bytes of one line of a denial. Not a limit of the API server: longer ones are not read.
-const LINE: usize = 1024;
+const LINE: usize = 2048;
 /// The most bytes of a denial's whole message.
 const MESSAGE: usize = 8192;
 /// The most bytes of an audit annotation.
