@@ -20,7 +20,7 @@ const MAX_ERROR: usize = 1024;
 pub struct YamlError {
     /// From the outermost field to the innermost, reversed.
     path: Vec<Segment>,
-    problem: Problem,
+    problem: Box<Problem>,
     place: Option<Place>,
 }
 
@@ -78,7 +78,7 @@ pub(super) const MAX_DOCUMENTS: usize = 10_000;
 
 impl YamlError {
     pub(super) fn new(problem: Problem, place: Option<Place>) -> Self {
-        Self { path: Vec::new(), problem, place }
+        Self { path: Vec::new(), problem: Box::new(problem), place }
     }
 
     pub(super) fn at(problem: Problem, place: Place) -> Self {
@@ -88,7 +88,7 @@ impl YamlError {
     /// Whether the text is not YAML at all.
     pub(super) fn is_syntax(&self) -> bool {
         matches!(
-            self.problem,
+            *self.problem,
             Problem::Syntax { .. } | Problem::Tab | Problem::Key(_) | Problem::Separator(_)
         )
     }
@@ -106,7 +106,7 @@ impl YamlError {
     }
 
     pub(super) fn into_template(self) -> Self {
-        Self { problem: Problem::Template, ..self }
+        Self { problem: Box::new(Problem::Template), ..self }
     }
 
     fn path(&self) -> String {

@@ -42,10 +42,10 @@ fn the_picture_shows_the_output_of_the_program() {
     assert!(text.contains("\u{1b}["), "expected colours: {text}");
     let picture = anstyle_svg::Term::new().render_svg(&text) + "\n";
     if std::env::var_os("WARDSET_BLESS").is_some() {
-        std::fs::create_dir_all(root.join("docs/images")).unwrap();
-        std::fs::write(root.join(PICTURE), &picture).unwrap();
+        fs::create_dir_all(root.join("docs/images")).unwrap();
+        fs::write(root.join(PICTURE), &picture).unwrap();
     }
-    let committed = std::fs::read_to_string(root.join(PICTURE)).unwrap();
+    let committed = fs::read_to_string(root.join(PICTURE)).unwrap();
     assert!(committed == picture, "{PICTURE} is out of date\nhint: WARDSET_BLESS=1 draws it again");
 }
 
