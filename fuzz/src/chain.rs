@@ -177,7 +177,7 @@ fn assert_words(decision: &Decision) {
     if let Outcome::Denied { message, .. } | Outcome::Failed { message, .. } = &decision.outcome {
         assert!(!message.trim().is_empty() && message.len() <= 8192);
         for line in message.lines().filter(|line| !line.is_empty()) {
-            crate::assert_line(line, 1024 + 2);
+            crate::assert_line(line, 2048 + 2);
         }
     }
 }
