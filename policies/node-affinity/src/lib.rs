@@ -172,8 +172,8 @@ impl Policy for NodeAffinity {
                     verdict = verdict.with_warning(
                         toleration.pointer,
                         format!(
-                            "it tolerates `{}`, but `workersOnly` keeps it off the control plane; if it must run there, an \
-                             administrator can exempt it (`excludeNames`)",
+                            "it tolerates `{}`, but `workersOnly` keeps it off the control plane; if it must \
+                             run there, an administrator can exempt it (`excludeNames`)",
                             toleration.text
                         ),
                     );
