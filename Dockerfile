@@ -1,10 +1,10 @@
-# The image of `wardset serve`. Not built yet by the project: see deploy/README.md.
+# The image of `wardset serve`. The project does not publish it yet: see deploy/README.md.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 RUN cargo build --profile dist --locked --bin wardset
-# The program and what it is linked with, at the places where it looks for it: the dynamic linker and glibc.
+# Copy the program and its shared libraries (the dynamic linker and glibc) to the paths where it expects them.
 RUN mkdir -p /image/etc \
     && cp target/dist/wardset /image/ \
     && ldd /image/wardset | grep -o '/lib[^ ]*' | xargs -n 1 cp --parents --dereference --target-directory=/image \

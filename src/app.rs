@@ -1,4 +1,4 @@
-//! The composition root: from where policies are to what decides by them.
+//! The composition root: turns the command line's sources into loaded modules and a snapshot.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,22 +10,23 @@ use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Sna
 use crate::modules::Modules;
 use crate::policies;
 
-/// Where the policies and the compiled modules are.
+/// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Files and folders; none means the default set.
+    /// Files and folders with policies. If empty, the built-in policies apply.
     pub policies: Vec<PathBuf>,
-    /// None: compile at every start.
+    /// Folder of compiled modules. If none, modules are compiled at every start.
     pub cache: Option<PathBuf>,
-    /// What compiling one module may cost.
+    /// Limits of one compilation.
     pub compile: CompileLimits,
 }
 
-/// The modules, none loaded yet. A cache folder that can't be used is only said so in the log: it costs time.
+/// Returns the module store, with no module loaded yet. If the cache folder cannot be opened, the server logs a
+/// warning and runs without a cache, which makes each start slower.
 ///
 /// # Errors
 ///
-/// An engine that this machine can't run.
+/// An engine that this machine cannot run.
 pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
     let engine = Engine::new(EngineOptions::default())?;
     let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
@@ -34,7 +35,8 @@ pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
             let error = anyhow::Error::new(error);
             tracing::warn!(
                 error = format!("{error:#}"),
-                "no cache of compiled modules: each start compiles them"
+                "failed to open the cache of compiled modules: every start compiles them again; \
+                 hint: pass a writable folder by `--cache-dir`"
             );
             None
         }
@@ -42,15 +44,17 @@ pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
     Ok(Arc::new(Modules::new(engine, cache, compiler(sources.compile)?)))
 }
 
-/// The least memory that a compilation gets where nobody said how much: what the built-in modules need, with a reserve.
+/// Minimum memory of one compilation if the user sets no limit: enough for the built-in modules, with a reserve.
 const LEAST_MEMORY: u64 = 128 << 20;
 
-/// What one compilation may cost: `time`, and `memory` in bytes. Where nobody said how much, a quarter of what the control
-/// group of this process may have, so that two compilations and the server fit into it; at least 128 MiB, at most 1 GiB.
+/// Returns the limits of one compilation: `time`, and `memory` in bytes. If `memory` is none, the limit is a quarter
+/// of the process's control group, so that two compilations and the server fit into it. It is at least 128 MiB and at
+/// most 1 GiB.
 #[must_use]
 pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
     let default = CompileLimits::default().memory;
-    // Within a container this is its own control group; elsewhere there is no such file, or it says `max`.
+    // In a container, this file describes the container's own control group. Elsewhere it does not exist or holds
+    // `max`.
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let quarter = group.and_then(|limit| limit.trim().parse::<u64>().ok()).map(|limit| limit / 4);
     CompileLimits {
@@ -59,30 +63,30 @@ pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
     }
 }
 
-/// Modules are compiled by this very program.
+/// Returns the compiler, which runs this same program in child processes.
 fn compiler(limits: CompileLimits) -> anyhow::Result<Compiler> {
-    // The link is to the program as it was started, also where its file was replaced since.
+    // The link leads to the running program even if its file was replaced since.
     let link = Path::new("/proc/self/exe");
     let program = if link.exists() {
         link.to_owned()
     } else {
-        std::env::current_exe().context("this program's own file, which compiles modules, can't be found")?
+        std::env::current_exe().context("failed to find this program's own file, which compiles modules")?
     };
     Ok(Compiler::danger_in_children(program, ["compile-module".into()], limits))
 }
 
-/// The policies in force, once and for all.
+/// Returns a snapshot of the policies as they are now. It never changes.
 ///
 /// # Errors
 ///
-/// A policy that can't come into force.
+/// A policy that cannot become active.
 pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
     let found =
         if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
-    policies::load(&*modules(sources)?, found).await.context("the policies can't come into force")
+    policies::load(&*modules(sources)?, found).await.context("failed to load the policies")
 }
 
-/// The cache folder of the user who runs this, where one is known.
+/// Returns the user's cache folder, if the environment names one.
 #[must_use]
 pub fn default_cache() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

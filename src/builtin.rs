@@ -1,11 +1,11 @@
-//! What the binary brings along: the built-in modules, and the policies that are in force where nobody chose others.
+//! The content of the binary: the built-in modules, and the policies that are active by default.
 
 /// A module inside the binary.
 #[derive(Debug, Clone, Copy)]
 pub struct BuiltinModule {
     /// The name after `builtin:`.
     pub name: &'static str,
-    /// The component.
+    /// The WebAssembly component.
     pub bytes: &'static [u8],
 }
 
@@ -30,11 +30,11 @@ macro_rules! defaults {
     };
 }
 
-/// All built-in modules.
+/// The built-in modules.
 pub const MODULES: &[BuiltinModule] =
     modules!["default-labels", "default-tolerations", "node-affinity", "selector-safety"];
 
-/// The default set.
+/// The policies that are active if the user names none.
 pub const DEFAULTS: &[DefaultPolicy] = defaults![
     "default-labels.yaml",
     "default-tolerations.yaml",

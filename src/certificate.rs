@@ -1,4 +1,4 @@
-//! X.509 as Wardset needs it: what a certificate says, whether a chain verifies, and the pair that is being served.
+//! X.509 certificates: reads their fields, verifies chains, and holds the served pair.
 //!
 //! ```text
 //! files, Secret ──PEM──► Pair ──► ServedCertificate ◄── each TLS handshake
@@ -6,7 +6,7 @@
 //!                    trust::verify ◄─────┘  (against a CA bundle)
 //! ```
 //!
-//! It never makes a certificate, and never reads a file.
+//! This module never makes a certificate and never reads a file.
 
 mod facts;
 mod pair;
@@ -19,7 +19,7 @@ pub use facts::{Facts, FactsError, certificates};
 pub use pair::{Pair, PairError};
 pub use served::ServedCertificate;
 
-/// Seconds of the Unix clock, for metrics and logs; before 1970 they are negative.
+/// Returns a time in seconds of Unix time, for metrics and logs. Times before 1970 are negative.
 #[must_use]
 pub fn unix_seconds(time: SystemTime) -> i64 {
     let seconds = |distance: Duration| i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);

@@ -1,6 +1,7 @@
-//! The command line: arguments in, exit code out. One exit point.
+//! The command line: parses arguments, runs one command, returns its exit code.
 //!
-//! Exit 0: fine. 1: a DaemonSet was denied. 2: could not run. Data goes to standard output, words to standard error.
+//! Exit code 0 means success, 1 a denied DaemonSet, 2 that the command could not run. Data goes to standard output,
+//! messages to standard error.
 
 mod args;
 mod policies;
@@ -15,10 +16,10 @@ use wardset_runtime::ChildError;
 
 pub use args::Args;
 
-/// The most bytes of an error.
+/// Maximum length of a printed error, in bytes. Longer text is truncated.
 const MAX_ERROR: usize = 8 << 10;
 
-/// Parses the arguments, runs the command, and says what went wrong.
+/// Parses the arguments, runs the command, and prints its error if it fails.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
@@ -27,7 +28,7 @@ pub fn run() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("the threads could not be started")),
+        Err(error) => return failed(&anyhow::Error::new(error).context("failed to start the threads")),
     };
     let result = runtime.block_on(async {
         match args.command {
@@ -35,14 +36,15 @@ pub fn run() -> ExitCode {
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
-            // Done above.
+            // Handled above, before the runtime starts.
             args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),
         }
     });
     result.unwrap_or_else(|error| failed(&error))
 }
 
-/// The other end of `Compiler::danger_in_children`. Without the threads that a command has: they would be bounded, too.
+/// Compiles one module in a child process, for `Compiler::danger_in_children`. It starts no tokio threads, because
+/// their memory would count towards the child's limit.
 fn compile(bounds: &args::CompileModule) -> ExitCode {
     match wardset_runtime::compile_as_child(bounds.memory, bounds.seconds) {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,13 +61,13 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints data for programs, byte for byte. A closed pipe (`wardset … | head`) is no error.
+/// Prints data for programs, byte for byte. A closed pipe (`wardset … | head`) is not an error.
 fn print_data(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     unless_closed(std::io::stdout().write_all(text.as_bytes()))
 }
 
-/// Prints words for people, coloured where the terminal wants it. A closed pipe (`wardset … | head`) is no error.
+/// Prints text for people, in colour if the terminal supports it. A closed pipe (`wardset … | head`) is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     unless_closed(anstream::stdout().write_all(text.as_bytes()))
@@ -78,14 +80,14 @@ fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Prints an error in one line, whatever strangers chose for the names in it.
+/// Prints an error on one line. Names in it come from user input and may hold control characters.
 fn say_error(error: &str) {
     say(&format!("error: {}", one_line(error, MAX_ERROR)));
 }
 
-/// Prints words.
+/// Prints a line to standard error.
 fn say(text: &str) {
     use std::io::Write as _;
-    // Standard error may be closed; there is nobody left to tell.
+    // If standard error is closed, there is nowhere to report the failure.
     let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -1,13 +1,14 @@
-//! A server in a cluster: policies and namespaces that it watches, what it writes back, and who of the replicas writes.
+//! A server in a cluster: it watches policies and namespaces, and the leading replica writes back status and
+//! certificates.
 //!
 //! ```text
-//! API server ──► policies ──► Store (in force) ──► status ──► API server     the leader only
+//! API server ──► policies ──► Store (active) ──► status ──► API server       the leader only
 //!            ──► namespaces ──► labels, for reviews
 //!            ──► certificates ──► ServedCertificate; Secret and caBundle ──► API server
 //! ```
 //!
-//! Nothing here is on the path of a review, and nothing here ends the server: while the API server is away, what was heard
-//! last goes on.
+//! Reviews never wait for this module, and its failures never stop the server. While the API server is unreachable,
+//! the last known state stays active.
 
 pub mod bundle;
 pub mod certificates;
@@ -30,23 +31,25 @@ use crate::store::Store;
 pub use namespaces::Namespaces;
 pub use status::PolicyStatus;
 
-/// The names that a server has in its cluster.
+/// The server's names in its cluster.
 #[derive(Debug, Clone)]
 pub struct Names {
-    /// Its namespace.
+    /// The server's namespace.
     pub namespace: String,
-    /// The Lease by which replicas agree on who writes.
+    /// The Lease that elects the replica that writes.
     pub lease: String,
 }
 
-/// Why there is no cluster.
+/// An error in the connection to a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Neither a Pod's service account nor a kubeconfig.
-    #[error("no cluster: expected a Pod's service account or a kubeconfig (`KUBECONFIG`, ~/.kube/config)")]
+    /// There is neither a Pod's service account nor a kubeconfig.
+    #[error(
+        "failed to find a cluster: expected a Pod's service account or a kubeconfig (`KUBECONFIG`, ~/.kube/config)"
+    )]
     Config(#[from] kube::config::InferConfigError),
-    /// The configuration can't be used.
-    #[error("the cluster's configuration can't be used")]
+    /// The configuration is unusable.
+    #[error("failed to make a client from the cluster's configuration")]
     Client(#[from] kube::Error),
 }
 
@@ -57,15 +60,15 @@ pub struct Cluster {
     leading: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     election: JoinSet<()>,
-    /// Watches and the status; they end with this.
+    /// The watches and the task that writes statuses. They end when this set is dropped.
     _tasks: JoinSet<()>,
 }
 
-/// A client as the surroundings say: a Pod's service account, else a kubeconfig.
+/// Returns a client and the server's namespace. It uses a Pod's service account, else a kubeconfig.
 ///
 /// # Errors
 ///
-/// Neither, or one that can't be used.
+/// Neither of them exists, or it is unusable.
 pub async fn client() -> Result<(Client, String), ClusterError> {
     let config = Config::infer().await?;
     let namespace = config.default_namespace.clone();
@@ -73,7 +76,7 @@ pub async fn client() -> Result<(Client, String), ClusterError> {
 }
 
 impl Cluster {
-    /// Starts to watch, and to keep `store` at what is wanted.
+    /// Starts to watch the cluster, and keeps `store` up to date.
     #[must_use]
     pub fn start(client: &Client, names: &Names, store: &Arc<Store>, metrics: &Arc<Metrics>) -> Self {
         let (stop, stopping) = watch::channel(false);
@@ -103,35 +106,40 @@ impl Cluster {
         Self { namespaces, resources, leading, stop, election, _tasks: tasks }
     }
 
-    /// Labels of namespaces, for reviews.
+    /// Returns the labels of namespaces, for reviews.
     #[must_use]
     pub fn namespaces(&self) -> Arc<Namespaces> {
         Arc::clone(&self.namespaces)
     }
 
-    /// Whether this replica is the one that writes.
+    /// Returns whether this replica leads and therefore writes.
     #[must_use]
     pub fn leading(&self) -> watch::Receiver<bool> {
         self.leading.clone()
     }
 
-    /// Completes once policies and namespaces were heard of for the first time, and the policies are in force.
+    /// Completes once policies and namespaces have been listed and the policies are active.
     pub async fn heard(&self, store: &Store) {
-        // The writer is in a task that goes on until this is dropped.
+        // The writer belongs to a task that runs until `self` is dropped.
         let _ = self.resources.wait_until_ready().await;
         store.taken(crate::store::Source::Cluster).await;
         self.namespaces.listed().await;
     }
 
-    /// Gives the Lease back, so that another replica goes on at once.
+    /// Releases the Lease, so that another replica leads at once.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.election.join_next().await.is_some() {}
     }
 }
 
-/// Says that a watch broke. It is taken up again.
+/// Reports a failed watch, which restarts automatically.
 fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::watcher::Error) {
     metrics.watch_failed(what);
-    tracing::warn!(what, error = %error, "a watch of the cluster broke; what was heard last goes on");
+    tracing::warn!(
+        what,
+        error = %error,
+        "failed to watch the cluster; the last known state stays active, and the watch restarts; \
+         hint: check the network and the server's RBAC rules"
+    );
 }

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition of `Policy`, made from the types that read it.
+//! The CustomResourceDefinition of `Policy`, generated from the types that parse it.
 
 use kube_core::schema::StructuralSchemaRewriter;
 use schemars::JsonSchema;
@@ -9,13 +9,13 @@ use wardset_core::policy::PolicySpec;
 use crate::cluster::PolicyStatus;
 use crate::yaml;
 
-/// `policies.wardset.dev` as YAML.
+/// Returns the CustomResourceDefinition as YAML.
 #[must_use]
 pub fn yaml() -> String {
     yaml::to_string(&definition())
 }
 
-/// `policies.wardset.dev`.
+/// Returns the CustomResourceDefinition of `policies.wardset.dev`.
 #[must_use]
 pub fn definition() -> Value {
     let root = json!({
@@ -54,20 +54,20 @@ pub fn definition() -> Value {
                 "schema": {"openAPIV3Schema": root},
                 "subresources": {"status": {}},
                 "additionalPrinterColumns": [
-                    column("Module", "string", ".spec.module", "Where the module comes from", 0),
-                    column("Mode", "string", ".spec.mode", "What becomes of the verdict", 0),
+                    column("Module", "string", ".spec.module", "Source of the module", 0),
+                    column("Mode", "string", ".spec.mode", "Effect of the verdict", 0),
                     column("Order", "integer", ".spec.order", "Mutation order, low first", 0),
-                    column("Ready", "string", &ready("status"), "Whether what is in force is what is wanted", 0),
-                    column("Reason", "string", &ready("reason"), "What is in force", 1),
-                    column("Message", "string", &ready("message"), "What is wrong", 1),
-                    column("Age", "date", ".metadata.creationTimestamp", "Since it was made", 0),
+                    column("Ready", "string", &ready("status"), "Whether the current spec is active", 0),
+                    column("Reason", "string", &ready("reason"), "Active revision", 1),
+                    column("Message", "string", &ready("message"), "Problem, if there is one", 1),
+                    column("Age", "date", ".metadata.creationTimestamp", "Time since creation", 0),
                 ],
             }],
         },
     })
 }
 
-/// A type's schema as Kubernetes wants it: structural, without references and without what its API server refuses.
+/// Returns a type's schema as Kubernetes requires it: structural, without references or unsupported keywords.
 fn schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::openapi3().with(|settings| {
         settings.inline_subschemas = true;
@@ -79,8 +79,9 @@ fn schema<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what says nothing in Kubernetes: titles, the formats of Rust's numbers other than `int32` and `int64`, `null`
-/// as a value, closed objects (the API server prunes, and warns, by itself).
+/// Removes keywords that have no meaning in Kubernetes. These are titles, the formats of Rust's numbers other than
+/// `int32` and `int64`, `null` as a value, and closed objects. The API server already prunes unknown fields and warns
+/// about them.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -92,7 +93,7 @@ fn tidy(schema: &mut Value) {
             if let Some(Value::String(text)) = members.get_mut("description") {
                 *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             }
-            // What is in it is defaulted by its own properties.
+            // The properties inside have defaults of their own.
             if members.contains_key("properties") && members.contains_key("default") {
                 members.insert("default".to_owned(), json!({}));
             }

@@ -1,17 +1,18 @@
-//! Whether files have changed, by looking: kubelet and people both replace files, and neither tells.
+//! Detects changed files by polling. Both kubelet and people replace files, and neither sends a notification.
 //!
-//! kubelet fills a folder behind a symlink (`..data`) and swaps the link, so a watch on a file sees the first swap only, and one
-//! on the folder depends on the file system. Looking each second costs a few system calls and misses nothing.
+//! kubelet fills a folder behind a symlink (`..data`) and swaps the link. A watch on a file sees only the first swap,
+//! and a watch on the folder depends on the file system. Polling every second costs a few system calls and misses
+//! nothing.
 //!
-//! It owns no file and reads no content: what changed is for its user to read.
+//! This module never reads the content of a file. Its caller reads the files that changed.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Files and folders, as they were when somebody last looked.
+/// A set of files and folders, with their state at the last poll.
 ///
-/// Make it *before* reading the files: what is written in between then counts as a change.
+/// Create it *before* you read the files, so that a write between the two steps counts as a change.
 #[derive(Debug, Clone)]
 pub struct Folder {
     paths: Vec<PathBuf>,
@@ -19,8 +20,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Looks at `paths` for the first time. Of a folder, itself and what stands directly in it count, not what stands in folders
-    /// below it. What isn't there counts as absent, so that its coming is a change.
+    /// Records the current state of `paths`. For a folder, this covers the folder and its direct entries, but not its
+    /// subfolders. A missing path is recorded as absent, so its creation counts as a change.
     #[must_use]
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let paths: Vec<_> = paths.into_iter().collect();
@@ -28,7 +29,7 @@ impl Folder {
         Self { paths, seen }
     }
 
-    /// Looks at these `paths` from now on. One that was not looked at before counts as seen as it is now.
+    /// Polls `paths` from now on. A path that was not in the set before starts with its current state.
     pub fn follow(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         let paths: Vec<_> = paths.into_iter().collect();
         if paths != self.paths {
@@ -41,8 +42,9 @@ impl Folder {
         }
     }
 
-    /// Whether anything has changed since the last look, and remembers what it sees now. A change is another target of a
-    /// symlink on the way, another file, size or time of writing; not one that leaves all of these as they are.
+    /// Returns whether anything has changed since the last poll, and records the current state. A change is a new
+    /// symlink target on the way, a new file, a new size or a new time. An edit that keeps all of these goes
+    /// unnoticed.
     pub fn changed(&mut self) -> bool {
         let now = look(&self.paths);
         let changed = now != self.seen;
@@ -51,22 +53,23 @@ impl Folder {
     }
 }
 
-/// A path, and what it led to.
+/// A path and the file that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     path: PathBuf,
-    /// None where nothing is there, or nothing that can be looked at.
+    /// `None` if the path leads to nothing or cannot be read.
     found: Option<Found>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
-    /// With every symlink followed.
+    /// The path with every symlink resolved.
     target: PathBuf,
     device: u64,
     inode: u64,
     bytes: u64,
-    /// Seconds and nanoseconds. The change time counts as well, since a copy may keep the old time of writing.
+    /// Seconds and nanoseconds. The change time is part of the state because a copied file may keep its old
+    /// modification time.
     written: (i64, i64),
     changed: (i64, i64),
 }
@@ -75,7 +78,7 @@ fn look(paths: &[PathBuf]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for path in paths {
         entries.push(Entry::at(path));
-        // A file has no entries, and a folder that can't be read has none that we know.
+        // Reading a file as a folder fails, and so does an unreadable folder; neither adds entries.
         for inside in fs::read_dir(path).into_iter().flatten().flatten() {
             entries.push(Entry::at(&inside.path()));
         }
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_nobody_touches_has_not_changed() {
+    fn reports_no_change_if_nobody_touches_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "1").unwrap();
         let mut seen = Folder::new([folder.path().to_owned()]);
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_come_change_and_go_are_each_seen_once() {
+    fn reports_each_creation_change_and_removal_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
         let mut seen = Folder::new([folder.path().to_owned()]);
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_yet_is_waited_for() {
+    fn reports_the_creation_of_a_missing_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("later");
         let mut seen = Folder::new([file.clone()]);
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn each_swap_of_a_symlink_is_seen() {
+    fn reports_each_swap_of_a_symlink() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for generation in ["..1", "..2"] {

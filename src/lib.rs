@@ -1,12 +1,12 @@
-//! The edges of Wardset, and the one binary.
+//! The `wardset` binary and everything that touches the outside world.
 //!
 //! ```text
 //! cli ──► app (composition) ──► server ──► wardset-runtime ──► wardset-core
-//!   └───► review (files in, words out) ───┘
+//!   └───► review (files in, reports out) ──┘
 //! ```
 //!
-//! It owns files, sockets, certificates, the terminal and the clock. It never decides: both `wardset review` and
-//! `wardset serve` hand an AdmissionReview to the same snapshot.
+//! This crate owns files, sockets, certificates, the terminal and the clock. It never decides: `wardset review` and
+//! `wardset serve` both hand an AdmissionReview to the same snapshot.
 
 pub mod app;
 pub mod builtin;

@@ -1,4 +1,4 @@
-//! What the server counts. Every label has a bounded set of values: policies in force, fixed words.
+//! The server's metrics. Every label has a bounded set of values: names of active policies or fixed words.
 
 mod certificates;
 mod connections;
@@ -23,8 +23,8 @@ pub use certificates::{CertificateMetrics, Reload};
 use connections::ConnectionMetrics;
 pub(crate) use connections::{Cut, Port};
 
-/// From 25 µs to 3.3 s, each bound twice the former: a review without policies takes tens of microseconds, a deadline
-/// seconds.
+/// Histogram bounds in seconds, from 25 µs to 3.3 s, each twice the one before. A review without policies takes tens
+/// of microseconds; deadlines are in seconds.
 const BUCKETS: [f64; 18] = [
     25e-6, 50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 51.2e-3,
     102.4e-3, 204.8e-3, 409.6e-3, 819.2e-3, 1.6384, 3.2768,
@@ -49,7 +49,7 @@ struct PolicyLabels {
     policy: PolicyName,
 }
 
-/// Shared with the policy, so that no review copies it.
+/// A policy's name. It is shared with the policy, so that no review copies it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PolicyName(Arc<str>);
 
@@ -75,7 +75,7 @@ struct WatchLabels {
     what: &'static str,
 }
 
-/// All counters, and their text.
+/// All metrics of a server.
 pub struct Metrics {
     registry: Registry,
     reviews: Family<ReviewLabels, Counter>,
@@ -87,14 +87,14 @@ pub struct Metrics {
     review_seconds: Histogram,
     evaluation_seconds: Family<PolicyLabels, Histogram, fn() -> Histogram>,
     policy_ready: Family<PolicyLabels, Gauge>,
-    /// How many policies are in force.
+    /// Number of active policies.
     pub policies: Gauge,
-    /// What is said of certificates.
+    /// Metrics of the served certificates.
     pub certificates: CertificateMetrics,
     connections: ConnectionMetrics,
-    /// Watches of the cluster that broke and were taken up again.
+    /// Watches of the cluster that failed and were restarted.
     watch_errors: Family<WatchLabels, Counter>,
-    /// Whether this replica writes status, certificates and `caBundle`.
+    /// 1 if this replica writes status, certificates and `caBundle`, else 0.
     pub leader: Gauge,
     lost_lines: Gauge,
     log: OnceLock<LostLines>,
@@ -107,7 +107,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counters at zero; the classes of errors are there from the start, so that an alert on them can see a first one.
+    /// Returns metrics at zero. All classes of errors are present from the start, so that an alert sees the first
+    /// increase.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self {
@@ -135,66 +136,66 @@ impl Metrics {
             "Reviews decided, by webhook, operation and outcome",
             metrics.reviews.clone(),
         );
-        registry.register("passed_over", "Requests with nothing to decide on", metrics.passed_over.clone());
+        registry.register("skipped", "Requests allowed without a review", metrics.passed_over.clone());
         registry.register(
             "refused",
-            "Requests that were no review, or too many, by HTTP status",
+            "Requests rejected as invalid or because of overload, by HTTP status",
             metrics.refused.clone(),
         );
         registry.register("evaluations", "Evaluations of policies, by verdict", metrics.evaluations.clone());
         registry.register(
             "template_held_back",
-            "Changes of the template that the template gate held back",
+            "Changes to the Pod template that the template gate held back",
             metrics.held_back.clone(),
         );
         registry.register(
             "errors",
-            "Policies that could not decide, by class and who has to act",
+            "Evaluations that failed, by class of error and by who has to act",
             metrics.errors.clone(),
         );
         registry.register_with_unit(
             "review_duration",
-            "Time of one review",
+            "Duration of a review",
             Unit::Seconds,
             metrics.review_seconds.clone(),
         );
         registry.register_with_unit(
             "evaluation_duration",
-            "Time of one policy in one review",
+            "Duration of one policy's evaluation in a review",
             Unit::Seconds,
             metrics.evaluation_seconds.clone(),
         );
-        registry.register("policies", "Policies in force", metrics.policies.clone());
+        registry.register("policies", "Active policies", metrics.policies.clone());
         registry.register(
             "policy_ready",
-            "Whether what is in force of a policy is what is wanted (1), or an older revision or nothing that works (0)",
+            "1 if the desired revision of the policy is active, 0 if an older one is, or none",
             metrics.policy_ready.clone(),
         );
         registry.register(
             "watch_errors",
-            "Failures of watches of the cluster, each taken up again",
+            "Failed watches of the cluster, each of which was restarted",
             metrics.watch_errors.clone(),
         );
         registry.register(
             "leader",
-            "Whether this replica writes status, certificates and caBundle (1) or not (0)",
+            "1 if this replica writes status, certificates and caBundle, else 0",
             metrics.leader.clone(),
         );
         registry.register(
             "log_lines_lost",
-            "Log lines let go since standard error took none for too long",
+            "Log lines dropped because standard error was blocked for too long",
             metrics.lost_lines.clone(),
         );
         metrics.certificates.register(registry);
         metrics.connections.register(registry);
         for class in FailureClass::ALL {
-            // Made by being asked for.
+            // The lookup creates the counter.
             drop(metrics.errors.get_or_create(&error_labels(class)));
         }
         metrics
     }
 
-    /// Counts a decision and what its policies did.
+    /// Counts a decision and the results of its policies.
     pub fn decided(&self, webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
         let operation = review.operation.label();
         let outcome = decision.outcome.label();
@@ -220,55 +221,55 @@ impl Metrics {
         }
     }
 
-    /// Says whether what is in force of a policy is what is wanted.
+    /// Records whether the desired revision of a policy is active.
     pub fn policy_ready(&self, policy: &str, ready: bool) {
         let labels = PolicyLabels { policy: PolicyName(policy.into()) };
         self.policy_ready.get_or_create(&labels).set(i64::from(ready));
     }
 
-    /// Forgets a policy that is no longer wanted.
+    /// Removes the metrics of a deleted policy.
     pub fn policy_gone(&self, policy: &str) {
         self.policy_ready.remove(&PolicyLabels { policy: PolicyName(policy.into()) });
     }
 
-    /// Counts a failure of a watch of the cluster.
+    /// Counts a failed watch of the cluster.
     pub fn watch_failed(&self, what: &'static str) {
         self.watch_errors.get_or_create(&WatchLabels { what }).inc();
     }
 
-    /// Counts a request with nothing to decide on.
+    /// Counts a request that was allowed without a review.
     pub fn passed_over(&self) {
         self.passed_over.inc();
     }
 
-    /// Counts a request that was answered by a status of its own.
+    /// Counts a request that was rejected with an HTTP status.
     pub fn refused(&self, status: u16) {
         self.refused.get_or_create(&RefusalLabels { status }).inc();
     }
 
-    /// Has the lines that the log loses counted.
+    /// Exports the number of lines that `log` drops.
     pub fn watch_log(&self, log: &Log) {
-        // A second log would be one of a second server, which has its own metrics.
+        // A second log would belong to a second server, which has metrics of its own.
         let _ = self.log.set(log.lost_lines());
     }
 
-    /// Says how many connections a port has.
+    /// Records the number of open connections of a port.
     pub(crate) fn connections(&self, port: Port, open: usize) {
         self.connections.open(port, open);
     }
 
-    /// Counts a connection that the server ended.
+    /// Counts a connection that the server closed.
     pub(crate) fn connection_cut(&self, port: Port, why: Cut) {
         self.connections.cut(port, why);
     }
 
-    /// The text that Prometheus reads.
+    /// Returns all metrics in the OpenMetrics text format.
     #[must_use]
     pub fn to_text(&self) -> String {
         let lost = self.log.get().map_or(0, LostLines::count);
         self.lost_lines.set(i64::try_from(lost).unwrap_or(i64::MAX));
         let mut out = String::new();
-        // Writing to a String can't fail.
+        // Writing to a String cannot fail.
         let _ = text::encode(&mut out, &self.registry);
         out
     }

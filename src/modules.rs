@@ -1,6 +1,6 @@
-//! The modules that policies name: found, compiled once, shared by all policies that name the same bytes.
+//! The modules of policies: finds them, compiles each once, and shares it among all policies that use the same bytes.
 //!
-//! Several are loaded at the same time. One that is slow to compile holds up nobody but those who wait for that one.
+//! Several modules load concurrently. A module that compiles slowly delays only the policies that use it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,19 +18,19 @@ use wardset_runtime::{Cache, Compiler, Engine, LoadError, MAX_MODULE, Member, Mo
 use crate::builtin;
 use crate::policies::PoliciesError;
 
-/// How long bytes that cost the compiler all that it may have are not tried again.
+/// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Loaded modules, by the digest of their bytes.
+/// Loaded modules, keyed by the digest of their bytes.
 pub struct Modules {
     engine: Arc<Engine>,
     cache: Option<Cache>,
     compiler: Compiler,
-    /// Held only to look something up: what takes long is waited for at the cell of one module.
+    /// Held only for look-ups. A slow load blocks only the cell of its own module.
     known: Mutex<HashMap<String, Known>>,
 }
 
-/// A module that is loaded, or was, or is about to be.
+/// A module that is loaded, has failed to load, or is being loaded.
 type Cell = Arc<OnceCell<Result<Arc<Module>, Arc<LoadError>>>>;
 
 struct Known {
@@ -39,48 +39,48 @@ struct Known {
 }
 
 impl Modules {
-    /// None loaded yet. With `cache`, compiled code is kept on disk.
+    /// Creates the store without modules. With `cache`, compiled code is kept on disk.
     #[must_use]
     pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
         Self { engine, cache, compiler, known: Mutex::default() }
     }
 
-    /// The engine in which they run.
+    /// Returns the engine in which the modules run.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    /// The policy with its module, ready to be put into force. A relative `file:` module starts at `folder`.
+    /// Returns the policy with its loaded module, ready to become active. A relative `file:` path starts at `folder`.
     ///
     /// # Errors
     ///
-    /// A module that can't be found or used, or that refuses the policy.
+    /// A module that cannot be found or loaded, or that rejects the policy's settings.
     pub async fn member(&self, policy: Policy, folder: &Path) -> Result<Member, PoliciesError> {
         let module = self.module(&policy, folder).await?;
         Ok(Member::new(&self.engine, policy, module).await?)
     }
 
-    /// Whether a policy could be put into force, by the very steps that do it.
+    /// Checks whether a policy could become active, by the same steps that activate it.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The problem with the policy.
     pub async fn check(&self, resource: Resource) -> Result<(), PoliciesError> {
         let name = resource.metadata.name.clone();
-        // The parser of CEL takes its time, and this thread has reviews to decide.
+        // The parser of CEL is slow, and this thread also decides reviews.
         let policy = elsewhere(move || Policy::try_from(resource)).await;
         let invalid = |source| PoliciesError::Rejected { name, source: Box::new(source) };
         let policy = policy.map_err(invalid)?;
         self.member(policy, Path::new("")).await.map(drop)
     }
 
-    /// Lets go of modules that no policy uses any more.
+    /// Drops modules that no policy uses any more.
     pub fn forget_unused(&self) {
         self.look_up().retain(|_, known| match known.cell.get() {
             Some(Ok(module)) => Arc::strong_count(module) > 1,
             Some(Err(error)) => is_costly(error) && known.since.elapsed() < REMEMBERED,
-            // Somebody waits for it.
+            // If the cell is shared, another task waits for the module.
             None => Arc::strong_count(&known.cell) > 1,
         });
     }
@@ -89,7 +89,8 @@ impl Modules {
         let bytes = bytes(policy, folder).await?;
         let digest = Module::digest_of(&bytes);
         let cell = self.cell(&digest);
-        // Whoever comes first loads it, and the others wait for that. Where the first is given up, the next one starts anew.
+        // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
+        // one starts again.
         let loaded = cell.get_or_init(|| async {
             let loaded = Module::load_by(&self.compiler, &self.engine, &bytes, self.cache.as_ref()).await;
             loaded.map(Arc::new).map_err(Arc::new)
@@ -114,7 +115,7 @@ impl Modules {
         Arc::clone(&known.entry(digest.to_owned()).or_insert_with(new).cell)
     }
 
-    /// What went wrong may go well the next time.
+    /// Forgets a failure that may not happen again.
     fn forget(&self, digest: &str, cell: &Cell) {
         let mut known = self.look_up();
         if known.get(digest).is_some_and(|known| Arc::ptr_eq(&known.cell, cell)) {
@@ -123,12 +124,12 @@ impl Modules {
     }
 
     fn look_up(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        // Nothing that can panic is done while it is held.
+        // Its holders cannot panic, so the lock is never poisoned.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether trying again would cost as much again, and most likely for nothing.
+/// Returns whether another attempt would cost as much and most likely fail again.
 fn is_costly(error: &LoadError) -> bool {
     matches!(error, LoadError::TooSlow(_) | LoadError::TooMuchCode | LoadError::Crashed(_))
 }
@@ -159,10 +160,10 @@ async fn bytes(policy: &Policy, folder: &Path) -> Result<Cow<'static, [u8]>, Pol
     }
 }
 
-/// Bytes that may be a module. A policy may name any path: one whose reading has no end is not begun, and of a file no more is
-/// read than a module may have.
+/// Reads bytes that may be a module. A policy may name any path, so this reads regular files only, and no more bytes
+/// than a module may have.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before it is opened, too: to open a pipe waits for a writer.
+    // Checked before opening, because opening a pipe waits for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file"));
     }
@@ -174,13 +175,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Runs what takes long on a thread that may be waited for. A panic goes on here.
+/// Runs slow work on a blocking thread. A panic continues here.
 async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The process ends, and this with it.
+            // The runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         },
     }
@@ -191,14 +192,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_an_end_is_not_read() {
+    fn reads_regular_files_only() {
         for path in ["/dev/zero", "/"] {
             assert_eq!(read(Path::new(path)).unwrap_err().to_string(), "expected a regular file", "{path}");
         }
     }
 
     #[test]
-    fn no_more_is_read_than_a_module_may_have() {
+    fn reads_no_more_bytes_than_a_module_may_have() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (len, taken) in [(MAX_MODULE, true), (MAX_MODULE + 1, false), (1 << 30, false)] {
             file.as_file().set_len(len as u64).unwrap();

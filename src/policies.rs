@@ -1,4 +1,4 @@
-//! Policies from files: read, validated, followed.
+//! Policies from files: reading, validation, reloading.
 
 mod follow;
 
@@ -8,105 +8,130 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use serde_json::Value;
 use wardset_core::policy::{ModuleRef, Policy, PolicyError, Resource};
+use wardset_core::text::{nearest, one_line};
 use wardset_runtime::{LoadError, Member, Snapshot, Unusable};
 
 use crate::builtin;
 use crate::modules::Modules;
-use crate::yaml::{self, YamlError};
+use crate::review::input;
+use crate::yaml::{self, EncodingError, YamlError};
 
-/// Why policies can't come into force.
+/// Bytes of a kind that an error repeats.
+const MAX_KIND: usize = 64;
+
+/// Why policies cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PoliciesError {
-    /// A file or folder can't be read.
-    #[error("`{}` can't be read", path.display())]
+    /// The system refuses to read a file or folder.
+    #[error("failed to read `{}`", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A folder without policies.
-    #[error("`{}` has no policy: expected files that end in .yaml, .yml or .json", .0.display())]
+    #[error("expected files that end in .yaml, .yml or .json, found none in `{}`", .0.display())]
     Empty(PathBuf),
     /// A file without policies: more likely a file that was cut off than a wish for none.
-    #[error("`{}` has no policy: expected at least one document of `kind: Policy`", .0.display())]
+    #[error("expected at least one document of `kind: Policy`, found none in `{}`", .0.display())]
     EmptyFile(PathBuf),
-    /// A file that is no `Policy`.
-    #[error("`{origin}` is no Policy")]
+    /// A file in another encoding than UTF-8.
+    #[error("failed to read `{}`", path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The encoding.
+        source: EncodingError,
+    },
+    /// A file that is neither YAML nor JSON, or whose documents are no policies.
+    #[error("failed to parse `{origin}`")]
     Shape {
         /// The file.
         origin: String,
-        /// Line and problem.
+        /// Problem and place.
         source: YamlError,
     },
-    /// A policy with a field that can't be.
+    /// A list in the place of a policy.
+    #[error(
+        "failed to parse `{origin}`: expected `kind: Policy`, found `kind: {kind}`; hint: write its items as documents of \
+         their own, with `---` between them"
+    )]
+    List {
+        /// The file.
+        origin: String,
+        /// Such as `List`.
+        kind: String,
+    },
+    /// A policy with an invalid field.
     #[error("policy `{name}` in `{origin}`")]
     Invalid {
         /// The policy.
         name: String,
         /// The file.
         origin: String,
-        /// What is wrong.
+        /// The field and its problem.
         source: Box<PolicyError>,
     },
-    /// The same, where no file is known.
+    /// The same, if no file is known.
     #[error("policy `{name}`")]
     Rejected {
         /// The policy.
         name: String,
-        /// What is wrong.
+        /// The field and its problem.
         source: Box<PolicyError>,
     },
     /// A module that is not in the binary.
-    #[error("policy `{policy}`: there is no built-in module `{name}`; there are {}", names())]
+    #[error("policy `{policy}`: unknown built-in module `{name}`{}", suggestion(name))]
     NoBuiltin {
         /// The policy.
         policy: Arc<str>,
         /// The name after `builtin:`.
         name: String,
     },
-    /// A module file that can't be read.
-    #[error("policy `{policy}`: module `{}` can't be read", path.display())]
+    /// A module file that the system refuses to read.
+    #[error("policy `{policy}`: failed to read the module `{}`", path.display())]
     ModuleFile {
         /// The policy.
         policy: Arc<str>,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A module that can't be used.
-    #[error("policy `{policy}`: module `{module}`")]
+    /// A module that does not load.
+    #[error("policy `{policy}`: failed to load the module `{module}`")]
     Module {
         /// The policy.
         policy: Arc<str>,
         /// As the policy names it.
         module: ModuleRef,
-        /// What is wrong; all policies of one module are told the same.
+        /// The cause, the same for all policies of the module.
         source: Arc<LoadError>,
     },
-    /// Policies that can't be in force together, or settings that a module refuses.
+    /// Policies that exclude each other, or settings that a module rejects.
     #[error(transparent)]
     Unusable(#[from] Unusable),
 }
 
-/// A policy and where it was read.
+/// A policy and its file's folder.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The policy.
+    /// The policy, validated.
     pub policy: Policy,
-    /// As it stands in the file, without what makes no difference.
+    /// The policy as JSON, to compare two revisions.
     revision: String,
-    /// The folder at which a relative `file:` module starts.
+    /// The folder to which `file:` paths are relative.
     folder: PathBuf,
 }
 
-/// The default set.
+/// Returns the default set.
 ///
 /// # Errors
 ///
-/// None for a binary whose tests passed.
+/// None, if the tests of this binary passed.
 pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
     let mut found = Vec::new();
     for file in builtin::DEFAULTS {
@@ -117,11 +142,11 @@ pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
     Ok(found)
 }
 
-/// The policies of files and folders, in the order given; a folder's files by name.
+/// Reads the policies of files and folders in the given order, and a folder's files by name.
 ///
 /// # Errors
 ///
-/// What can't be read, is no `Policy`, or has a field that can't be.
+/// A file that cannot be read or parsed, and an invalid policy.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
     let mut found = Vec::new();
     for file in all_files(paths)? {
@@ -132,17 +157,17 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
     Ok(found)
 }
 
-/// Puts policies into force.
+/// Loads the modules of policies and makes a snapshot of them.
 ///
 /// # Errors
 ///
-/// The first policy that can't come into force.
+/// The first policy that does not load.
 pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, PoliciesError> {
     let members = members(modules, found.iter()).await?;
     Ok(Snapshot::of(Arc::clone(modules.engine()), members)?)
 }
 
-/// All of them ready to be put into force: their modules are loaded at the same time.
+/// Loads the modules of all policies at the same time.
 async fn members<'f>(
     modules: &Modules,
     found: impl Iterator<Item = &'f Found>,
@@ -151,7 +176,7 @@ async fn members<'f>(
     join_all(members).await.into_iter().collect()
 }
 
-/// Each policy of a file by its name, or what is wrong with that one.
+/// Each policy of a file by its name, or its error.
 type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
 
 fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
@@ -160,8 +185,10 @@ fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
 }
 
 fn read_file(file: &Path) -> Result<Parsed, PoliciesError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| PoliciesError::Read { path: file.to_owned(), source })?;
+    let bytes =
+        std::fs::read(file).map_err(|source| PoliciesError::Read { path: file.to_owned(), source })?;
+    let text =
+        yaml::decode(bytes).map_err(|source| PoliciesError::Encoding { path: file.to_owned(), source })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let policies = parse(&text, &file.display().to_string(), folder)?;
     if policies.is_empty() { Err(PoliciesError::EmptyFile(file.to_owned())) } else { Ok(policies) }
@@ -186,10 +213,17 @@ fn is_policy(file: &Path) -> bool {
 
 fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesError> {
     let shape = |source| PoliciesError::Shape { origin: origin.to_owned(), source };
-    let resources: Vec<Resource> = yaml::documents(text).map_err(shape)?;
+    let documents = yaml::parse(text).map_err(shape)?;
+    let is_list = |document: &Value| input::items(document).is_some();
+    if let Some(list) = documents.iter().filter_map(yaml::Document::value).find(is_list) {
+        let kind = list["kind"].as_str().unwrap_or_default();
+        return Err(PoliciesError::List { origin: origin.to_owned(), kind: one_line(kind, MAX_KIND) });
+    }
+    let resources = documents.iter().filter_map(yaml::Document::read);
+    let resources: Vec<Resource> = resources.collect::<Result<_, _>>().map_err(shape)?;
     let found = |resource: Resource| {
         let name = resource.metadata.name.clone();
-        // What was read as JSON or YAML can be written as JSON.
+        // It was read from JSON or YAML, so it can be written as JSON.
         let revision = serde_json::to_string(&resource).unwrap_or_default();
         let found = match Policy::try_from(resource) {
             Ok(policy) => Ok(Found { policy, revision, folder: folder.to_owned() }),
@@ -204,6 +238,14 @@ fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesErro
     Ok(resources.into_iter().map(found).collect())
 }
 
-fn names() -> String {
-    builtin::MODULES.iter().map(|module| format!("`{}`", module.name)).collect::<Vec<_>>().join(", ")
+/// Names the built-in module that was probably meant, or all of them.
+fn suggestion(name: &str) -> String {
+    let known = || builtin::MODULES.iter().map(|module| module.name);
+    match nearest(name, known()) {
+        Some(name) => format!("; did you mean `builtin:{name}`?"),
+        None => {
+            let names: Vec<String> = known().map(|name| format!("`{name}`")).collect();
+            format!(", expected one of {}", names.join(", "))
+        }
+    }
 }

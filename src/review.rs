@@ -10,67 +10,97 @@ pub mod machine;
 pub mod request;
 pub mod text;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wardset_core::chain::Phase;
 use wardset_core::decision::{Decision, Outcome};
-use wardset_core::document::Document;
+use wardset_core::document::{Document, EditError};
 use wardset_core::policy::NamespaceLabels;
-use wardset_core::review::{PassOver, Question, RequestError, Review};
+use wardset_core::review::{Question, RequestError, Review};
 use wardset_runtime::{Finding, Snapshot};
 
 use input::Source;
-use request::Settings;
+use request::{Built, Settings, Skipped};
 
-/// The time that one document may take; the same as the API server's default for a webhook.
+/// Time for one document; the API server's default for a webhook.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A document that was decided on.
+/// A DaemonSet and the decision on it.
 pub struct Reviewed {
-    /// The file and the document's place in it.
+    /// The file and the object's position in it.
     pub origin: String,
-    /// What was asked.
+    /// The request.
     pub review: Review,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// What was filled in before the review, in words.
+    /// The author's object, without an assumed namespace.
+    pub manifest: Document,
+    /// The author's object with the patch applied. The author's own if it is refused.
+    pub stored: Document,
+    /// Whether the file has the AdmissionReview and not the object.
+    pub is_admission_review: bool,
+    /// Whether the namespace was assumed.
+    pub assumed_namespace: bool,
+    /// Remarks for the author.
     pub notes: Vec<String>,
-    /// The policies whose second evaluation was not the same as the first.
+    /// The policies whose second evaluation differed from the first.
     pub findings: Vec<Finding>,
 }
 
-/// What became of one document.
+/// The outcome for one document.
 pub enum Outcomes {
-    /// It was decided on.
+    /// It is a DaemonSet, and there is a decision.
     Decided(Box<Reviewed>),
-    /// There was nothing to decide.
-    PassedOver {
-        /// The file and the document's place in it.
+    /// It is something else.
+    Skipped {
+        /// The file and the object's position in it.
         origin: String,
-        /// Why.
-        reason: String,
+        /// The reason.
+        reason: Skipped,
     },
 }
 
-/// Why a document can't be reviewed.
+impl Outcomes {
+    /// Whether the object is to be stored as it is.
+    #[must_use]
+    pub fn leaves_the_object(&self) -> bool {
+        match self {
+            Self::Skipped { .. } => true,
+            Self::Decided(one) => {
+                one.is_allowed() && one.decision.patch.is_empty() && !one.is_admission_review
+            }
+        }
+    }
+}
+
+/// Why a document cannot be reviewed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
-    /// It can't be made into a request.
+    /// No request can be made of it.
     #[error("{origin}")]
     Request {
-        /// The file and the document's place in it.
+        /// The file and the object's position in it.
         origin: String,
-        /// What is wrong.
+        /// The cause.
         source: request::BuildError,
     },
-    /// It is no AdmissionReview, or its object can't be read.
+    /// It is no AdmissionReview, or its object is malformed.
     #[error("{origin}")]
     Question {
-        /// The file and the document's place in it.
+        /// The file and the object's position in it.
         origin: String,
-        /// What is wrong.
+        /// The cause.
         source: RequestError,
+    },
+    /// The patch does not apply to the author's object: a defect of Wardset.
+    #[error(
+        "{origin}: the patch does not apply to the object; hint: please report this as a defect of Wardset"
+    )]
+    Patch {
+        /// The file and the object's position in it.
+        origin: String,
+        /// The cause.
+        source: EditError,
     },
 }
 
@@ -87,59 +117,58 @@ pub async fn review(
     let origin = source.origin.clone();
     let built = request::build(source, settings)
         .map_err(|source| ReviewError::Request { origin: origin.clone(), source })?;
-    let question = Question::parse(&built.bytes)
+    let request = match built {
+        Built::Request(request) => request,
+        Built::Skipped(reason) => return Ok(Outcomes::Skipped { origin, reason }),
+    };
+    let question = Question::parse(&request.bytes)
         .map_err(|source| ReviewError::Question { origin: origin.clone(), source })?;
-    match question {
-        Question::PassOver { reason, .. } => Ok(Outcomes::PassedOver { origin, reason: explain(&reason) }),
-        Question::Decide(mut review) => {
-            review.namespace_labels = settings
-                .namespace_labels
-                .clone()
-                .map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels.into()));
-            let deadline = Instant::now() + DEADLINE;
-            let (decision, findings) = if settings.verify {
-                snapshot.decide_twice(&review, Phase::Mutate, deadline).await
-            } else {
-                (snapshot.decide(&review, Phase::Mutate, deadline).await, Vec::new())
-            };
-            Ok(Outcomes::Decided(Box::new(Reviewed {
-                origin,
-                review: *review,
-                decision,
-                notes: built.notes,
-                findings,
-            })))
+    let mut review = match question {
+        Question::PassOver { reason, .. } => {
+            return Ok(Outcomes::Skipped { origin, reason: Skipped::Question(reason.to_string()) });
         }
+        Question::Decide(review) => *review,
+    };
+    review.namespace_labels = settings
+        .namespace_labels
+        .clone()
+        .map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels.into()));
+    let deadline = Instant::now() + DEADLINE;
+    let (decision, findings) = if settings.verify {
+        snapshot.decide_twice(&review, Phase::Mutate, deadline).await
+    } else {
+        (snapshot.decide(&review, Phase::Mutate, deadline).await, Vec::new())
+    };
+    let is_admission_review = request.manifest.is_none();
+    let manifest = request.manifest.unwrap_or_else(|| Document::clone(&review.object));
+    let mut stored = manifest.clone();
+    for operation in &decision.patch {
+        stored.apply(operation).map_err(|source| ReviewError::Patch { origin: origin.clone(), source })?;
     }
+    Ok(Outcomes::Decided(Box::new(Reviewed {
+        origin,
+        review,
+        decision,
+        manifest,
+        stored,
+        is_admission_review,
+        assumed_namespace: request.assumed_namespace,
+        notes: request.notes,
+        findings,
+    })))
 }
 
 impl Reviewed {
-    /// The object as it came in.
-    #[must_use]
-    pub fn object(&self) -> &Arc<Document> {
-        &self.review.object
-    }
-
     /// Whether the object may be stored.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.decision.outcome == Outcome::Allowed
     }
 
-    /// The namespace and name, as people write them.
+    /// Returns namespace and name, as people write them.
     #[must_use]
     pub fn title(&self) -> String {
         let name = if self.review.name.is_empty() { "(generated name)" } else { &self.review.name };
         wardset_core::text::one_line(&format!("{}/{name}", self.review.namespace), 512)
-    }
-}
-
-fn explain(reason: &PassOver) -> String {
-    match reason {
-        PassOver::Kind { group, kind } if group == "extensions" && kind == "DaemonSet" => {
-            "a DaemonSet of `extensions`: no API server since 1.16 takes it; write `apiVersion: apps/v1`"
-                .to_owned()
-        }
-        reason => reason.to_string(),
     }
 }

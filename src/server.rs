@@ -1,10 +1,11 @@
-//! The webhook: AdmissionReviews over TLS, and a plain port for probes and metrics.
+//! The webhook server: answers AdmissionReviews over TLS, and probes and metrics on a plain port.
 //!
 //! ```text
 //! Options ──bind──► Bound ──open──► Open (probes answer) ──run──► (reviews answer until shutdown, drain) ──► Ok
 //! ```
 //!
-//! What can fail fails in `bind`, before anybody waits for an answer. It owns the sockets and the drain; it never decides.
+//! Errors of configuration appear in `bind`, before a client waits for an answer. The server owns the sockets and the
+//! drain; it never decides.
 
 mod admin;
 mod bodies;
@@ -38,44 +39,48 @@ use listener::{Listener, Phase};
 use overload::Overload;
 use places::Places;
 
-/// The most connections to the admin port. Its clients are a kubelet and a Prometheus or two.
+/// Maximum connections to the admin port. Its clients are a kubelet and one or two Prometheus servers.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
-/// What the admin port gets for its last answers.
+/// Time for which the admin port finishes its last answers at shutdown.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
-/// What the server needs to start.
+/// The addresses and limits of a server.
 #[derive(Debug)]
 pub struct Options {
-    /// The webhook's address. Port 0 takes a free one.
+    /// Address of the webhook. Port 0 picks a free port.
     pub listen: SocketAddr,
-    /// The address of probes and metrics. Port 0 takes a free one.
+    /// Address of probes and metrics. Port 0 picks a free port.
     pub admin: SocketAddr,
-    /// The most reviews at once; what comes on top is answered 429 at once. `kube-system` and dry runs together have half.
+    /// Maximum concurrent reviews; the server answers any further one with 429. Reviews of `kube-system` and dry runs
+    /// together may use half.
     pub max_in_flight: usize,
-    /// The most connections to the webhook at once. Beyond, a newcomer takes the place of an idle one, or is refused.
+    /// Maximum connections to the webhook. At the limit, a new connection evicts an idle one; if none is idle, the
+    /// server refuses it.
     pub max_connections: usize,
-    /// How long open requests may go on after shutdown has begun.
+    /// Time for open requests to finish after shutdown begins.
     pub drain: Duration,
-    /// The rest, with the values of `Limits::default()` for production.
+    /// Limits that only tests change.
     pub limits: Limits,
 }
 
-/// What a client may take, in time and memory. Nobody needs to set it but tests, which can't wait for so long.
+/// Limits on the time and memory that clients may use. Production uses `Limits::default()`; tests set shorter times.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From the accept to the end of the first request's head, with TCP, TLS and all: 10 s. A later head of HTTP/1.1 has as long
-    /// from its first byte, a later one of HTTP/2 as long as `idle`.
+    /// Time for the first request's headers, from the accept and including the TLS handshake: 10 s. For later
+    /// requests of an HTTP/1.1 connection, the time starts at their first byte. For later requests of an HTTP/2
+    /// connection, `idle` applies instead.
     pub head: Duration,
-    /// How long a connection may be without a request: 120 s. Go's clients keep one for 90 s, and must be the first to close.
+    /// Time without a request after which the server closes a connection: 120 s. Go's clients keep idle connections
+    /// for 90 s and must be the first to close.
     pub idle: Duration,
-    /// From the head to the end of the body: 10 s, or the review's deadline where that comes first.
+    /// Time for a body, from the end of its headers: 10 s, or until the review's deadline if that is earlier.
     pub body: Duration,
-    /// All bodies that are read or decided on, with 16 KiB more for each: 64 MiB. Beyond, the one that has been under way for
-    /// longest is answered 429.
+    /// Maximum size of all bodies in memory, plus 16 KiB per request: 64 MiB. Above it, the server answers 429 to the
+    /// request whose body has been arriving for the longest time.
     pub body_bytes: usize,
-    /// After shutdown has begun, for how long connections are still accepted: 1 s, less where nobody is there, never more than
-    /// the drain.
+    /// Time for which the server still accepts connections after shutdown begins: 1 s. It is less if no client
+    /// connects, and never more than the drain.
     pub closing: Duration,
 }
 
@@ -91,101 +96,101 @@ impl Default for Limits {
     }
 }
 
-/// Why the server can't start or go on.
+/// An error that stops the server or keeps it from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address can't be taken.
-    #[error("`{address}` can't be listened on")]
+    /// An address is in use or not available.
+    #[error("failed to bind `{address}`")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A listener broke.
+    /// A listener failed.
     #[error("the {what} listener failed")]
     Listener {
         /// `webhook` or `admin`.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// A server whose sockets are taken and that doesn't answer yet.
+/// A server with bound sockets that does not answer yet.
 pub struct Bound {
     options: Options,
     webhook: TcpListener,
     admin: TcpListener,
-    /// The addresses really taken.
+    /// The bound addresses.
     pub addresses: Addresses,
 }
 
-/// The addresses really taken.
+/// The bound addresses, with the ports that the system picked.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
-    /// The webhook's.
+    /// Address of the webhook.
     pub webhook: SocketAddr,
-    /// That of probes and metrics.
+    /// Address of probes and metrics.
     pub admin: SocketAddr,
 }
 
-/// A server that answers probes, says that it isn't ready, and waits for what it decides by.
+/// A server that answers probes, reports that it is not ready, and does not answer reviews yet.
 pub struct Open {
     options: Options,
     webhook: TcpListener,
     admin: JoinHandle<()>,
     admin_phase: watch::Sender<Phase>,
     status: Arc<Status>,
-    /// The addresses really taken.
+    /// The bound addresses.
     pub addresses: Addresses,
 }
 
-/// What a review is decided by.
+/// The inputs of each decision.
 pub struct Desk {
-    /// The policies in force; each review takes them once.
+    /// The active policies. Each review loads them once.
     pub policies: Arc<ArcSwap<Snapshot>>,
-    /// By what `Policy` objects are checked.
+    /// The modules against which `Policy` objects are checked.
     pub modules: Arc<Modules>,
-    /// Labels of namespaces, where there is a cluster to know them from.
+    /// Labels of namespaces, if the server runs in a cluster.
     pub namespaces: Option<Arc<Namespaces>>,
 }
 
-/// What the admin port tells.
+/// The state that the admin port reports.
 pub(crate) struct Status {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: AtomicU8,
 }
 
-/// Whether reviews are answered.
+/// Whether the server answers reviews.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Readiness {
-    /// Policies or a certificate are still waited for.
+    /// The server waits for policies or a certificate.
     Starting,
-    /// They are.
+    /// The server answers reviews.
     Ready,
-    /// The open ones are finished, and then no more.
+    /// The server finishes open reviews and then stops.
     Stopping,
 }
 
-/// What requests share.
+/// The state that all requests share.
 pub(crate) struct Shared {
     pub(crate) desk: Desk,
     pub(crate) metrics: Arc<Metrics>,
     bodies: Bodies,
-    /// How long a body may take.
+    /// Maximum time for a body to arrive.
     body: Duration,
     places: Places,
     overload: Overload,
 }
 
 impl Options {
-    /// Takes the sockets.
+    /// Binds the sockets.
     ///
     /// # Errors
     ///
-    /// An address that is taken or that this machine doesn't have.
+    /// An address that is in use or that this machine does not have.
     pub fn bind(self) -> Result<Bound, ServeError> {
         let (webhook, webhook_address) = listen(self.listen)?;
         let (admin, admin_address) = listen(self.admin)?;
@@ -195,11 +200,11 @@ impl Options {
 }
 
 impl Bound {
-    /// Answers probes and metrics from now on: alive, not ready.
+    /// Starts to answer probes and metrics: live, but not ready.
     ///
     /// # Errors
     ///
-    /// A listener that breaks.
+    /// A listener that fails.
     pub fn open(self, metrics: Arc<Metrics>) -> Result<Open, ServeError> {
         let Self { options, webhook, admin, addresses } = self;
         let Limits { head, idle, .. } = options.limits;
@@ -216,12 +221,12 @@ impl Bound {
 }
 
 impl Open {
-    /// Answers until `shutdown` completes, then says it isn't ready, finishes what is open and returns. `tls` has
-    /// certificate, key and, where clients must show one, their CA.
+    /// Answers reviews until `shutdown` completes. Then it reports that it is not ready, finishes open requests, and
+    /// returns. `tls` holds the certificate, its key, and the CA of client certificates if clients must present one.
     ///
     /// # Errors
     ///
-    /// A listener that breaks.
+    /// A listener that fails.
     pub async fn run(
         self,
         tls: Arc<rustls::ServerConfig>,
@@ -251,17 +256,21 @@ impl Open {
             self.status.set(Readiness::Stopping);
             tracing::info!(
                 connections = connections.count(),
-                "stopping: not ready any more, finishing open reviews"
+                "shutting down: not ready any more, finishing open reviews"
             );
             phases.send_replace(Phase::Closing);
-            // Who doesn't know yet still finds somebody; where nobody has come for a while, everybody does.
+            // Some clients do not know of the shutdown yet and must still reach a listener. If none has connected for
+            // a while, all of them know.
             let gone = connections.quiet(limits.closing / 4);
             let _ = tokio::time::timeout(limits.closing.min(drain), gone).await;
             phases.send_replace(Phase::Ending);
             tokio::time::sleep_until(end.into()).await;
             let left = connections.count();
             if left > 0 {
-                tracing::warn!(connections = left, "stopped before the last answer: the drain is over");
+                tracing::warn!(
+                    connections = left,
+                    "stopped with open connections: the drain time is over; hint: raise `--drain-seconds`"
+                );
             }
         };
         tokio::select! {
@@ -269,7 +278,7 @@ impl Open {
             () = stop => {}
             () = shared.overload.report() => {}
         }
-        // Probes and metrics were answered until the last review was.
+        // The admin port stays up until the last review is answered.
         self.admin_phase.send_replace(Phase::Ending);
         let _ = tokio::time::timeout(ADMIN_DRAIN, self.admin).await;
         Ok(())

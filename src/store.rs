@@ -1,14 +1,14 @@
-//! The policies that are wanted, and what of them is in force: a change is compiled and validated here, off the path of a
-//! review, then swapped in whole.
+//! The desired policies and their active state. A change is compiled and validated here, outside of reviews, and then
+//! swapped in as a whole.
 //!
 //! ```text
 //! files ────┐ put(source, wanted)                      ┌─► ArcSwap<Snapshot>, which reviews read
 //! cluster ──┴────────────────────► Store: last good ───┴─► standings, which become metrics and status
 //! ```
 //!
-//! A change that can't come into force leaves the last good revision of that policy where it is and touches no other. One
-//! whose module is slow to compile comes into force later, by itself, and holds up no other. It never decides on a review,
-//! and it never looks for changes itself.
+//! If a changed policy cannot become active, its last good revision stays active, and other policies are not
+//! affected. If its module compiles slowly, the policy becomes active later, automatically, and delays no other
+//! policy. The store never decides on a review and never polls for changes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ use wardset_runtime::{Member, Snapshot, Unusable};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
 
-/// The most bytes of what is said of a policy's problem.
+/// Maximum length of a policy's problem, in bytes.
 const MAX_PROBLEM: usize = 1024;
 
-/// How long a change of several policies waits for the slowest, so that they come into force together. A module as people
-/// write them is compiled in a fraction of it.
+/// Time for which a change of several policies waits for the slowest one, so that they become active together. Usual
+/// modules compile in a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where policies come from. Of two policies of one name, the one from the first source is in force.
+/// A source of policies. If two policies have the same name, the one from the first source is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// `--policies`.
@@ -42,88 +42,89 @@ pub enum Source {
     Cluster,
 }
 
-/// A policy as its source wants it.
+/// A policy as its source defines it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// The policy's name.
     pub name: Arc<str>,
-    /// Equal exactly where nothing was changed.
+    /// A text that is equal if and only if nothing changed.
     pub revision: Arc<str>,
-    /// The policy and the folder at which a relative `file:` module starts, or what is wrong.
+    /// The policy, and the folder at which a relative `file:` path starts; or the policy's problem.
     pub policy: Result<(Policy, PathBuf), String>,
-    /// What was in force before this server started, where that is known and something else.
+    /// The revision that was active before this server started, if it is known and differs.
     pub last_good: Option<Policy>,
 }
 
-/// What is in force of a wanted policy.
+/// The active state of a desired policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The policy's name.
     pub name: Arc<str>,
-    /// The revision that is wanted.
+    /// The desired revision.
     pub revision: Arc<str>,
-    /// What is in force.
+    /// The state of the desired revision.
     pub state: State,
-    /// Name, version and digest of the module in force.
+    /// Name, version and digest of the active module.
     pub module: Option<(String, String, String)>,
 }
 
-/// What is in force of a wanted policy.
+/// The state of a desired revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The wanted revision.
+    /// The desired revision is active.
     Ready,
-    /// An older revision, for this reason.
+    /// An older revision is active, for this reason.
     LastGood(String),
-    /// What was in force before, if anything: the module of the wanted revision is still being compiled.
+    /// The module of the desired revision is still being compiled. Until then the previous revision stays active, if
+    /// there is one.
     Pending,
-    /// Nothing that works, for this reason: reviews are handled as `onError` says, where the policy could be read so far.
+    /// No revision works, for this reason. If the policy could be parsed, its `onError` decides on reviews.
     Unready(String),
 }
 
-/// See the module's page.
+/// The store of desired and active policies.
 pub struct Store {
     modules: Arc<Modules>,
     live: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
     held: Mutex<BTreeMap<Key, Held>>,
     standings: watch::Sender<Arc<Vec<(Source, Standing)>>>,
-    /// The sources that have said what they want.
+    /// The sources that have delivered their first list.
     heard: watch::Sender<Vec<Source>>,
 }
 
-/// What is known of one policy.
+/// The state of one policy.
 struct Held {
     wanted: Wanted,
-    /// In force unless it is shadowed; none where the policy can't even be read, or is pending and new.
+    /// The active member, unless it is shadowed. `None` if the policy is malformed, or if it is new and pending.
     member: Option<Member>,
     state: State,
-    /// Where it is pending.
+    /// The attempt to load the desired revision, while it is pending.
     attempt: Option<Attempt>,
 }
 
-/// A revision that is on its way into force.
+/// An attempt to load a revision.
 struct Attempt {
     task: AbortHandle,
-    /// Whether something changed since it began, and that may have been the module's file.
+    /// Whether the policy's file may have changed since the attempt started.
     stale: bool,
 }
 
-/// What came of trying a revision.
+/// The result of an attempt.
 struct Tried {
     member: Result<Member, String>,
-    /// What was in force before this server started.
+    /// The revision that was active before this server started.
     last_good: Option<Member>,
 }
 
 type Key = (Source, Arc<str>);
 
 impl Store {
-    /// Nothing wanted and nothing in force yet.
+    /// Creates a store without policies.
     ///
     /// # Errors
     ///
-    /// None: an empty snapshot has no two policies of one name.
+    /// None: an empty snapshot has no duplicate names.
     pub fn new(modules: Arc<Modules>, metrics: Arc<Metrics>) -> Result<Self, Unusable> {
         let live = Arc::new(ArcSwap::from_pointee(Snapshot::of(Arc::clone(modules.engine()), [])?));
         let standings = watch::Sender::new(Arc::default());
@@ -131,27 +132,28 @@ impl Store {
         Ok(Self { modules, live, metrics, held: Mutex::default(), standings, heard })
     }
 
-    /// What reviews are decided by; each review takes it once.
+    /// Returns the active snapshot. Each review loads it once.
     #[must_use]
     pub fn live(&self) -> Arc<ArcSwap<Snapshot>> {
         Arc::clone(&self.live)
     }
 
-    /// The modules.
+    /// Returns the modules of the policies.
     #[must_use]
     pub fn modules(&self) -> Arc<Modules> {
         Arc::clone(&self.modules)
     }
 
-    /// What is in force of what is wanted, and each change of it.
+    /// Returns the state of all desired policies, and each change of it.
     #[must_use]
     pub fn standings(&self) -> watch::Receiver<Arc<Vec<(Source, Standing)>>> {
         self.standings.subscribe()
     }
 
-    /// Takes all that a source wants now; what it doesn't name any more goes. Returns once it is in force, but for policies
-    /// whose modules take longer than two seconds to load: these are [`State::Pending`], and come into force by themselves.
-    /// What a source wants first is waited for without end, since until then no review is answered.
+    /// Replaces the desired policies of a source. Policies that it no longer names are removed. Returns once the new
+    /// ones are active, except for policies whose modules take longer than two seconds to load. Those are
+    /// [`State::Pending`] and become active later, automatically. The first list of a source is awaited without a
+    /// timeout, because no review is answered until then.
     pub async fn put(self: &Arc<Self>, source: Source, wanted: Vec<Wanted>) {
         let mut held = self.held.lock().await;
         let mut before = BTreeMap::new();
@@ -188,7 +190,7 @@ impl Store {
             held.insert(key, policy);
         }
         for (name, policy) in before {
-            tracing::info!(policy = &*name, "the policy is gone");
+            tracing::info!(policy = &*name, "removed the policy");
             self.metrics.policy_gone(&name);
             if let Some(attempt) = policy.attempt {
                 attempt.task.abort();
@@ -204,13 +206,13 @@ impl Store {
         self.modules.forget_unused();
     }
 
-    /// Completes once `source` has said what it wants for the first time, and that is in force.
+    /// Completes once the first list of `source` is active.
     pub async fn taken(&self, source: Source) {
-        // The sender is in `self`, so it can't be gone.
+        // The sender is in `self`, so it cannot be gone.
         let _ = self.heard.subscribe().wait_for(|heard| heard.contains(&source)).await;
     }
 
-    /// Starts to load what a policy needs.
+    /// Starts to load a policy's module and to validate its settings.
     fn attempt(&self, before: Option<&Held>, wanted: &Wanted) -> JoinHandle<Tried> {
         let (modules, policy) = (Arc::clone(&self.modules), wanted.policy.clone());
         let goes_on = before.is_some_and(Held::goes_on);
@@ -228,7 +230,7 @@ impl Store {
         })
     }
 
-    /// The policy as it is while its module is compiled; `task` puts it into force.
+    /// Returns the policy's state while its module is compiled. `task` activates the policy later.
     fn leave_to_itself(
         self: &Arc<Self>,
         before: Option<Held>,
@@ -236,23 +238,27 @@ impl Store {
         task: JoinHandle<Tried>,
         key: Key,
     ) -> Held {
-        tracing::info!(policy = &*wanted.name, "the policy's module is still being compiled");
+        tracing::info!(
+            policy = &*wanted.name,
+            "still compiling the policy's module; the policy becomes active afterwards"
+        );
         let attempt = Attempt { task: task.abort_handle(), stale: false };
         let (id, store) = (attempt.task.id(), Arc::clone(self));
         tokio::spawn(async move {
             let tried = task.await.unwrap_or_else(Tried::broken);
             store.arrived(key, id, tried).await;
         });
-        // Also one that has no module: what failed for want of it must not be let through meanwhile.
+        // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the
+        // meantime.
         let member = before.and_then(|held| held.member);
         Held { wanted, member, state: State::Pending, attempt: Some(attempt) }
     }
 
-    /// What was pending is known.
+    /// Activates a pending policy once its attempt has ended.
     async fn arrived(self: &Arc<Self>, key: Key, id: tokio::task::Id, tried: Tried) {
         let mut held = self.held.lock().await;
         let is_this = |held: &Held| held.attempt.as_ref().is_some_and(|attempt| attempt.task.id() == id);
-        // Another revision is wanted since, or none.
+        // Another revision is desired by now, or none.
         if !held.get(&key).is_some_and(is_this) {
             return;
         }
@@ -282,14 +288,14 @@ impl Store {
                 self.metrics.policies.set(i64::try_from(snapshot.plans().len()).unwrap_or(i64::MAX));
                 self.live.store(Arc::new(snapshot));
             }
-            // Names are the keys, so no two can be the same; what is in force stays.
-            Err(error) => tracing::error!(%error, "the policies can't be put together"),
+            // Names are the keys, so there are no duplicates. If there were, the previous snapshot would stay active.
+            Err(error) => {
+                tracing::error!(%error, "failed to combine the policies; the previous ones stay active")
+            }
         }
         let standing = |((source, name), held): (&(Source, Arc<str>), &Held)| {
             let state = if shadowed(source, name) {
-                State::Unready(
-                    "a policy of this name comes from `--policies`, and is in force instead".to_owned(),
-                )
+                State::Unready("a policy of the same name from `--policies` is active instead".to_owned())
             } else {
                 held.state.clone()
             };
@@ -305,7 +311,7 @@ impl Store {
 }
 
 impl Held {
-    /// Whether its member is a good one, which goes on where a revision can't come into force.
+    /// Returns whether the member has a module, so that it stays active if a new revision fails.
     fn goes_on(&self) -> bool {
         self.member.as_ref().is_some_and(|member| !member.plan().digest.is_empty())
     }
@@ -316,21 +322,21 @@ impl Held {
 }
 
 impl Tried {
-    /// The task ended without an answer, which is a mistake of ours.
+    /// Returns the result of a task that panicked, which is a bug.
     fn broken(error: tokio::task::JoinError) -> Self {
         Self { member: Err(said(&error)), last_good: None }
     }
 }
 
-/// Whether nothing about a policy changed.
+/// Returns whether nothing about a policy changed.
 fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
     if held.wanted.revision != wanted.revision {
         return false;
     }
-    // A file may have changed while its policy did not.
+    // The module's file may have changed while the policy did not.
     let reads_a_file = held.reads_a_file();
     match &mut held.attempt {
-        // It is looked at again once this attempt has ended.
+        // The file is read again once this attempt has ended.
         Some(attempt) => {
             attempt.stale |= reads_a_file;
             true
@@ -339,7 +345,7 @@ fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
     }
 }
 
-/// What becomes of one policy.
+/// Returns a policy's new state after an attempt.
 fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
     let problem = match tried.member {
         Ok(member) => {
@@ -351,7 +357,7 @@ fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
             let is_new = |held: Held| held.state != State::Ready || held.wanted.revision != wanted.revision;
             if before.is_none_or(is_new) {
                 let module = &*member.plan().digest;
-                tracing::info!(policy = &*wanted.name, module, "the policy is in force");
+                tracing::info!(policy = &*wanted.name, module, "activated the policy");
             }
             return Held { wanted, member: Some(member), state: State::Ready, attempt: None };
         }
@@ -361,11 +367,20 @@ fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
     let policy = &*wanted.name;
     let (member, state) = match last_good {
         Some(member) => {
-            tracing::error!(policy, problem, "the policy can't be changed: its last good revision goes on");
+            tracing::error!(
+                policy,
+                problem,
+                "failed to load the policy; its last good revision stays active; hint: fix the `problem`"
+            );
             (Some(member), State::LastGood(problem))
         }
         None => {
-            tracing::error!(policy, problem, "the policy can't come into force");
+            tracing::error!(
+                policy,
+                problem,
+                "failed to load the policy; its `onError` applies to reviews, unless the policy is malformed; \
+                 hint: fix the `problem`"
+            );
             let policy = wanted.policy.as_ref().ok().map(|(policy, _)| policy.clone());
             (policy.map(|policy| Member::unready(policy, &problem)), State::Unready(problem))
         }

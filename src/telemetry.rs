@@ -1,7 +1,7 @@
-//! Log lines: on standard error, as text or JSON, filtered by `WARDSET_LOG` (such as `wardset=debug,guest=info`).
+//! Log lines on standard error, as text or JSON. `WARDSET_LOG` filters them, for example `wardset=debug,guest=info`.
 //!
-//! A server's lines are gathered and written by a thread of their own, a few dozen times a second at most: a line of its
-//! own system call, and a thread woken for it, took a fifth of a review's time. A reader that hangs holds nothing up.
+//! A server's log lines are buffered, and a separate thread writes them at most 50 times a second. One system call
+//! and one thread wake-up per line took a fifth of a review's time. A blocked standard error never delays a review.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,69 +12,71 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines are gathered.
+/// Time for which lines are buffered before a write.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// The most bytes that wait to be written. What comes on top is let go and counted.
+/// Maximum size of the buffer, in bytes. Lines beyond it are dropped and counted.
 const MAX_WAITING: usize = 8 << 20;
 
-/// How long the end of the process waits for the last lines to be written.
+/// Time for which shutdown waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Warnings only: a command's words are its output.
+/// Starts logging for commands other than `serve`. The default level is `warn`, because a command's result is its
+/// output.
 pub fn for_commands() {
     let filter = EnvFilter::try_from_env("WARDSET_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let subscriber = subscriber.with_ansi(io::stderr().is_terminal()).without_time();
-    // A second call is a test that runs commands in one process: the first subscriber stays.
+    // A second call fails if a test runs several commands in one process; the first subscriber stays.
     let _ = subscriber.try_init();
 }
 
-/// One line a decision and what the operator should know. What waits is written when the log is dropped.
+/// Starts logging for the server. The default level is `info`, with one line per decision. Dropping the returned log
+/// writes the buffered lines.
 ///
 /// # Errors
 ///
-/// No thread could be started.
+/// The log's thread could not be started.
 pub fn for_server(json: bool) -> io::Result<Log> {
     let log = Log::start(io::stderr())?;
     let lines = Lines(Arc::clone(&log.shared));
     let filter = EnvFilter::try_from_env("WARDSET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     let subscriber = subscriber.with_ansi(io::stderr().is_terminal());
-    // As above.
+    // A second call fails, as in `for_commands`.
     let _ = if json { subscriber.json().flatten_event(true).try_init() } else { subscriber.try_init() };
     Ok(log)
 }
 
-/// A server's log.
+/// The log of a server. Dropping it writes the buffered lines.
 pub struct Log {
     shared: Arc<Shared>,
     writer: Thread,
 }
 
-/// How many lines a log let go.
+/// A handle that counts the lines that a log has dropped.
 #[derive(Clone)]
 pub struct LostLines(Arc<Shared>);
 
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// All that was taken is written.
+    /// Signals that the writer has written everything that it took.
     written: Condvar,
     lost: AtomicU64,
-    /// The thread to wake for the first line of many.
+    /// The thread that writes. It is woken for the first line of a batch.
     writer: Mutex<Option<Thread>>,
 }
 
 #[derive(Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Whether lines are being written just now.
+    /// Whether the thread is writing a batch now.
     writing: bool,
-    /// No line comes any more.
+    /// Whether the log is shutting down.
     ended: bool,
 }
 
-/// Makes writers that gather.
+/// Makes writers that append to the buffer.
 struct Lines(Arc<Shared>);
 
 impl Log {
@@ -94,7 +96,7 @@ impl Log {
         Ok(Self { shared, writer })
     }
 
-    /// How many lines were let go, now and later.
+    /// Returns a handle that counts dropped lines, including future ones.
     #[must_use]
     pub fn lost_lines(&self) -> LostLines {
         LostLines(Arc::clone(&self.shared))
@@ -106,13 +108,13 @@ impl Drop for Log {
         self.shared.waiting().ended = true;
         self.writer.unpark();
         let unwritten = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
-        // Whoever reads it may hang; the process ends all the same.
+        // The reader of standard error may be blocked; the process stops anyway.
         drop(self.shared.written.wait_timeout_while(self.shared.waiting(), LAST_LINES, unwritten));
     }
 }
 
 impl LostLines {
-    /// How many.
+    /// Returns the number of lines dropped so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
@@ -121,7 +123,7 @@ impl LostLines {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nobody panics while holding it: it is only appended to and taken.
+        // The lock cannot be poisoned midway: its holders only append or take.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,11 +141,11 @@ impl Shared {
                     return;
                 }
                 thread::park();
-                // Others that come at the same time go with it.
+                // Lines that arrive in the meantime join the batch.
                 thread::sleep(GATHER);
                 continue;
             }
-            // Standard error may be closed; there is nobody left to tell.
+            // If standard error is closed, there is nowhere to report the failure.
             let _ = to.write_all(&lines).and_then(|()| to.flush());
             lines.clear();
             self.waiting().writing = false;
@@ -161,7 +163,7 @@ impl<'w> MakeWriter<'w> for Lines {
 }
 
 impl Write for &Lines {
-    /// Takes a whole line, which is how `tracing-subscriber` writes, or none of it.
+    /// Appends the whole line or drops it. `tracing-subscriber` passes one whole line per call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let first = {
             let mut waiting = self.0.waiting();
@@ -202,12 +204,12 @@ mod tests {
         }
     }
 
-    /// A reader that takes nothing until it is let go.
+    /// A writer that blocks until its sender is dropped.
     struct Hangs(Receiver<()>);
 
     impl Write for Hangs {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // The sender is dropped to let it go.
+            // An error means that the sender is dropped, which ends the block.
             let _ = self.0.recv();
             Ok(bytes.len())
         }
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_written_in_order_the_last_ones_at_the_end() {
+    fn writes_every_line_in_order_and_the_last_ones_at_shutdown() {
         let (to, written) = channel();
         let log = Log::start(To(to)).unwrap();
         let expected: Vec<u8> = (0..10_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_hangs_holds_up_nobody_and_what_is_lost_is_counted() {
+    fn counts_dropped_lines_and_never_blocks_if_standard_error_does() {
         let (go_on, hangs) = channel();
         let log = Log::start(Hangs(hangs)).unwrap();
         let lost = log.lost_lines();
@@ -239,7 +241,7 @@ mod tests {
         for _ in 0..100 {
             (&Lines(Arc::clone(&log.shared))).write_all(&line).unwrap();
         }
-        // One lot is being written at most, and one waits.
+        // At most one batch is being written, and one more is buffered.
         assert!((84..=92).contains(&lost.count()), "{}", lost.count());
         drop(go_on);
     }

@@ -60,7 +60,7 @@ fn patch(criterion: &mut Criterion) {
     }
 }
 
-/// The chain with policies that say nothing: what it costs by itself.
+/// The chain with policies without an answer: its own cost.
 fn chain(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let snapshot = inside::snapshot(&runtime, &policies::yaml(10), EngineOptions::default(), None).unwrap();

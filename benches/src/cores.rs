@@ -40,7 +40,7 @@ impl Cores {
     }
 }
 
-/// Runs this thread, and what it starts from here on, on one core.
+/// Runs this thread, and all threads that it starts later, on one core.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What one review costs inside, without a process or a socket in between.
+//! The cost of one review inside, without a process or a socket.
 
 use std::fmt;
 use std::hint::black_box;
@@ -21,7 +21,7 @@ use crate::policies;
 use crate::report::Figure;
 use crate::reviews::{Size, review};
 
-/// The policy of one sandbox that does what three built-ins do.
+/// The policy of one sandbox with the work of three built-in ones.
 const ALL_IN_ONE: &str = "all-in-one";
 
 /// The times of the parts of a review.
@@ -33,11 +33,11 @@ pub struct Inside {
     pub policies: Vec<Parts>,
     /// Reviews a second of two threads, as a multiple of those of one.
     pub two_threads: Figure,
-    /// The same of threads that share nothing and only make trees of the review: what the machine gives.
+    /// The same for threads that share nothing and only make trees of the review: the limit of the machine.
     pub two_threads_of_trees: Figure,
 }
 
-/// What a review costs besides its policies.
+/// The cost of a review besides its policies.
 #[derive(Debug, Serialize)]
 pub struct Envelope {
     /// Of which review.
@@ -50,14 +50,14 @@ pub struct Envelope {
     pub write_us: Figure,
 }
 
-/// What one policy costs.
+/// The cost of one policy.
 #[derive(Debug, Default, Serialize)]
 pub struct Parts {
     /// The policy.
     pub policy: String,
     /// A fresh sandbox.
     pub start_us: Figure,
-    /// The guest, with what it reads.
+    /// The guest and its reads.
     pub call_us: Figure,
     /// The sandbox's end.
     pub end_us: Figure,
@@ -85,7 +85,7 @@ pub fn measure(quick: bool) -> Result<Inside> {
     Ok(inside)
 }
 
-/// `benches/all-in-one.wat` in force, once it is seen to do what its name says.
+/// Loads `benches/all-in-one.wat`, and checks that it does its job.
 fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
     let folder = TempDir::new()?;
     let module = folder.path().join("all-in-one.wasm");
@@ -100,7 +100,7 @@ fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
 }
 
 impl Inside {
-    /// Adds what two threads are worth, on the two cores.
+    /// Adds the speed-up of two threads, on the two cores.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Inside {
     }
 }
 
-/// What both cores do together, against what one does alone: each of the two in its turn, since they needn't be equally fast.
+/// The work of both cores together, compared with each of them alone: the two need not be equally fast.
 #[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
 fn two_to_one(cores: &Cores, done: impl Fn(&[usize]) -> Result<u64>) -> Result<f64> {
     let alone = done(&[cores.server])? + done(&[cores.load])?;
@@ -137,11 +137,11 @@ fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// The policies of a YAML text, in force as `wardset serve` puts them.
+/// Loads the policies of a YAML text, as `wardset serve` does.
 ///
 /// # Errors
 ///
-/// Policies that don't come into force.
+/// Policies that do not load.
 pub fn snapshot(
     runtime: &Runtime,
     yaml: &str,
@@ -171,7 +171,7 @@ pub fn sample(size: Size) -> Result<Review> {
     }
 }
 
-/// A deadline that isn't what is measured.
+/// A deadline that does not affect the measurement.
 #[must_use]
 pub fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(3600)
@@ -262,7 +262,7 @@ fn reviews_in(snapshot: &Snapshot, pinned: &[usize], time: Duration) -> Result<u
     })
 }
 
-/// The same of trees of the review, which is what the baseline does.
+/// The same for trees of the review, as in the baseline.
 fn trees_in(pinned: &[usize], time: Duration) -> Result<u64> {
     in_threads(pinned, time, || {
         let bytes = review(Size::Usual);
@@ -273,7 +273,7 @@ fn trees_in(pinned: &[usize], time: Duration) -> Result<u64> {
     })
 }
 
-/// How often one thread on each of `cores` does what `start` makes for it, together.
+/// Returns how often one thread on each of `cores` runs the work that `start` makes for it.
 fn in_threads<W: FnMut() -> Result<()>>(
     pinned: &[usize],
     time: Duration,

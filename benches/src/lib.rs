@@ -1,12 +1,12 @@
-//! Measures Wardset against a webhook that does nothing, and breaks what it stands on.
+//! Measures Wardset against a webhook that does nothing, and breaks its environment.
 //!
 //! ```text
 //! reviews, policies ──► server (a process on one core) ◄── load (this process, on another) ──► report
-//!                       inside (no process: what a review costs, part by part)
+//!                       inside (no process: the cost of a review, part by part)
 //! ```
 //!
-//! It owns the samples, the load and the figures. It is no part of the product, and it never changes how the product
-//! works: whatever is measured or broken here is the binary that users run.
+//! It owns the samples, the load and the figures. It is no part of the product and never changes it: it runs the
+//! binary that users run.
 
 pub mod cores;
 pub mod faults;

@@ -16,7 +16,7 @@ use crate::report::Figure;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// What was measured.
+/// The measurement.
 #[derive(Debug, Default, Serialize)]
 pub struct Life {
     /// From the start of the process until it said that it is ready, by policies and cache.

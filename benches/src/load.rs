@@ -42,7 +42,7 @@ impl Protocol {
     }
 }
 
-/// Where to, and whom to trust.
+/// The address and the trusted CA.
 #[derive(Clone)]
 pub struct Target {
     address: SocketAddr,
@@ -50,7 +50,7 @@ pub struct Target {
     http2: TlsConnector,
 }
 
-/// What clients saw.
+/// The results of the clients.
 #[derive(Debug)]
 pub struct Seen {
     /// Nanoseconds from sending a request until its answer was there whole.
@@ -78,11 +78,11 @@ pub enum Connection {
 }
 
 impl Target {
-    /// A server whose certificate one of `ca` (PEM) has signed for `localhost`.
+    /// Connects to a server whose certificate is signed for `localhost` by one of `ca` (PEM).
     ///
     /// # Errors
     ///
-    /// A CA that can't be read.
+    /// A malformed CA.
     pub fn new(address: SocketAddr, ca: &[u8]) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca) {
@@ -103,7 +103,7 @@ impl Target {
         Ok(Self { address, http1: connector(b"http/1.1"), http2: connector(b"h2") })
     }
 
-    /// What makes a TLS connection of a TCP connection, for those who speak for themselves on it.
+    /// Returns the TLS connector, for callers that write to the connection themselves.
     #[must_use]
     pub fn connector(&self, protocol: Protocol) -> &TlsConnector {
         match protocol {
@@ -112,11 +112,11 @@ impl Target {
         }
     }
 
-    /// Opens a connection; it lives as long as what is returned.
+    /// Opens a connection; it lives as long as the returned value.
     ///
     /// # Errors
     ///
-    /// A server that doesn't listen, or isn't the one that is trusted.
+    /// A server that does not listen, or with an untrusted certificate.
     pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
         let tcp = TcpStream::connect(self.address).await.context("no connection")?;
         tcp.set_nodelay(true)?;
@@ -126,7 +126,7 @@ impl Target {
             .await
             .context("no TLS")?;
         let io = TokioIo::new(tls);
-        // What breaks a connection is said to the request that is under way.
+        // The request under way reports the error of its connection.
         Ok(match protocol {
             Protocol::Http1 => {
                 let (send, connection) = http1::handshake(io).await?;
@@ -189,11 +189,11 @@ fn request(uri: &str, host: &str, body: &Bytes) -> Request<Full<Bytes>> {
     request.body(Full::new(body.clone())).unwrap_or_default()
 }
 
-/// Has `clients` clients send `body` for `time`. Every answer must be a 200 and the same to the byte.
+/// Has `clients` clients send `body` for `time`. Every answer must be a 200 and equal to the byte.
 ///
 /// # Errors
 ///
-/// A connection that can't be had or breaks, and an answer that isn't the first one.
+/// A connection that fails, and an answer that differs from the first one.
 pub async fn steady(
     target: &Target,
     protocol: Protocol,

@@ -15,7 +15,7 @@ impl Figure {
         self.runs.push(value);
     }
 
-    /// The middle one; of two, their mean. Not a number where nothing was measured.
+    /// Returns the median; of two values, their mean. Not a number if there are no values.
     #[must_use]
     pub fn median(&self) -> f64 {
         let mut sorted = self.runs.clone();
@@ -42,14 +42,14 @@ impl FromIterator<f64> for Figure {
     }
 }
 
-/// A goal, and what was reached.
+/// A goal and its result.
 #[derive(Debug, Clone, Serialize)]
 pub struct Goal {
-    /// What is compared.
+    /// The comparison.
     pub what: String,
-    /// What was found.
+    /// The result.
     pub reached: f64,
-    /// What is asked for.
+    /// The goal.
     pub goal: f64,
     /// The unit of both; empty for a ratio.
     pub unit: &'static str,

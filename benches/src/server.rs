@@ -27,9 +27,9 @@ pub struct Lab {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Where it answers reviews.
+    /// The address for reviews.
     pub webhook: SocketAddr,
-    /// Where it answers probes; the baseline has no such port.
+    /// The address for probes; the baseline has none.
     pub admin: Option<SocketAddr>,
     /// From the start of the process until it said that it is ready.
     pub ready_after: Duration,
@@ -55,11 +55,11 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// What clients trust, in PEM.
+    /// Returns the CA for clients, in PEM.
     ///
     /// # Errors
     ///
-    /// A file that is gone.
+    /// A missing file.
     pub fn ca(&self) -> Result<Vec<u8>> {
         fs::read(self.path("ca.pem")).context("the CA of this run")
     }
@@ -148,12 +148,12 @@ impl Lab {
 }
 
 impl Server {
-    /// Starts `command` and waits until it says in a line of JSON on standard error that it is ready, and where. The rest
-    /// of what it says is read and let go, as a log collector would.
+    /// Starts `command` and waits until a line of JSON on standard error says that it is ready, and its address. The
+    /// rest of its output is read and dropped, as a log collector would.
     ///
     /// # Errors
     ///
-    /// A program that ends or is not ready within a minute.
+    /// A program that exits, or is not ready within a minute.
     pub fn start(mut command: Command) -> Result<Self> {
         let started = Instant::now();
         let mut child = command
@@ -192,7 +192,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Stops its threads until [`Server::resume`]: what isn't measured must not run beside what is.
+    /// Stops its threads until [`Server::resume`]: an idle server must not run beside the measured one.
     ///
     /// # Errors
     ///
@@ -220,11 +220,11 @@ impl Server {
         kill_process(id, signal).context("the server is gone")
     }
 
-    /// Waits until it has ended, and says how.
+    /// Waits for its end, and returns its status.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// An error of the system.
     pub fn wait(&mut self) -> Result<std::process::ExitStatus> {
         Ok(self.child.wait()?)
     }
@@ -233,7 +233,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// An error of the system.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -247,11 +247,11 @@ impl Drop for Server {
     }
 }
 
-/// What a plain `GET` on the admin port answers: its status and its body.
+/// Returns status and body of a plain `GET` on the admin port.
 ///
 /// # Errors
 ///
-/// A server that doesn't answer.
+/// A server that does not answer.
 pub fn get(admin: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(admin).context("the admin port")?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -1,8 +1,8 @@
-//! A file in the place of a compiled module: it is never loaded, whatever it is, and mended. What follows `good:` is laid over the
-//! good file, from the place that the first two bytes say; the rest is the whole file.
+//! A file in the place of a compiled module: the cache never loads it, and replaces it. The bytes behind `good:`
+//! overwrite the good file, from the offset in their first two bytes. Otherwise the input is the whole file.
 //!
-//! The module is an empty component, which is compiled at once and then found to lack a policy's exports: where anything else
-//! comes of a load, the file was taken.
+//! The module is an empty component. It compiles at once and lacks a policy's exports. If loading gives any other
+//! error, the cache took the file.
 #![no_main]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! A document and edits, a line each: our edits do what another implementation of RFC 6902 does, or both refuse; the index
-//! stays true; the difference of the first and the last document makes the one of the other.
+//! A document and edits, one on each line. Our edits do the same as another implementation of RFC 6902, or both
+//! refuse. The index stays correct. The difference of the first and the last document turns the one into the other.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         let before = document.clone();
         let ours = document.apply(&operation);
         let theirs = match operation.value().map(Document::parse) {
-            // No JSON, or a key that stands twice, of which a tree would take the last.
+            // Malformed JSON, or a duplicate key, of which a tree would take the last.
             Some(Err(_)) => None,
             _ => patched(&tree, std::slice::from_ref(&operation)),
         };

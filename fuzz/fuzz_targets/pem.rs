@@ -1,8 +1,9 @@
-//! What stands in `tls.crt`, in `tls.key` and in a CA bundle, with `%%` lines between: a pair has what it needs and never shows
-//! its key, an error names the file and never a part of the key, and a chain is trusted only where a CA of the bundle is the reason.
+//! `tls.crt`, `tls.key` and a CA bundle, with `%%` lines between them. An accepted pair is complete and never shows
+//! its key. An error names the file and never a part of the key. A chain is trusted only because of a CA in the
+//! bundle.
 //!
-//! `@leaf`, `@ca`, `@key` and `@other` stand for what this process made for itself, since no key is committed. What follows
-//! `der:` is put into PEM here, so that the fuzzer need not know base64.
+//! `@leaf`, `@ca`, `@key` and `@other` stand for keys and certificates of this process, because no key is committed.
+//! Bytes behind `der:` are wrapped in PEM here, so that the fuzzer need not know base64.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -76,7 +77,7 @@ fn check(chain: &[u8], key: &[u8], bundle: &[u8]) {
             wardset_fuzz::assert_line(&words, 512);
             assert!(words.starts_with("`tls."), "names no file: {words}");
             hides(&words);
-            // A bundle is read where there is no pair, too.
+            // The bundle is also read if there is no pair.
             if let Ok(chain) = certificates(chain) {
                 let _ = trust::verify(&chain, bundle, "localhost", now);
             }
@@ -92,7 +93,7 @@ fn trusts(chain: &[certificate::Der], bundle: &[u8]) {
             Ok(()) => {
                 let cas = certificates(bundle).expect("a bundle that was trusted");
                 assert!(!cas.is_empty() && (name, now) == ("localhost", 1_767_225_600), "{name} at {now}");
-                // Nobody but this process can have signed for `localhost` what verifies.
+                // Only this process can have signed a chain for `localhost` that verifies.
                 let ours = certificates(MADE.ca.as_bytes()).expect("our CA");
                 let leaf = certificates(MADE.leaf.as_bytes()).expect("our leaf");
                 assert!(cas.contains(&ours[0]) || cas.contains(&leaf[0]), "trusted by another CA");

@@ -1,5 +1,5 @@
-//! Two pointers and a document, a line each: what is a pointer, what lies below what, what stands where, and what a manifest
-//! may read and write are what RFC 6901 says, token by token.
+//! Two pointers and a document, one on each line. Parsing, prefixes, lookups and the permissions of a manifest must
+//! agree with RFC 6901, token by token.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -38,8 +38,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// A manifest that declares `declared` may touch `touched` exactly where that lies below it, and none is allowed that
-/// declares what no policy may change.
+/// A manifest that declares `declared` may touch `touched` exactly if that is at or below it. No manifest may declare
+/// a forbidden place.
 fn manifest(touched: &str, declared: &str) {
     let parts = ManifestParts {
         name: "fuzzed".to_owned(),

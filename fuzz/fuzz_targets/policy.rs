@@ -1,5 +1,5 @@
-//! A policy file: it is refused in words, or all of its policies are good, are the same when they are written and read again,
-//! and their conditions decide on a review without taking the process with them.
+//! A policy file. Either it is rejected with words, or all of its policies are valid. Those stay the same if they are
+//! written and read again, and their conditions decide on a review without a crash.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! The body of a request: it is refused in one line, or decided on, with policies that change and refuse, and then the answer
-//! is JSON, echoes the uid, and changes only what may be changed.
+//! The body of a request. Either it is refused in one line, or decided, with policies that change and deny. The
+//! answer is then JSON, echoes the uid, and changes only permitted places.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -14,7 +14,7 @@ use wardset_core::verdict::{Denial, DenialCode, Failure, FailureClass, Verdict, 
 use wardset_core::{Pointer, PointerBuf};
 use wardset_fuzz::chain::{add, assert_decision, decide, plan};
 
-/// Policies as they are used, with a stand-in for each module.
+/// Typical policies, with a stand-in for each module.
 static PLANS: LazyLock<[Arc<Plan>; 5]> = LazyLock::new(|| {
     let conditions =
         json!([{"name": "c", "expression": "!has(object.metadata.labels) || object != oldObject"}]);
@@ -49,7 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert_decision(&review, &decision);
                 assert!(phase == Phase::Mutate || decision.patch.is_empty(), "a patch of `/validate`");
             }
-            // What was decided on is decided on again: the additions are there, and nothing is to be added.
+            // The decided object is decided again: the additions are there, and nothing is left to add.
             again(&review);
         }
     }
@@ -65,7 +65,7 @@ fn again(review: &Review) {
     }
 }
 
-/// What a module would say: it adds what is missing, as far as the object has the shape for it.
+/// The answer of a typical module: it adds missing values, as far as the object has the right shape.
 fn verdict(turn: &Turn<'_>) -> Result<Verdict, Failure> {
     let document = &turn.document;
     let has = |pointer: &str| document.get_set(Pointer::parse(pointer).expect("a pointer")).is_some();

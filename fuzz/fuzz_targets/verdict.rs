@@ -1,9 +1,10 @@
-//! What a guest says, a line each: whatever it is, sizes stay bounded, only what was declared is changed, what no policy may
-//! change never is, and the policy after it decides as ever.
+//! The answer of a guest, one part on each line. Sizes stay bounded, and only declared places change. Forbidden
+//! places never change, and the next policy decides as ever.
 //!
 //! The first line has words: `create`, `update`, `metadata` (an update that leaves the template alone), `deleted`;
-//! `warn`, `observe`; `deny`, `allow` (on errors); `always` (the template); `narrow`. The others are edits, `=` and so on, with a reason
-//! after ` #`; `!403 POINTER|MESSAGE|FIX`, `!422 …`; `?POINTER|MESSAGE`; and `*N`, the line before N times more.
+//! `warn`, `observe`; `deny`, `allow` (on errors); `always` (the template); `narrow`. The others are edits, `=` and
+//! so on, with a reason after ` #`. Further forms are `!403 POINTER|MESSAGE|FIX`, `!422 …`, `?POINTER|MESSAGE`, and
+//! `*N` for N more of the previous line.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -50,7 +51,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let decent = plan("decent", &["/metadata/labels"], &json!({"order": 1, "onError": "allow"}));
     let said = verdict(lines);
     let plans = [stranger, decent];
-    // What the stranger leaves behind.
+    // The object after the stranger's changes.
     let mut left = None;
     let decision = decide(review, &plans, Phase::Mutate, |turn| {
         Ok(if &*turn.plan.policy.name == "stranger" {
@@ -93,7 +94,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     if there {
         assert_eq!(at(&decision.object, "/metadata/labels/decent"), Some(json!("yes")));
     }
-    // What failed or was refused changed nothing at all.
+    // A failed or refused verdict changed nothing at all.
     if !matches!(report.result, Reported::Allowed { .. }) || !enforced {
         assert_eq!(left.text(), review.object.text());
     }

@@ -1,4 +1,4 @@
-//! Reviews decided without a sandbox, and what holds for every decision.
+//! Reviews decided without a sandbox, and the rules for every decision.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,11 +126,11 @@ pub fn add(path: &str, value: &Value) -> Verdict {
     Verdict { changes: vec![Change { edit, reason: "because".to_owned() }], ..Verdict::default() }
 }
 
-/// What holds for every decision, whatever the request and the modules were.
+/// Checks the rules that hold for every decision.
 ///
 /// # Panics
 ///
-/// It doesn't hold.
+/// If a rule is broken.
 pub fn assert_decision(review: &Review, decision: &Decision) {
     let (before, after) = (&review.object, &decision.object);
     assert_eq!(&&Document::parse(after.text()).expect("is a document still"), &&**after);

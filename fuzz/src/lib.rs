@@ -1,7 +1,7 @@
-//! What several targets need: a line for an edit, and questions to trees of values.
+//! Parts that several targets share: a line for an edit, and lookups in trees of values.
 
 pub mod chain;
-#[path = "../../src/yaml.rs"]
+#[path = "../../src/yaml/mod.rs"]
 pub mod yaml;
 
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub fn edit(line: &str) -> Option<Edit> {
     })
 }
 
-/// How many containers stand inside each other at the deepest place.
+/// Returns the number of containers inside each other at the deepest place.
 #[must_use]
 pub fn depth(value: &Value) -> usize {
     let mut deepest = 0;
@@ -45,11 +45,11 @@ pub fn depth(value: &Value) -> usize {
     deepest
 }
 
-/// What stands at a pointer of a document, as a tree.
+/// Returns the value at a pointer of a document, as a tree.
 ///
 /// # Panics
 ///
-/// What a document holds is no JSON.
+/// If the document holds malformed JSON.
 #[must_use]
 pub fn at(document: &Document, pointer: &str) -> Option<Value> {
     let pointer = Pointer::parse(pointer).expect("a pointer of a target's own");
@@ -58,11 +58,11 @@ pub fn at(document: &Document, pointer: &str) -> Option<Value> {
         .map(|text| serde_json::from_str(text).expect("JSON, since it is part of a document"))
 }
 
-/// Fails where a text for a log, a header or an author is more than one line, empty, or longer than `most` bytes.
+/// Checks that a text for a log, a header or an author is one line, not empty, and at most `most` bytes long.
 ///
 /// # Panics
 ///
-/// It is.
+/// If it is not.
 pub fn assert_line(text: &str, most: usize) {
     assert!(!text.trim().is_empty(), "nothing is said");
     assert!(text.len() <= most, "{} bytes, expected at most {most}: {text}", text.len());

@@ -1,4 +1,4 @@
-//! What a certificate says of itself, and the certificates of a text.
+//! Reads the fields of certificates, and the certificates in PEM text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,32 +9,32 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::nom;
 use x509_parser::parse_x509_certificate;
 
-/// What a certificate says of itself. None of it is verified.
+/// The fields of a certificate. They are not verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The first moment at which it may be used.
+    /// The start of validity.
     pub not_before: SystemTime,
-    /// The last moment at which it may be used.
+    /// The end of validity.
     pub not_after: SystemTime,
     /// The serial number, in hexadecimal with colons.
     pub serial: String,
-    /// The DNS names that it is for.
+    /// The DNS names of the certificate.
     pub names: Vec<String>,
-    /// Whether it says that it is a CA's.
+    /// Whether the certificate claims to be a CA's.
     pub is_ca: bool,
 }
 
-/// Bytes that are no certificate.
+/// An error about bytes that are not a certificate.
 #[derive(Debug, thiserror::Error)]
 #[error("expected an X.509 certificate")]
 pub struct FactsError(#[from] nom::Err<X509Error>);
 
 impl Facts {
-    /// Reads a certificate.
+    /// Reads a certificate's fields.
     ///
     /// # Errors
     ///
-    /// Bytes that are no X.509 certificate.
+    /// Bytes that are not an X.509 certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, FactsError> {
         let (_, certificate) = parse_x509_certificate(certificate)?;
         let names = certificate.subject_alternative_name().ok().flatten();
@@ -54,16 +54,16 @@ impl Facts {
     }
 }
 
-/// All certificates of a text in PEM, in order. Other sections are passed over; an empty text has none.
+/// Returns all certificates in PEM text, in order. Other sections are skipped, and an empty text has none.
 ///
 /// # Errors
 ///
-/// A section that is no PEM.
+/// A malformed section.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     CertificateDer::pem_slice_iter(pem).collect()
 }
 
-/// Seconds of the Unix clock as a time. A certificate may say years that no clock here can; it is then at the clock's edge.
+/// Converts Unix time in seconds. A year beyond the range of this machine's clock becomes the Unix epoch.
 fn at(seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let time = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };

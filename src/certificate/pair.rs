@@ -9,33 +9,33 @@ use std::sync::Arc;
 
 use super::{Facts, FactsError};
 
-/// A certificate chain, its key, and when they end. The key is never printed.
+/// A certificate chain, its key, and their end of validity. The key is never printed.
 #[derive(Clone)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
-    /// What the first certificate of the chain says.
+    /// The fields of the first certificate in the chain.
     pub leaf: Facts,
-    /// The end of the chain's second certificate, which is the CA that signed the first, where the chain has one.
+    /// End of validity of the second certificate in the chain, if there is one. It is the CA that signed the first.
     pub ca_not_after: Option<SystemTime>,
 }
 
-/// Why two texts are no pair. `tls.crt` and `tls.key` are what a file, or a key of a Secret, is called everywhere.
+/// An error in a pair. The messages name `tls.crt` and `tls.key`, the usual names of files and of a Secret's keys.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
-    /// No PEM where the chain should be.
-    #[error("`tls.crt`: expected certificates in PEM")]
+    /// The chain is not PEM.
+    #[error("failed to parse `tls.crt` as PEM")]
     Chain(#[source] pem::Error),
-    /// PEM without a certificate.
+    /// The chain is PEM without a certificate.
     #[error("`tls.crt`: expected at least one certificate in PEM, found none")]
     NoCertificate,
-    /// PEM with something else in a certificate's place.
-    #[error("`tls.crt`: expected certificates in PEM, found something else in their armour")]
+    /// A section of the chain is not a certificate.
+    #[error("failed to parse a certificate in `tls.crt`")]
     Certificate(#[source] FactsError),
-    /// No PEM where the key should be.
-    #[error("`tls.key`: expected a private key in PEM")]
+    /// The key is not PEM.
+    #[error("failed to parse `tls.key` as a private key in PEM")]
     Key(#[source] pem::Error),
-    /// Certificate and key don't belong together, or can't be used.
-    #[error("`tls.crt` and `tls.key` can't be used together")]
+    /// Certificate and key do not match, or are unusable.
+    #[error("failed to load `tls.crt` together with `tls.key`")]
     Unusable(#[source] rustls::Error),
 }
 
@@ -44,8 +44,8 @@ impl Pair {
     ///
     /// # Errors
     ///
-    /// A text that is no PEM, a chain without a certificate, and a key that is not the leaf's. Whether the chain verifies, and
-    /// whether it has ended, is not looked at.
+    /// Malformed PEM, a chain without a certificate, or a key that does not match the leaf. Neither the chain's
+    /// signatures nor its validity are checked.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, PairError> {
         let chain = super::certificates(chain).map_err(PairError::Chain)?;
         let leaf = chain.first().ok_or(PairError::NoCertificate)?;
@@ -57,13 +57,13 @@ impl Pair {
         Ok(Self { key: Arc::new(key), leaf, ca_not_after: ca.map(|ca| ca.not_after) })
     }
 
-    /// The chain, the leaf first.
+    /// Returns the chain, the leaf first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.key.cert
     }
 
-    /// What rustls serves.
+    /// Returns the pair in the form that rustls serves.
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }

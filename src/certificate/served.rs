@@ -1,4 +1,4 @@
-//! The certificate in force: each TLS handshake takes it, a change swaps it whole.
+//! The served certificate: each TLS handshake loads it, and a change swaps it as a whole.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use tokio::sync::watch;
 use super::{Pair, unix_seconds};
 use crate::metrics::{CertificateMetrics, Reload};
 
-/// The certificate that new connections get. Connections that are open keep theirs and go on.
+/// The certificate for new connections. Open connections keep theirs.
 ///
-/// Without one, a handshake fails. It owns the metrics of when the certificate ends and of how often it was replaced.
+/// Without a certificate, handshakes fail. It also records the certificate's metrics.
 pub struct ServedCertificate {
     pair: watch::Sender<Option<Arc<Pair>>>,
     metrics: CertificateMetrics,
 }
 
 impl ServedCertificate {
-    /// None yet.
+    /// Creates it without a certificate.
     #[must_use]
     pub fn new(metrics: CertificateMetrics) -> Self {
         Self { pair: watch::Sender::new(None), metrics }
@@ -31,20 +31,20 @@ impl ServedCertificate {
         self.pair.send_replace(Some(Arc::new(pair)));
     }
 
-    /// Counts a pair that can't be served. What is being served stays.
+    /// Counts an unusable pair. The served certificate stays.
     pub fn refuse(&self) {
         self.metrics.reloaded(Reload::Refused);
     }
 
-    /// What is being served.
+    /// Returns the served pair.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Pair>> {
         self.pair.borrow().clone()
     }
 
-    /// Waits until there is one to serve.
+    /// Waits until there is a certificate to serve.
     pub async fn loaded(&self) {
-        // The sender is `self`, so the channel can't be closed while this waits.
+        // The sender is in `self`, so the channel cannot close while this waits.
         let _ = self.pair.subscribe().wait_for(Option::is_some).await;
     }
 }

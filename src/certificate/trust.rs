@@ -1,4 +1,4 @@
-//! Whether a chain verifies against a CA bundle, as the API server would say.
+//! Verifies a chain against a CA bundle, as the API server does.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,37 +11,37 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::Facts;
 
-/// Why a chain is not trusted.
+/// The reason why a chain is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A text that is no PEM.
-    #[error("expected the CA bundle in PEM")]
+    /// The bundle is not PEM.
+    #[error("failed to parse the CA bundle as PEM")]
     Bundle(#[source] pem::Error),
-    /// Nothing that could be trusted.
+    /// The bundle has no valid CA.
     #[error("expected at least one CA in the bundle that is valid now, found none")]
     NoCa,
-    /// A chain of nothing.
+    /// The chain is empty.
     #[error("expected at least one certificate in the chain, found none")]
     NoCertificate,
-    /// A text that can't be a server's name.
-    #[error("`{0}` is no name of a server")]
+    /// The name is not a server's name.
+    #[error("expected the name of a server, found `{0}`")]
     Name(String),
-    /// The chain doesn't verify.
-    #[error("the chain doesn't verify for `{name}`")]
+    /// The chain does not verify.
+    #[error("failed to verify the chain for `{name}`")]
     Chain {
-        /// Whom the client wants to reach.
+        /// The server's name.
         name: String,
-        /// What is wrong.
+        /// The cause.
         source: rustls::Error,
     },
 }
 
-/// Verifies `chain` (the leaf first) for a server named `name`, trusting the CAs of `bundle` (PEM) that are valid at `now`. The
-/// library that does the rest doesn't look at the validity of a root; the API server's does.
+/// Verifies `chain` (the leaf first) for a server named `name`. It trusts the CAs of `bundle` (PEM) that are valid at
+/// `now`. The CAs are filtered here because rustls, unlike the API server, does not check the validity of a root.
 ///
 /// # Errors
 ///
-/// What stands in the way of trust.
+/// The reason why the chain is not trusted.
 pub fn verify(
     chain: &[CertificateDer<'_>],
     bundle: &[u8],
@@ -56,7 +56,7 @@ pub fn verify(
     );
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    // Without lists of revoked certificates, a builder refuses nothing but an empty store.
+    // Without revocation lists, the builder only rejects an empty store.
     let verifier = verifier.map_err(|_| TrustError::NoCa)?;
     let (leaf, rest) = chain.split_first().ok_or(TrustError::NoCertificate)?;
     let server = ServerName::try_from(name).map_err(|_| TrustError::Name(name.to_owned()))?;

@@ -1,4 +1,4 @@
-//! The arguments, as typed.
+//! The command line's arguments, as typed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,34 +19,34 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Decide on manifests without a cluster, by the same code as the server
+    /// Review manifests without a cluster, with the same code as the server
     Review(Review),
     /// Answer AdmissionReviews over TLS
     Serve(Box<Serve>),
-    /// List the policies in force
+    /// List the active policies
     Policies(Policies),
     /// Print the CustomResourceDefinition of Policy
     Crd,
-    /// What compiles a module for another process of this program
+    /// Compile one module, as a child process of this program
     #[command(hide = true)]
     CompileModule(CompileModule),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct CompileModule {
-    /// Bytes of memory
+    /// Maximum memory, in bytes
     #[arg(long)]
     pub(super) memory: u64,
 
-    /// Seconds of processor time
+    /// Maximum processor time, in seconds
     #[arg(long)]
     pub(super) seconds: u64,
 }
 
-/// Where policies come from, for every command.
+/// The sources of policies, shared by all commands.
 #[derive(Debug, ClapArgs)]
 pub(super) struct PolicySources {
-    /// Policies: a file or a folder. Repeatable. Without it, the built-in default set is in force
+    /// File or folder with policies. Repeatable. Default: the built-in policies
     #[arg(long = "policies", value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
 
@@ -60,16 +60,17 @@ pub(super) struct PolicySources {
     )]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// Compile modules at every start
+    /// Compile modules at every start instead of caching them
     #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
     pub(super) no_cache: bool,
 
-    /// The most time that compiling one module may take, in seconds
+    /// Maximum time for compiling one module, in seconds
     #[arg(long, value_name = "1..3600", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(super) compile_seconds: u32,
 
-    /// The most memory that compiling one module may take, in MiB. Default: a quarter of the container's, 128 to 1024
+    /// Maximum memory for compiling one module, in MiB. Default: a quarter of the container's limit, at least 128 and
+    /// at most 1024; 1024 if there is no limit
     #[arg(long, value_name = "MIB", hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) compile_memory: Option<u32>,
@@ -78,54 +79,60 @@ pub(super) struct PolicySources {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "\
 Examples:
-  wardset review -f ds.yaml                            what would admission do, and why
+  wardset review -f ds.yaml                            the webhook's decision, with reasons
   wardset review -f ds.yaml -o yaml | kubectl apply -f -
-  kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the default set
-  wardset review -f new.yaml --old stored.yaml         an update: the template gate counts
+  kubectl get ds -A -o yaml | wardset review -f -      a whole cluster against the built-in policies
+  wardset review -f new.yaml --old stored.yaml         an update, with the template gate
 
-Exit codes: 0 every DaemonSet is allowed; 1 one is denied, a policy could not decide on it, or --verify found a difference;
-2 the review could not run.")]
+Exit codes:
+  0  every DaemonSet is allowed
+  1  a DaemonSet is denied, a policy failed to decide, or --verify found a difference
+  2  the review could not run")]
 pub(super) struct Review {
-    /// Manifest: a file (YAML or JSON, one document or many, or an AdmissionReview), a folder, or `-`. Repeatable
+    /// Manifests: a file, a folder, or `-` for standard input, with YAML, JSON or AdmissionReviews. Repeatable
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     pub(super) files: Vec<PathBuf>,
 
-    /// Look into folders below a folder too
+    /// Read the subfolders of a folder, too
     #[arg(short = 'R', long)]
     pub(super) recursive: bool,
 
     #[command(flatten)]
     pub(super) policies: PolicySources,
 
-    /// The stored objects: makes the review an update where names agree
+    /// File with stored objects. If it has the reviewed object, the review is an update
     #[arg(long, value_name = "FILE")]
     pub(super) old: Option<PathBuf>,
 
-    /// Default: update where --old has the object, else create
+    /// Operation to review. Default: update if --old has the object, else create
     #[arg(long, value_name = "create|update", value_parser = parse_operation)]
     pub(super) operation: Option<Operation>,
 
-    /// Labels of the namespace, for policies that select by them. Without it only kubernetes.io/metadata.name is known
+    /// Labels of the namespace, for policies that select by them. Default: only kubernetes.io/metadata.name
     #[arg(long, value_name = "K=V,…", value_delimiter = ',', value_parser = parse_label)]
     pub(super) namespace_labels: Option<Vec<(String, String)>>,
 
-    /// Namespace of manifests that name none
+    /// Namespace of manifests that do not name one
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     pub(super) namespace: String,
 
-    /// Who asks
+    /// User who sends the request
     #[arg(long, value_name = "NAME", default_value = "kubernetes-admin")]
     pub(super) user: String,
 
-    /// Ask as a dry run; the decision is the same
+    /// Mark the review as a dry run; the decision is the same
     #[arg(long)]
     pub(super) dry_run: bool,
 
-    /// Evaluate each policy twice, and exit 1 where one answers differently
+    /// List the objects that are not reviewed, instead of their number
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+
+    /// Evaluate each policy twice, and exit 1 if its two verdicts differ
     #[arg(long)]
     pub(super) verify: bool,
 
-    /// Format: `text` for people; `json` with everything; `yaml` the objects as they would be stored; `patch` RFC 6902
+    /// Format: `text` for people, `json` with everything, `yaml` for the objects as stored, `patch` for RFC 6902
     #[arg(short, long, value_enum, default_value_t = Output::Text, hide_possible_values = true)]
     pub(super) output: Output,
 }
@@ -141,42 +148,46 @@ pub(super) enum Output {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "\
 Examples:
-  wardset serve                                        a development certificate, made under certs/dev
+  wardset serve                                        with a development certificate in certs/dev
   wardset serve --tls-dir /etc/wardset/tls --policies /etc/wardset/policies
-  wardset serve --cluster                              policies, certificates and namespaces of a cluster
+  wardset serve --cluster                              with policies and certificates from a cluster
 
-Exit codes: 0 stopped by SIGTERM, SIGINT or SIGHUP after the last answer, 2 could not run.")]
+Exit codes:
+  0  stopped by SIGTERM, SIGINT or SIGHUP
+  2  could not run")]
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) policies: PolicySources,
 
-    /// Address of the webhook (TLS). Default: 0.0.0.0:8443; without --tls-dir 127.0.0.1:8443
+    /// Address of the webhook (TLS). Default: 0.0.0.0:8443; with a development certificate 127.0.0.1:8443
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<SocketAddr>,
 
-    /// Address of /livez, /readyz and /metrics (plain HTTP). Default: as --listen, port 8081
+    /// Address of /livez, /readyz and /metrics (plain HTTP). Default: 0.0.0.0:8081; with a development certificate
+    /// 127.0.0.1:8081
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) admin: Option<SocketAddr>,
 
-    /// Folder with tls.crt (full chain) and tls.key; looked at each second
+    /// Folder with tls.crt (full chain) and tls.key; polled for changes every second
     #[arg(long, value_name = "DIR")]
     pub(super) tls_dir: Option<PathBuf>,
 
-    /// CA of client certificates: clients must show one that it signed. Read at start
+    /// CA file (PEM): clients must present a certificate that this CA signed. Read once, at start
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) client_ca: Option<PathBuf>,
 
-    /// The most reviews at once; further ones are answered 429 at once. kube-system and dry runs together have half
+    /// Maximum number of concurrent reviews; any further one gets status 429. Reviews of kube-system and dry runs
+    /// together may use half
     #[arg(long, value_name = "1..65536", default_value_t = 256, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(super) max_in_flight: u32,
 
-    /// The most connections to the webhook at once; at the bound a newcomer takes the place of an idle one
+    /// Maximum number of connections to the webhook. At the limit, a new connection evicts an idle one
     #[arg(long, value_name = "16..65536", default_value_t = 2048, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) max_connections: u32,
 
-    /// How long open requests may go on after SIGTERM, in seconds
+    /// Time for open requests to finish after SIGTERM, in seconds
     #[arg(long, value_name = "0..3600", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub(super) drain_seconds: u32,
@@ -184,25 +195,25 @@ pub(super) struct Serve {
     #[command(flatten)]
     pub(super) cluster: Cluster,
 
-    /// Log lines as text or JSON
+    /// Format of log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT", hide_env_values = true)]
     pub(super) log_format: LogFormat,
 }
 
-/// What a server is called in its cluster. The chart gives all of it.
+/// The server's names in its cluster. The chart sets all of them.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "In a cluster")]
 pub(super) struct Cluster {
-    /// Take policies from `Policy` resources and know the labels of namespaces. The cluster is that of the Pod, else of the
-    /// kubeconfig. Without --tls-dir the server keeps its own certificates there
+    /// Watch the cluster's `Policy` resources and the labels of its namespaces. The cluster is the Pod's, else the
+    /// kubeconfig's. Without --tls-dir, the server issues and renews its own certificates
     #[arg(long)]
     pub(super) cluster: bool,
 
-    /// The server's namespace. Default: the Pod's, else the kubeconfig's
+    /// Namespace of the server. Default: the Pod's, else the kubeconfig's
     #[arg(long, value_name = "NAME", requires = "cluster")]
     pub(super) namespace: Option<String>,
 
-    /// The Service by which the API server reaches this server
+    /// Service through which the API server calls this server
     #[arg(
         long,
         value_name = "NAME",
@@ -212,7 +223,7 @@ pub(super) struct Cluster {
     )]
     pub(super) service: String,
 
-    /// The Secret with the server's own CA and certificate
+    /// Secret that holds the server's own CA and certificate
     #[arg(
         long,
         value_name = "NAME",
@@ -222,7 +233,7 @@ pub(super) struct Cluster {
     )]
     pub(super) secret: String,
 
-    /// The Mutating- and ValidatingWebhookConfiguration that get the CA
+    /// MutatingWebhookConfiguration and ValidatingWebhookConfiguration that receive the CA
     #[arg(
         long,
         value_name = "NAME",
@@ -232,7 +243,7 @@ pub(super) struct Cluster {
     )]
     pub(super) webhooks: String,
 
-    /// The Lease by which replicas agree on who writes
+    /// Lease that elects the replica that writes to the cluster
     #[arg(
         long,
         value_name = "NAME",
@@ -242,29 +253,29 @@ pub(super) struct Cluster {
     )]
     pub(super) lease: String,
 
-    /// A further DNS name of the server's own certificate. Repeatable
+    /// Additional DNS name in the server's own certificate. Repeatable
     #[arg(long = "tls-name", value_name = "NAME", requires = "cluster", hide_short_help = true)]
     pub(super) tls_names: Vec<String>,
 
-    /// How long the server's own certificate is valid, in seconds. For tests of its renewal
+    /// Validity of the server's own certificate, in seconds. For tests of its renewal
     #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
     pub(super) certificate_lifetime_seconds: Option<u64>,
 
-    /// How long its CA is valid
+    /// Validity of the server's own CA, in seconds
     #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
     pub(super) ca_lifetime_seconds: Option<u64>,
 
-    /// How long both CAs are in the configurations before the new one signs
+    /// Time for which the configurations hold both CAs before the new one signs, in seconds
     #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
     pub(super) ca_overlap_seconds: Option<u64>,
 
-    /// How long the old CA stays trusted after that
+    /// Time for which the old CA stays trusted after that, in seconds
     #[arg(long, value_name = "SECONDS", requires = "cluster", hide = true)]
     pub(super) ca_retirement_seconds: Option<u64>,
 }
 
 impl Cluster {
-    /// How long the server's own certificates are good for.
+    /// Returns the lifetimes of the server's own certificates.
     pub(super) fn lifetimes(&self) -> Result<Lifetimes, LifetimesError> {
         let default = Lifetimes::default();
         let or = |typed: Option<u64>, default| typed.map_or(default, Duration::from_secs);
@@ -288,7 +299,7 @@ pub(super) struct Policies {
     #[command(flatten)]
     pub(super) policies: PolicySources,
 
-    /// Format
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]
     pub(super) output: ListOutput,
 }

@@ -1,35 +1,29 @@
 //! `wardset review`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use wardset_core::text::one_line;
 
 use super::args::{Output, Review};
 use crate::app;
+use crate::review::input::{File, InputError};
+use crate::review::request::Skipped;
 use crate::review::{Outcomes, Reviewed, input, machine, request, text};
 use crate::telemetry;
 
-/// Above this many DaemonSets the text is a table, and diffs are asked for one file at a time.
+/// Bytes of one remark.
+const MAX_REMARK: usize = 1024;
+/// DaemonSets that the text shows in full. Above that it has a table, and in full only those that are not allowed.
 const MOST_IN_FULL: usize = 5;
 
 pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let mut sources = Vec::new();
-    for path in &args.files {
-        for file in input::files(path, args.recursive)? {
-            sources.extend(input::documents(&file)?);
-        }
-    }
-    if sources.is_empty() {
-        let name =
-            |file: &PathBuf| if file == "-" { "standard input".into() } else { file.display().to_string() };
-        let names: Vec<String> = args.files.iter().map(|file| format!("`{}`", name(file))).collect();
-        bail!("no document was found in {}; expected a manifest", names.join(", "));
-    }
+    let (files, mut broken) = read(&args);
+    let old = args.old.as_deref().map(|old| input::read(old, true)).transpose()?;
     let settings = request::Settings {
-        old: args.old.as_deref().map(input::documents).transpose()?.unwrap_or_default(),
+        old: old.into_iter().flat_map(|file| file.documents).flat_map(|document| document.objects).collect(),
         operation: args.operation,
         namespace_labels: args.namespace_labels.map(|labels| labels.into_iter().collect()),
         namespace: args.namespace,
@@ -38,80 +32,129 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
         verify: args.verify,
     };
     let snapshot = app::snapshot(&args.policies.into()).await?;
+    let documents = files.iter().flat_map(|file| &file.documents);
+    let sources: Vec<_> = documents.flat_map(|document| &document.objects).collect();
     let progress = progress(sources.len());
     let mut outcomes = Vec::with_capacity(sources.len());
-    let mut broken = false;
     for source in &sources {
         progress.inc(1);
-        match crate::review::review(&snapshot, source, &settings).await {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
-                broken = true;
-                progress.suspend(|| super::say_error(&format!("{:#}", anyhow::Error::new(error))));
-            }
-        }
+        let outcome = crate::review::review(&snapshot, source, &settings).await;
+        outcomes.push(outcome.map(Some).unwrap_or_else(|error| {
+            broken = true;
+            progress.suspend(|| super::say_error(&format!("{:#}", anyhow::Error::new(error))));
+            None
+        }));
     }
     progress.finish_and_clear();
-    let bad = |outcome: &Outcomes| matches!(outcome, Outcomes::Decided(reviewed) if !reviewed.is_allowed() || !reviewed.findings.is_empty());
-    let bad = outcomes.iter().any(bad);
-    let findings: Vec<String> = outcomes.iter().flat_map(text::findings).collect();
-    print(outcomes, args.output)?;
-    for finding in findings {
+    let decided: Vec<&Reviewed> = outcomes
+        .iter()
+        .flatten()
+        .filter_map(|outcome| match outcome {
+            Outcomes::Decided(one) => Some(&**one),
+            Outcomes::Skipped { .. } => None,
+        })
+        .collect();
+    match args.output {
+        Output::Text => print_text(&decided)?,
+        Output::Json => super::print_data(&machine::json(&decided))?,
+        Output::Yaml => super::print_data(&machine::yaml(&files, &outcomes))?,
+        Output::Patch => super::print_data(&machine::patches(&decided))?,
+    }
+    if args.output != Output::Text {
+        say_remarks(&decided, args.output);
+    }
+    say_skipped(&outcomes, args.verbose);
+    if sources.is_empty() && !broken {
+        super::say("nothing to review: no object found");
+    }
+    for finding in decided.iter().flat_map(|reviewed| text::findings(reviewed)) {
         super::say_error(&finding);
     }
+    let bad = decided.iter().any(|one| !one.is_allowed() || !one.findings.is_empty());
     Ok(ExitCode::from(if broken { 2 } else { u8::from(bad) }))
 }
 
-fn print(outcomes: Vec<Outcomes>, output: Output) -> anyhow::Result<()> {
-    let decided = outcomes.iter().filter(|outcome| matches!(outcome, Outcomes::Decided(_))).count();
-    if output == Output::Text {
-        let in_full = decided <= MOST_IN_FULL;
-        let separator = if outcomes.len() > 1 { "\n" } else { "" };
-        for outcome in &outcomes {
-            match outcome {
-                Outcomes::Decided(reviewed) if in_full => {
-                    super::print(&(text::review(reviewed) + separator))?
-                }
-                Outcomes::Decided(_) => {}
-                Outcomes::PassedOver { origin, reason } => {
-                    super::say(&format!("{origin}: passed over: {reason}"))
+/// Reads all files. Says which ones fail, and returns whether any did: a bad file hides no other.
+fn read(args: &Review) -> (Vec<File>, bool) {
+    let mut files = Vec::new();
+    let mut broken = false;
+    let mut say = |error: InputError| {
+        broken = true;
+        super::say_error(&format!("{:#}", anyhow::Error::new(error)));
+    };
+    for path in &args.files {
+        let named = !path.is_dir();
+        match input::files(path, args.recursive) {
+            Err(error) => say(error),
+            Ok(found) => {
+                for file in found {
+                    input::read(&file, named).map(|file| files.push(file)).unwrap_or_else(&mut say);
                 }
             }
         }
-        if outcomes.len() > 1 {
-            super::print(&text::table(&outcomes))?;
-        }
-        if !in_full {
-            super::say("hint: review one file by itself for its diff and its messages");
-        }
-        if decided == 0 && outcomes.len() == 1 {
-            super::say("hint: only DaemonSets of `apps` are reviewed");
-        }
-        return Ok(());
     }
-    let mut reviewed: Vec<Reviewed> = Vec::with_capacity(decided);
-    for outcome in outcomes {
-        match outcome {
-            Outcomes::Decided(one) => reviewed.push(*one),
-            Outcomes::PassedOver { origin, reason } => {
-                super::say(&format!("{origin}: passed over: {reason}"))
-            }
-        }
+    (files, broken)
+}
+
+fn print_text(decided: &[&Reviewed]) -> anyhow::Result<()> {
+    let in_full = decided.len() <= MOST_IN_FULL;
+    let separator = if decided.len() > 1 { "\n" } else { "" };
+    for one in decided.iter().filter(|one| in_full || !one.is_allowed()) {
+        super::print(&(text::review(one) + separator))?;
     }
+    if decided.len() > 1 {
+        super::print(&text::table(decided))?;
+    }
+    if !in_full {
+        super::say("hint: review one file alone to see its diff and its warnings");
+    }
+    Ok(())
+}
+
+/// Says on standard error what machine output has no place for.
+fn say_remarks(decided: &[&Reviewed], output: Output) {
+    let assumed: Vec<_> = decided.iter().filter(|one| one.assumed_namespace).collect();
+    if let [first, ..] = assumed.as_slice() {
+        super::say(&format!(
+            "note: {} without a namespace: decided as in namespace `{}`, and left without one",
+            text::count(assumed.len(), "DaemonSet"),
+            first.review.namespace
+        ));
+    }
+    // JSON has the denials.
     if output != Output::Json {
-        for one in reviewed.iter().filter(|one| !one.is_allowed()) {
+        for one in decided.iter().filter(|one| !one.is_allowed()) {
             super::say(&text::review(one));
         }
     }
-    super::print_data(&match output {
-        Output::Json | Output::Text => machine::json(&reviewed),
-        Output::Yaml => machine::yaml(&reviewed),
-        Output::Patch => machine::patches(&reviewed),
-    })
+}
+
+/// Says which objects were not reviewed: all of them if they are few or the user asks, else how many.
+fn say_skipped(outcomes: &[Option<Outcomes>], verbose: bool) {
+    let skipped: Vec<_> = outcomes
+        .iter()
+        .flatten()
+        .filter_map(|outcome| match outcome {
+            Outcomes::Skipped { origin, reason } => Some((origin, reason)),
+            Outcomes::Decided(_) => None,
+        })
+        .collect();
+    let mut unlisted = 0;
+    for (origin, reason) in &skipped {
+        // An old DaemonSet is a mistake, and never just another object.
+        if verbose || skipped.len() == 1 || matches!(reason, Skipped::OldDaemonSet { .. }) {
+            super::say(&one_line(&format!("skipped {origin}: {reason}"), MAX_REMARK));
+        } else {
+            unlisted += 1;
+        }
+    }
+    if unlisted > 0 {
+        super::say(&format!("skipped {} of other kinds; -v lists them", text::count(unlisted, "object")));
+    }
 }
 
 fn progress(documents: usize) -> ProgressBar {
-    // Hidden where standard error is no terminal, and where there is nothing to wait for.
+    // A progress bar hides itself if standard error is not a terminal.
     let target = if documents > 20 { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(documents as u64), target);
     match ProgressStyle::with_template("reviewing {wide_bar} {pos}/{len}") {

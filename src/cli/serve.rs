@@ -18,28 +18,29 @@ use crate::cluster::certificates::{self, Certificates};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
 use crate::policies::{self, Followed};
-use crate::review::{input::Source, request};
+use crate::review::input::Source;
+use crate::review::request::{self, Built};
 use crate::server::tls::{self, CertificateFolder};
 use crate::server::{Addresses, Desk, Limits, Options, development};
 use crate::store::{self, Store};
 use crate::telemetry;
 
-/// Where development certificates go. Git ignores it.
+/// Folder of the development certificates. Git ignores it.
 const DEVELOPMENT: &str = "certs/dev";
 
-/// Files that are none of the webhook's connections: the admin port's, those to the API server, certificates, policies,
-/// modules.
+/// Files that the process needs besides the webhook's connections: for the admin port, the API server, certificates,
+/// policies and modules. A reserve, not a measured number.
 const OTHER_FILES: u64 = 256;
 
-/// How often the certificate's files are looked at.
+/// Interval at which the server polls the certificate's files for changes.
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     let log = telemetry::for_server(args.log_format == LogFormat::Json)?;
-    // Before anything else, so that an early signal isn't lost.
+    // Registered first, so that an early signal is not lost.
     let mut stop = stop_on_signal()?;
     let development = args.tls_dir.is_none() && !args.cluster.cluster;
-    // A development certificate is nothing to show to a network.
+    // Clients on the network cannot trust a development certificate, so the server listens on the loopback address.
     let everywhere = IpAddr::V4(if development { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
     let options = Options {
         listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
@@ -51,7 +52,8 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     };
     let metrics = Arc::new(Metrics::new());
     metrics.watch_log(&log);
-    // The sockets first: where another server has them, its development certificate must stay as it is.
+    // Bind before writing anything: if another server holds the ports, its development certificate must stay
+    // unchanged.
     let open = options.bind()?.open(Arc::clone(&metrics))?;
     let addresses = open.addresses;
     let mut stop_early = stop.clone();
@@ -68,25 +70,25 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         explain_development(addresses)?;
     }
     let shutdown = async {
-        // A sender that is gone is a reason to stop, too.
+        // If the sender is gone, the server stops as well.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     open.run(tls, desk, shutdown).await?;
     if let Some(cluster) = cluster {
-        // A Lease that can't be given back ends by itself.
+        // If the release fails, the Lease expires after 15 s.
         let _ = tokio::time::timeout(Duration::from_secs(2), cluster.stop()).await;
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// As many of `connections` as the process may have files for. It asks for more files where it has too few, as each program
-/// may up to its hard limit.
+/// Returns how many of `connections` the process may open files for. Raises the soft limit of open files if it is too
+/// low, up to the hard limit.
 fn within_files(connections: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = connections as u64 + OTHER_FILES;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // None is no limit.
+    // `None` means no limit.
     let Some(mut allowed) = current.filter(|current| *current < needed) else { return connections };
     let wanted = maximum.unwrap_or(needed).min(needed);
     if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
@@ -100,17 +102,18 @@ fn within_files(connections: usize) -> usize {
         max_connections = connections,
         files = allowed,
         possible,
-        "fewer connections than `--max-connections`: the process may open no more files (`ulimit -n`)"
+        "lowered the connection limit below `--max-connections`: the process may open too few files; \
+         hint: raise `ulimit -n`"
     );
     possible
 }
 
-/// All that a server needs to answer reviews.
+/// Everything that a server needs to answer reviews.
 struct Prepared {
     tls: Arc<rustls::ServerConfig>,
     desk: Desk,
     cluster: Option<Cluster>,
-    /// What follows files; it ends with this.
+    /// Tasks that watch files. They end when this set is dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -123,7 +126,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
         None if args.cluster.cluster => None,
         None => {
             development::make(Path::new(DEVELOPMENT))
-                .context("no development certificate; give one by --tls-dir")?;
+                .context("failed to make a development certificate (hint: pass your own with `--tls-dir`)")?;
             Some(Path::new(DEVELOPMENT).join("tls"))
         }
     };
@@ -151,7 +154,8 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     Ok(Prepared { tls, desk, cluster, _tasks: tasks })
 }
 
-/// Becomes a server of a cluster: returns once its policies are in force. With `certificates` it keeps its own there.
+/// Joins a cluster and returns once its policies are active. If `certificates` is given, the server issues and renews
+/// its own certificates there.
 async fn join(
     typed: args::Cluster,
     store: &Arc<Store>,
@@ -180,7 +184,7 @@ async fn join(
     Ok(cluster)
 }
 
-/// True from the first SIGTERM, SIGINT or SIGHUP on.
+/// Returns a receiver that becomes true at the first SIGTERM, SIGINT or SIGHUP.
 fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -193,7 +197,7 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
             _ = hangup.recv() => {}
         }
         stop.send_replace(true);
-        // Later signals change nothing; the receivers learn of the end by this value.
+        // Later signals have no effect: the receivers have already seen this value.
         stop.closed().await;
     });
     Ok(stopped)
@@ -205,24 +209,26 @@ fn announce(desk: &Desk, addresses: Addresses) {
     for plan in policies.plans().iter().filter(|plan| blind && plan.policy.scope.needs_namespace_labels()) {
         tracing::warn!(
             policy = &*plan.policy.name,
-            "this policy selects namespaces by labels, which are not known without --cluster: each review that it could \
-             apply to is handled as its `onError` says"
+            "this policy selects namespaces by labels, which the server does not know without `--cluster`; \
+             it handles each review that the policy could apply to as `onError` says"
         );
     }
     tracing::info!(webhook = %addresses.webhook, admin = %addresses.admin, policies = policies.plans().len(), "ready");
 }
 
-/// Says what was made, with a command that works as it stands.
+/// Prints where the development certificate is, with a command that works as printed.
 fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
     let manifest: serde_json::Value =
         crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
-    let source = Source { origin: String::new(), json: manifest.to_string() };
-    let sample = request::build(&source, &request::Settings::default())?;
+    let source = Source { origin: String::new(), json: manifest.to_string(), named: true };
+    let Built::Request(sample) = request::build(&source, &request::Settings::default())? else {
+        anyhow::bail!("expected a DaemonSet in the built-in example");
+    };
     let file = Path::new(DEVELOPMENT).join("review.json");
     development::write(&file, &String::from_utf8(sample.bytes)?)?;
     super::say(&format!(
-        "A development CA and certificate were made under {DEVELOPMENT}; they are for trying out, not for a cluster.\n\
-         An AdmissionReview of examples/fluentd-ds.yaml is beside them. Try:\n\n  \
+        "Wardset made a development CA and certificate in {DEVELOPMENT}. Use them to try it out, not in a cluster.\n\
+         The folder also holds an AdmissionReview of examples/fluentd-ds.yaml. Try:\n\n  \
          curl --cacert {DEVELOPMENT}/ca.pem -H 'Content-Type: application/json' --data @{DEVELOPMENT}/review.json \
          https://localhost:{}/mutate\n",
         addresses.webhook.port()

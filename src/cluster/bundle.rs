@@ -1,7 +1,8 @@
-//! The `caBundle` of a webhook configuration: whether it is what it should be, and the patch that makes it so.
+//! The `caBundle` of a webhook configuration: checks it, and makes the patch that corrects it.
 //!
-//! Ours are the entries that name our Service, or a URL to a host that the certificate is made for, in the configurations of one
-//! name. Any other entry is somebody else's, and so is every entry of a configuration that cert-manager was told to fill.
+//! Wardset manages the entries of one MutatingWebhookConfiguration and one ValidatingWebhookConfiguration. It manages
+//! an entry if the entry names its Service, or a URL with a host of its certificate. It leaves all other entries
+//! alone, and all entries of a configuration that cert-manager fills.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -17,14 +18,14 @@ use serde_json::{Value, json};
 use crate::certificate;
 use crate::certificate::trust::{self, TrustError};
 
-/// The annotations by which cert-manager's injector is told to fill `caBundle`.
+/// Annotations that tell cert-manager's injector to fill `caBundle`.
 const INJECTED: [&str; 3] = [
     "cert-manager.io/inject-ca-from",
     "cert-manager.io/inject-ca-from-secret",
     "cert-manager.io/inject-apiserver-ca",
 ];
 
-/// Which of the two configurations.
+/// The kind of a webhook configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A MutatingWebhookConfiguration.
@@ -33,18 +34,18 @@ pub enum Kind {
     Validating,
 }
 
-/// By what the API server calls this server.
+/// The names that lead the API server to this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// The Service's namespace.
     pub namespace: String,
     /// The Service's name.
     pub name: String,
-    /// Hosts that a URL may name instead. Default: none.
+    /// Hosts that a URL may name instead of the Service. Default: none.
     pub hosts: Vec<String>,
 }
 
-/// What matters of a webhook configuration.
+/// The relevant part of a webhook configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
     resource_version: Option<String>,
@@ -52,18 +53,18 @@ pub struct Configuration {
     entries: Vec<Entry>,
 }
 
-/// An entry of ours.
+/// An entry that Wardset manages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     name: String,
-    /// The name that the API server asks for.
+    /// The name that the API server requires in the certificate.
     host: String,
-    /// In PEM; empty where it isn't set.
+    /// The bundle in PEM; empty if it is not set.
     bundle: Vec<u8>,
 }
 
 impl Kind {
-    /// The word for metrics and logs.
+    /// Returns the kind's name in metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -74,13 +75,14 @@ impl Kind {
 }
 
 impl Service {
-    /// The name by which the API server calls it, and for which it wants a certificate.
+    /// Returns the name that the API server calls and requires in the certificate.
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc", self.name, self.namespace)
     }
 
-    /// The name that the API server asks for by this `clientConfig`; None where it leads elsewhere.
+    /// Returns the name that the API server requires in the certificate for this `clientConfig`. Returns `None` if
+    /// the entry leads to another server.
     fn reached(&self, client: &WebhookClientConfig) -> Option<String> {
         if let Some(service) = &client.service {
             return (service.name == self.name && service.namespace == self.namespace).then(|| self.host());
@@ -92,14 +94,14 @@ impl Service {
 }
 
 impl Configuration {
-    /// Reads the entries that name `service`.
+    /// Reads the entries that lead to `service`.
     #[must_use]
     pub fn mutating(configuration: &MutatingWebhookConfiguration, service: &Service) -> Self {
         let entries = configuration.webhooks.iter().flatten();
         Self::read(&configuration.metadata, entries.map(|entry| (&entry.name, &entry.client_config)), service)
     }
 
-    /// Reads the entries that name `service`.
+    /// Reads the entries that lead to `service`.
     #[must_use]
     pub fn validating(configuration: &ValidatingWebhookConfiguration, service: &Service) -> Self {
         let entries = configuration.webhooks.iter().flatten();
@@ -123,8 +125,9 @@ impl Configuration {
         }
     }
 
-    /// The strategic merge patch that sets `bundle`, in PEM, where it isn't set; None where there is nothing to do. It touches
-    /// no other field, and the API server refuses it with 409 where the configuration has changed since it was read.
+    /// Returns the strategic merge patch that sets `bundle` (PEM) in every entry that has another one. Returns `None`
+    /// if nothing needs to change. The patch touches no other field. The API server rejects it with 409 if the
+    /// configuration has changed in the meantime.
     #[must_use]
     pub fn patch(&self, bundle: &str) -> Option<Value> {
         if self.injected {
@@ -138,7 +141,7 @@ impl Configuration {
             .then(|| json!({"metadata": {"resourceVersion": self.resource_version}, "webhooks": entries}))
     }
 
-    /// Whether every entry trusts all of `cas`; true where there is no entry of ours.
+    /// Returns whether every managed entry trusts all of `cas`. True if there is no managed entry.
     #[must_use]
     pub fn trusts(&self, cas: &[CertificateDer<'static>]) -> bool {
         self.entries.iter().all(|entry| {
@@ -147,7 +150,8 @@ impl Configuration {
         })
     }
 
-    /// Verifies `chain` as the API server would, by each entry; None where there is no entry of ours.
+    /// Verifies `chain` against each managed entry, as the API server does. Returns `None` if there is no managed
+    /// entry.
     #[must_use]
     pub fn verify(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Option<Result<(), Untrusted>> {
         let verify = |entry: &Entry| {
@@ -158,9 +162,9 @@ impl Configuration {
     }
 }
 
-/// A webhook for which the API server would not trust this server.
+/// An error that names a webhook for which the API server would not trust this server.
 #[derive(Debug, thiserror::Error)]
-#[error("the caBundle of the webhook `{entry}` does not verify the certificate that is served")]
+#[error("failed to verify the served certificate against the caBundle of webhook `{entry}`")]
 pub struct Untrusted {
     entry: String,
     source: TrustError,
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_entries_of_our_service_that_differ_are_patched() {
+    fn patches_only_entries_of_our_service_that_differ() {
         let found = configuration(json!({"metadata": {"name": "gate", "resourceVersion": "7"}, "webhooks": [
             entry("a.example", "policy", "gate", None),
             entry("b.example", "policy", "gate", Some("UEVN")),
@@ -198,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_with_a_url_is_ours_where_the_certificate_is_made_for_its_host() {
+    fn manages_an_entry_with_a_url_if_the_certificate_has_its_host() {
         let entry = |url: &str| {
             json!({
                 "name": url, "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": url},
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_is_as_it_should_be_gets_no_patch() {
+    fn makes_no_patch_if_the_bundle_is_correct() {
         let found = configuration(
             json!({"metadata": {"name": "gate"}, "webhooks": [entry("a.example", "policy", "gate", Some("UEVN"))]}),
         );
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cert_manager_fills_is_left_to_it() {
+    fn leaves_configurations_alone_that_cert_manager_fills() {
         for annotation in INJECTED {
             let found = configuration(json!({
                 "metadata": {"name": "gate", "annotations": {annotation: "policy/certificate"}},

@@ -4,15 +4,15 @@
 //!   Secret ──watch──► contents ──► plan ──► apply ──► update (by resourceVersion; 409: read again)
 //!                        │
 //!                        ├──► ServedCertificate            each replica
-//!                        └──► caBundle of both configurations   the one that leads
+//!                        └──► caBundle of both configurations   the leader only
 //! ```
 //!
-//! Each replica loads the Secret, checks the certificate that it serves against the live `caBundle`s, and may fill an empty
-//! Secret: of two that do so at once, the API server takes one. All that has a time, and `caBundle`, is for the replica that
-//! leads. While the API server is away, the server goes on with what it has.
+//! Each replica loads the Secret, checks its certificate against the live `caBundle`s, and may fill an empty Secret.
+//! If two replicas fill it at the same time, the API server accepts one of them. Only the leader renews certificates
+//! and writes `caBundle`. While the API server is unreachable, the server keeps its certificate.
 //!
-//! It never writes to a Secret whose certificate somebody else made, never deletes anything, and never puts a key or a
-//! certificate into the log.
+//! This module never writes to a Secret with a certificate that Wardset did not issue. It never deletes anything and
+//! never logs a key or a certificate.
 
 mod authority;
 mod configurations;
@@ -54,42 +54,41 @@ pub use contents::{Contents, Foreign, ISSUED, Own, RENEW, RETIRE};
 pub use lifetimes::{CLOCK_SKEW, Lifetimes, LifetimesError};
 pub use plan::{Action, ApplyError, Plan, plan};
 
-/// Who is said to have written a field.
+/// Field manager of the server's writes.
 const FIELD_MANAGER: &str = "wardset";
-/// How long one call of the API server may take.
+/// Timeout of one call to the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The plan is made anew at least so often: clocks jump, and a timer that was set by one doesn't know.
+/// Maximum time between two plans. The clock may jump, and a timer does not notice that.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// And at most so often.
+/// Minimum time between two plans.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// The most bytes of an error in the log.
+/// Maximum length of an error in the log, in bytes.
 const MAX_ERROR: usize = 512;
 
-/// The names of what the certificates are about.
+/// The names of the resources that this module reads and writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The namespace of Secret and Service.
+    /// The namespace of the Secret and the Service.
     pub namespace: String,
-    /// The Service by which the API server reaches the webhook.
+    /// The Service through which the API server calls the webhook.
     pub service: String,
-    /// The Secret.
+    /// The name of the Secret.
     pub secret: String,
-    /// The MutatingWebhookConfiguration and the ValidatingWebhookConfiguration; both have this name.
+    /// The name of both the MutatingWebhookConfiguration and the ValidatingWebhookConfiguration.
     pub webhooks: String,
-    /// Further DNS names that the certificate is to have, and hosts that a URL in a configuration may name. Default: none.
+    /// Additional DNS names of the certificate, which are also accepted as hosts in a configuration's URL. Default:
+    /// none.
     pub extra: Vec<String>,
 }
 
-/// A name that no certificate can have.
+/// An error about a name that no certificate can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no DNS name that a certificate can be made for; expected one without a wildcard, and no address"
-)]
+#[error("expected a DNS name for the certificate (no wildcard, no IP address), found `{0}`")]
 pub struct NamesError(String);
 
 impl Names {
-    /// The DNS names of the certificate. The first is the one that the API server asks for.
+    /// Returns the DNS names of the certificate. The API server requires the first one.
     fn dns(&self) -> Result<Vec<String>, NamesError> {
         let Self { namespace, service, .. } = self;
         let mut names = vec![
@@ -116,7 +115,8 @@ impl Names {
     }
 }
 
-/// The task that keeps certificate and `caBundle`s in order. What [`ServedCertificate::loaded`] waits for is its first success.
+/// The task that maintains the certificate and the `caBundle`s. [`ServedCertificate::loaded`] completes when the task
+/// has loaded its first certificate.
 pub struct Certificates {
     names: Names,
     dns: Vec<String>,
@@ -127,19 +127,20 @@ pub struct Certificates {
     client: Client,
     secret: Stored,
     configurations: BTreeMap<Kind, Seen<Configuration>>,
-    /// Since when every configuration has had every CA of this bundle.
+    /// The current bundle, and the time since which every configuration trusts all its CAs.
     live: Option<(String, Instant)>,
-    /// Since when a configuration has not trusted what is served, and whether the log says so.
+    /// The time since which a configuration has not trusted the served certificate, and whether the log already says
+    /// so.
     untrusted: BTreeMap<Kind, (Instant, bool)>,
     said: BTreeMap<Topic, String>,
-    /// What was done last, until there was nothing to do.
+    /// The last action, until a plan has nothing to do. A repeated action would loop.
     last: Option<Action>,
     backoff: DefaultBackoff,
-    /// Nothing is written before.
+    /// Time before which nothing is written, because of a backoff.
     not_before: Option<Instant>,
 }
 
-/// Something that a watch tells.
+/// The last state of an object that a watch reported.
 #[derive(Debug, Clone)]
 enum Seen<T> {
     Unknown,
@@ -147,15 +148,15 @@ enum Seen<T> {
     Present(T),
 }
 
-/// The Secret as the API server last gave it, and what it says.
+/// The last known Secret and its content.
 struct Stored {
     seen: Seen<Secret>,
     contents: Contents,
-    /// Whether what is served was made by somebody else.
+    /// Whether the served certificate was issued by somebody else.
     foreign: bool,
 }
 
-/// What the log says once, and once more when it is over.
+/// A topic that the log mentions once at its start and once at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     WatchSecret,
@@ -168,7 +169,7 @@ enum Topic {
 }
 
 impl Topic {
-    /// The word for metrics and logs.
+    /// Returns the topic's name in metrics and logs.
     fn label(self) -> &'static str {
         match self {
             Self::WatchSecret | Self::Secret | Self::WriteSecret | Self::Request => "secret",
@@ -177,18 +178,18 @@ impl Topic {
     }
 }
 
-/// Why something could not be written.
+/// An error in a write to the API server.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error("the API server answered {code} {reason}: {message}")]
     Refused { code: u16, reason: String, message: String },
-    #[error("the API server can't be reached, or understood")]
+    #[error("failed to call the API server")]
     Api(#[source] kube::Error),
-    #[error("the API server didn't answer within 10s")]
+    #[error("the API server did not answer within 10s")]
     Timeout(#[from] tokio::time::error::Elapsed),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error("`{0}` was done, and is to be done again at once")]
+    #[error("`{0}` had no effect: the next plan asks for it again")]
     Repeated(&'static str),
 }
 
@@ -204,7 +205,7 @@ impl From<kube::Error> for WriteError {
 }
 
 impl Certificates {
-    /// Prepares the task. `leader` says whether this replica leads; where its sender is gone, it doesn't.
+    /// Prepares the task. `leader` says whether this replica leads; if its sender is gone, it does not.
     ///
     /// # Errors
     ///
@@ -236,7 +237,7 @@ impl Certificates {
         })
     }
 
-    /// Keeps all in order until it is dropped.
+    /// Maintains the certificate and the `caBundle`s until the future is dropped.
     pub async fn run(mut self) -> Infallible {
         let mutating = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let validating = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
@@ -263,7 +264,7 @@ impl Certificates {
         }
     }
 
-    /// Does what is to be done now, and says how long nothing will have to be.
+    /// Does everything that is due now. Returns the time until the next step.
     async fn step(&mut self) -> Duration {
         if matches!(self.secret.seen, Seen::Unknown) {
             return LONGEST_WAIT;
@@ -277,7 +278,7 @@ impl Certificates {
     }
 
     fn leads(&self) -> bool {
-        // Where nobody says any more who leads, the last word doesn't count.
+        // If the sender is gone, its last value no longer counts.
         self.leader.has_changed().is_ok() && *self.leader.borrow()
     }
 
@@ -286,9 +287,9 @@ impl Certificates {
     }
 }
 
-/// The Secret.
+/// The part that reads and writes the Secret.
 impl Certificates {
-    /// Takes the Secret as the API server gave it, and serves what is new.
+    /// Records the Secret as the API server returned it, and serves a new certificate.
     fn take(&mut self, secret: Option<Secret>) {
         let contents = Contents::read(secret.as_ref());
         let name = format!("{}/{}", self.names.namespace, self.names.secret);
@@ -298,7 +299,7 @@ impl Certificates {
                 Some(text::with_causes(error, MAX_ERROR))
             }
             Contents::Own(own) if !own.damaged().is_empty() => {
-                Some(format!("`{}` can't be used as it stands", own.damaged().join("`, `")))
+                Some(format!("malformed or missing: `{}`", own.damaged().join("`, `")))
             }
             _ => None,
         };
@@ -306,11 +307,11 @@ impl Certificates {
         match wrong {
             Some(error) if self.says(Topic::Secret, &error) => {
                 let then = if foreign {
-                    "somebody else put it there, so it is left alone; the certificate before stays in force"
+                    "Wardset did not issue this certificate and leaves it alone; the previous one stays active"
                 } else {
-                    "it is mended"
+                    "Wardset rewrites it"
                 };
-                tracing::error!(secret = name, error, then, "the Secret has no usable content");
+                tracing::error!(secret = name, error, then, "failed to load the certificate from the Secret");
             }
             Some(_) => {}
             None => self.is_over(Topic::Secret, "the Secret is usable again"),
@@ -324,7 +325,7 @@ impl Certificates {
                     secret = name,
                     serial = pair.leaf.serial,
                     supplied = foreign,
-                    "a certificate is in force for new connections"
+                    "loaded a certificate for new connections"
                 );
             }
             self.secret.foreign = foreign;
@@ -333,18 +334,18 @@ impl Certificates {
         self.secret.seen = secret.map_or(Seen::Absent, Seen::Present);
     }
 
-    /// Says where a request to renew can't be met.
+    /// Logs a request to renew that cannot be fulfilled.
     fn heed_request(&mut self, secret: Option<&Secret>, foreign: bool) {
         let asked = secret.and_then(|secret| secret.metadata.annotations.as_ref()?.get(RENEW));
         match asked {
             Some(asked) if foreign || !["leaf", "ca"].contains(&asked.as_str()) => {
                 if self.says(Topic::Request, asked) {
                     let error = if foreign {
-                        "somebody else made this certificate, so Wardset can't renew it"
+                        "Wardset did not issue this certificate and cannot renew it"
                     } else {
                         "expected `leaf` or `ca`"
                     };
-                    tracing::warn!(annotation = RENEW, found = asked, error, "nothing is renewed");
+                    tracing::warn!(annotation = RENEW, found = asked, error, "ignored a request to renew");
                 }
             }
             _ => {
@@ -353,7 +354,7 @@ impl Certificates {
         }
     }
 
-    /// Does what the plan says, as long as it says something.
+    /// Runs plans until one has nothing to do. Returns the time until the next plan.
     async fn keep_secret(&mut self) -> Duration {
         loop {
             let now = SystemTime::now();
@@ -388,25 +389,26 @@ impl Certificates {
                         secret,
                         action = plan.action.label(),
                         error,
-                        "the Secret can't be written; it is tried again"
+                        "failed to write the Secret; the current certificate stays active, and the server \
+                         retries; hint: check the server's RBAC rules for the Secret"
                     );
                 }
                 return wait;
             }
             self.backoff.reset();
             self.not_before = None;
-            self.is_over(Topic::WriteSecret, "the Secret can be written again");
+            self.is_over(Topic::WriteSecret, "writing the Secret works again");
         }
     }
 
-    /// Whether somebody who supplied the certificate has taken it away, which is how some people replace one. While
-    /// what is served is good, nothing of ours stands in the way of theirs.
+    /// Returns whether the person who supplied the certificate has removed it, perhaps to replace it. While the
+    /// served certificate is valid, Wardset waits for the new one and writes nothing.
     fn is_being_replaced(&self, now: SystemTime) -> bool {
         let good = self.served.current().is_some_and(|served| now <= served.leaf.not_after);
         self.secret.foreign && good && self.secret.contents.pair().is_none()
     }
 
-    /// Does one thing to the Secret. Where another replica was first, what it wrote is taken instead.
+    /// Executes one action on the Secret. If another replica was faster, its result is loaded instead.
     async fn act(&mut self, action: Action, now: SystemTime) -> Result<(), WriteError> {
         if self.last.take() == Some(action) {
             return Err(WriteError::Repeated(action.label()));
@@ -440,13 +442,16 @@ impl Certificates {
                 tracing::info!(
                     secret = format!("{}/{}", self.names.namespace, self.names.secret),
                     action = action.label(),
-                    "the Secret is written"
+                    "wrote the Secret"
                 );
                 self.take(Some(secret));
             }
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
                 let read = tokio::time::timeout(CALL_TIMEOUT, secrets.get_opt(&self.names.secret)).await??;
-                tracing::info!(action = action.label(), "the Secret was changed meanwhile; it is read again");
+                tracing::info!(
+                    action = action.label(),
+                    "another client changed the Secret; reading it again"
+                );
                 self.take(read);
             }
             Err(error) => return Err(error.into()),
@@ -455,24 +460,26 @@ impl Certificates {
     }
 }
 
-/// The log.
+/// The part that logs.
 impl Certificates {
-    /// What a watch gave; an error is said once, since the watch is tried again by itself.
+    /// Returns the object that a watch reported. A repeated error is logged once, because the watch retries
+    /// automatically.
     fn watched<T>(&mut self, topic: Topic, seen: Result<T, watcher::Error>) -> Option<T> {
         match seen {
             Ok(seen) => {
-                self.is_over(topic, "the watch goes on");
+                self.is_over(topic, "the watch works again");
                 Some(seen)
             }
             Err(error) => {
                 self.metrics.watch_failed(topic.label());
-                // Such an error repeats its causes by itself.
+                // The text of such an error already includes its causes.
                 let error = text::one_line(&error.to_string(), MAX_ERROR);
                 if self.says(topic, &error) {
                     tracing::warn!(
                         what = topic.label(),
                         error,
-                        "the API server can't be watched; the server goes on with what it has"
+                        "failed to watch the API server; the server keeps its certificate and retries; \
+                         hint: check the network and the server's RBAC rules"
                     );
                 }
                 None
@@ -480,12 +487,12 @@ impl Certificates {
         }
     }
 
-    /// Whether this hasn't been said of the topic already.
+    /// Records `text` as the topic's last message. Returns whether it is new.
     fn says(&mut self, topic: Topic, text: &str) -> bool {
         self.said.insert(topic, text.to_owned()).is_none_or(|before| before != text)
     }
 
-    /// Says that what was said of the topic doesn't hold any more.
+    /// Logs that a topic's last message no longer applies.
     fn is_over(&mut self, topic: Topic, text: &'static str) {
         if self.said.remove(&topic).is_some() {
             tracing::info!(what = topic.label(), "{text}");

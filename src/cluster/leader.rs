@@ -1,4 +1,4 @@
-//! Which of the replicas writes: the one that holds the Lease.
+//! Elects the replica that writes: the one that holds the Lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 
-/// How long a Lease lasts that isn't renewed, in seconds: so long nobody writes after its holder died.
+/// Duration of the Lease, in seconds. If its holder dies, no replica writes for this time.
 const LAST_S: u64 = 15;
-/// How long before its end it is renewed, in seconds.
+/// Time before its expiry at which the Lease is renewed, in seconds.
 const GRACE_S: u64 = 5;
-/// After a failure to get at the Lease at all.
+/// Time until the next attempt after a failure to reach the Lease.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Stands for election until `stop` completes, then gives the Lease back. `leads` says who won.
+/// Takes part in elections until `stop` becomes true, then releases the Lease. `leads` says whether this replica
+/// leads.
 pub(super) async fn stand(
     client: Client,
     namespace: String,
@@ -39,7 +40,12 @@ pub(super) async fn stand(
         let manager = match built {
             Ok(manager) => manager,
             Err(error) => {
-                tracing::warn!(lease, error = %error, "the Lease can't be had: this replica writes nothing");
+                tracing::warn!(
+                    lease,
+                    error = %error,
+                    "failed to acquire the Lease; this replica writes nothing and retries; \
+                     hint: check the server's RBAC rules for Leases"
+                );
                 tokio::select! {
                     () = tokio::time::sleep(AGAIN) => continue,
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -50,7 +56,7 @@ pub(super) async fn stand(
         let stopped = loop {
             let now = *won.borrow_and_update();
             if *leads.borrow() != now {
-                tracing::info!(lease, identity, leads = now, "leadership");
+                tracing::info!(lease, identity, leads = now, "leadership changed");
             }
             leads.send_replace(now);
             metrics.leader.set(i64::from(now));
@@ -59,18 +65,18 @@ pub(super) async fn stand(
                 _ = stop.wait_for(|stop| *stop) => break true,
             }
         };
-        // Without a listener the election ends and gives the Lease back.
+        // Without a receiver, the election ends and releases the Lease.
         drop(won);
         leads.send_replace(false);
         let ended = election.await;
         if stopped {
             return;
         }
-        tracing::warn!(lease, "the election ended ({ended:?}); standing again");
+        tracing::warn!(lease, "the election ended ({ended:?}); starting a new one");
     }
 }
 
-/// The Pod's name, which nobody else has; else the process.
+/// Returns the replica's identity: the Pod's name, which is unique, and the process id.
 fn identity() -> String {
     let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
     format!("{}-{}", if pod.is_empty() { "wardset" } else { &pod }, std::process::id())

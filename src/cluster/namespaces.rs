@@ -1,4 +1,4 @@
-//! Labels of namespaces, from a watch of their metadata: no review asks the API server for anything.
+//! Labels of namespaces, from a watch of their metadata, so that no review calls the API server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,16 +16,16 @@ use wardset_core::policy::NamespaceLabels;
 use super::pause::Pause;
 use crate::metrics::Metrics;
 
-/// How long a review waits for a namespace that is not known yet: one that was made just before its DaemonSet.
+/// Time for which a review waits for an unknown namespace, which may have been created just before its DaemonSet.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 type Labels = Arc<BTreeMap<String, String>>;
 
-/// The labels of all namespaces, as last heard of.
+/// The last known labels of all namespaces.
 #[derive(Debug)]
 pub struct Namespaces {
     known: RwLock<HashMap<String, Labels>>,
-    /// How many events were taken; none before the first whole list.
+    /// The number of processed events; 0 until the first complete list.
     events: watch::Sender<u64>,
 }
 
@@ -36,7 +36,8 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
-    /// The labels of a namespace. One that is not known is waited for, one second at most and never past `deadline`.
+    /// Returns the labels of a namespace. If it is unknown, this waits for it for at most one second, and never past
+    /// `deadline`.
     pub async fn labels(&self, namespace: &str, deadline: Instant) -> NamespaceLabels {
         let mut events = self.events.subscribe();
         let patience = (Instant::now() + PATIENCE).min(deadline);
@@ -51,13 +52,13 @@ impl Namespaces {
         }
     }
 
-    /// Completes once the first whole list is there.
+    /// Completes once the first complete list has arrived.
     pub(super) async fn listed(&self) {
-        // The sender is in `self`, so it can't be gone.
+        // The sender is in `self`, so it cannot be gone.
         let _ = self.events.subscribe().wait_for(|events| *events > 0).await;
     }
 
-    /// Watches until the process ends.
+    /// Watches the namespaces until the process stops.
     pub(super) async fn watch(self: Arc<Self>, client: Client, metrics: Arc<Metrics>) {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
         let mut events = watch_all(api, watcher::Config::default()).backoff(Pause::default()).boxed();
@@ -75,11 +76,12 @@ impl Namespaces {
     }
 
     fn get(&self, namespace: &str) -> Option<Labels> {
-        // No writer can panic in the middle: it only inserts, removes and swaps.
+        // The lock cannot be poisoned midway: writers only insert, remove and swap.
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(namespace).map(Arc::clone)
     }
 
-    /// Whether anything is known now that was not before. A new list is gathered in `list` until it is whole.
+    /// Applies an event. Returns whether the known labels may have changed. `list` collects a new list until it is
+    /// complete.
     fn take(&self, event: Event<PartialObjectMeta<Namespace>>, list: &mut HashMap<String, Labels>) -> bool {
         let entry = |namespace: PartialObjectMeta<Namespace>| {
             (namespace.name_any(), Arc::new(namespace.metadata.labels.unwrap_or_default()))

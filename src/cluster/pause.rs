@@ -1,17 +1,17 @@
-//! How long a watch that broke waits before it is taken up again.
+//! The backoff of failed watches.
 
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 
-/// The first pause; each further one is twice as long.
+/// The first pause. Each further pause is twice as long.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest. Kubernetes' own clients go to 30 s; a policy that is back should not wait so long, and a handful of replicas asking
-/// each 5 s is nothing to an API server.
+/// The longest pause. Kubernetes' own clients wait up to 30 s, which is too long for a changed policy. One call every
+/// 5 s from a few replicas is a negligible load for an API server.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Pauses from half a second to five seconds. An event of the watch sets it back.
+/// A backoff from 0.5 s to 5 s. An event of the watch resets it.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     last: Option<Duration>,

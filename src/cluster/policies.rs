@@ -1,4 +1,4 @@
-//! `Policy` resources: watched, and handed to the store whenever something about them changed.
+//! Watches `Policy` resources and hands each change to the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,24 +17,23 @@ use super::pause::Pause;
 use crate::metrics::Metrics;
 use crate::store::{Source, Store, Wanted};
 
-/// The most bytes of what is said of a policy that can't be read.
+/// Maximum length of an error about a malformed policy, in bytes.
 const MAX_PROBLEM: usize = 1024;
 
-/// All `Policy` resources as last heard of. They are kept as they came: one that can't be read must not break the watch of
-/// the others.
+/// The last known `Policy` resources, without parsing them: a malformed one must not break the watch of the others.
 pub(super) type Resources = Cache<DynamicObject>;
 
-/// The kind, for requests.
+/// Returns the API of the `Policy` kind.
 pub(super) fn api(client: Client) -> Api<DynamicObject> {
     Api::all_with(client, &kind())
 }
 
-/// The kind.
+/// Returns the `Policy` kind.
 pub(super) fn kind() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("wardset.dev", "v1alpha1", "Policy"))
 }
 
-/// Watches until the process ends, and keeps `store` at what is wanted. `resources` are written by `writer`.
+/// Watches until the process stops, and keeps `store` up to date. `writer` fills `resources`.
 pub(super) async fn watch(
     client: Client,
     writer: reflector::store::Writer<DynamicObject>,
@@ -49,7 +48,7 @@ pub(super) async fn watch(
         let mut events = events.reflect(writer).boxed();
         while let Some(event) = events.next().await {
             match event {
-                // In the middle of a list the cache still has the one before.
+                // During a list, the cache still holds the previous state.
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                 Ok(_) => changed.notify_one(),
                 Err(error) => super::watch_failed(&metrics, "policies", &error),
@@ -58,7 +57,7 @@ pub(super) async fn watch(
     };
     let applied = async {
         loop {
-            // What comes while one change is applied is taken as one by the next round.
+            // Changes that arrive in the meantime are applied together in the next round.
             changed.notified().await;
             let mut wanted: Vec<Wanted> = resources.state().iter().map(|resource| wanted(resource)).collect();
             wanted.sort_by(|a, b| a.name.cmp(&b.name));
@@ -68,7 +67,7 @@ pub(super) async fn watch(
     tokio::join!(heard, applied);
 }
 
-/// Tells one `spec` from another.
+/// Returns a text that differs between any two different `spec`s.
 pub(super) fn revision(resource: &DynamicObject) -> String {
     resource.data.get("spec").map(Value::to_string).unwrap_or_default()
 }
@@ -76,7 +75,7 @@ pub(super) fn revision(resource: &DynamicObject) -> String {
 fn wanted(resource: &DynamicObject) -> Wanted {
     let name: Arc<str> = resource.name_any().into();
     let read = |spec: Option<&Value>| policy(&name, spec);
-    // Where a policy comes from a cluster, `file:` is a path in the server's own file system.
+    // For a policy from a cluster, `file:` is a path in the server's own file system.
     let policy = read(resource.data.get("spec")).map(|policy| (policy, PathBuf::new()));
     let last_good = resource.data.pointer("/status/lastGood/spec").and_then(|spec| read(Some(spec)).ok());
     Wanted { revision: revision(resource).into(), policy, last_good, name }

@@ -1,4 +1,4 @@
-//! What a cluster says of a policy: its `status`, written by the replica that leads.
+//! Writes the `status` of policies. Only the leading replica writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,20 @@ use tokio::sync::watch;
 use super::policies::{Resources, api, revision};
 use crate::store::{Source, Standing, State};
 
-/// What is in force of the policy.
+/// The active state of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// The generation of `spec` that the rest speaks of.
+    /// The generation of `spec` that this status describes.
     pub observed_generation: i64,
-    /// The condition `Ready`: whether what is in force is what `spec` says.
+    /// The condition `Ready`: true if the current `spec` is active.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The module in force.
+    /// The active module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleStatus>,
-    /// The last `spec` that came into force. A server that starts while `spec` can't come into force goes on with it.
+    /// The last `spec` that became active. If the current `spec` cannot become active, a server that starts uses this
+    /// one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_good: Option<LastGood>,
 }
@@ -43,34 +44,34 @@ pub struct Condition {
     pub status: String,
     /// `InForce`, `LastGoodInForce` or `NotInForce`.
     pub reason: String,
-    /// For people.
+    /// Explanation for people.
     pub message: String,
-    /// Since when the condition has its status.
+    /// Time at which the condition last changed its status.
     #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
-    /// The generation of `spec` that the condition speaks of.
+    /// The generation of `spec` that the condition describes.
     pub observed_generation: i64,
 }
 
-/// The module in force.
+/// The active module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleStatus {
-    /// Its name, as it states it.
+    /// Name of the module, as its manifest states it.
     pub name: String,
-    /// Its version, as it states it.
+    /// Version of the module, as its manifest states it.
     pub version: String,
     /// `sha256:…` of its bytes.
     pub digest: String,
 }
 
-/// A `spec` that was in force.
+/// A `spec` that was active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastGood {
-    /// Its generation.
+    /// The generation of this `spec`.
     pub generation: i64,
-    /// As it stood.
+    /// The `spec` as it was.
     #[schemars(schema_with = "any_object")]
     pub spec: Value,
 }
@@ -79,14 +80,14 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// What stands in `managedFields` for the parts of an object that a server writes.
+/// Field manager of the server's writes in `managedFields`.
 const FIELD_MANAGER: &str = "wardset";
 
-/// After a failure, and where nothing happened: another look.
+/// Time until the next check: after a failure, and if nothing happens.
 const AGAIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Writes statuses for as long as this replica leads, until the process ends.
+/// Writes statuses while this replica leads, until the process stops.
 pub(super) async fn keep(
     client: Client,
     resources: Resources,
@@ -99,12 +100,16 @@ pub(super) async fn keep(
             let now = Arc::clone(&standings.borrow_and_update());
             for (_, standing) in now.iter().filter(|(source, _)| *source == Source::Cluster) {
                 if let Err(error) = write(&client, &resources, standing).await {
-                    tracing::warn!(policy = &*standing.name, error = %error, "the status could not be written");
+                    tracing::warn!(
+                        policy = &*standing.name,
+                        error = %error,
+                        "failed to write the policy's status; retrying in 5 s"
+                    );
                     pause = AGAIN;
                 }
             }
         }
-        // A sender that is gone belongs to a server that stops.
+        // If a sender is gone, the server is shutting down.
         let gone = tokio::select! {
             changed = standings.changed() => changed.is_err(),
             changed = leads.changed() => changed.is_err(),
@@ -119,7 +124,7 @@ pub(super) async fn keep(
 async fn write(client: &Client, resources: &Resources, standing: &Standing) -> Result<(), kube::Error> {
     let api = api(client.clone());
     let known = resources.get(&ObjectRef::new_with(&standing.name, super::policies::kind()));
-    // The standing speaks of this very `spec`, or a newer one is on its way.
+    // If the revisions differ, a newer standing is on its way.
     let Some(resource) = known.filter(|resource| revision(resource) == *standing.revision) else {
         return Ok(());
     };
@@ -132,7 +137,7 @@ async fn write(client: &Client, resources: &Resources, standing: &Standing) -> R
     let patch = json!({"apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "status": status});
     let params = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(&standing.name, &params, &Patch::Apply(patch)).await {
-        // It was deleted since.
+        // The policy was deleted in the meantime.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(drop),
     }
@@ -141,9 +146,9 @@ async fn write(client: &Client, resources: &Resources, standing: &Standing) -> R
 fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyStatus>) -> PolicyStatus {
     let generation = resource.metadata.generation.unwrap_or_default();
     let (ready, reason, message) = match &standing.state {
-        State::Ready => ("True", "InForce", "in force".to_owned()),
+        State::Ready => ("True", "InForce", "active".to_owned()),
         State::LastGood(problem) => {
-            ("False", "LastGoodInForce", format!("the last good revision goes on: {problem}"))
+            ("False", "LastGoodInForce", format!("the last good revision stays active: {problem}"))
         }
         State::Pending => {
             let reason = if standing.module.is_some() { "LastGoodInForce" } else { "NotInForce" };

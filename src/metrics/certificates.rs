@@ -1,4 +1,4 @@
-//! What is said of certificates: when they end, whether they are trusted, how often they change.
+//! Metrics of certificates: when they expire, whether they are trusted, how often they change.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -26,16 +26,16 @@ struct ChangeLabels {
     change: &'static str,
 }
 
-/// What became of a certificate that was found.
+/// The result of loading a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// It is being served.
+    /// The server serves the certificate.
     Loaded,
-    /// It can't be served; the one before stays.
+    /// The certificate is unusable, so the server keeps the previous one.
     Refused,
 }
 
-/// Gauges and counters of certificates. A clone counts into the same ones.
+/// Metrics of certificates. All clones share the same values.
 #[derive(Debug, Clone, Default)]
 pub struct CertificateMetrics {
     not_after: Family<CertificateLabels, Gauge>,
@@ -48,28 +48,29 @@ impl CertificateMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "certificate_not_after",
-            "When the certificate that is served ends, and the CA that signed it, on the Unix clock",
+            "End of validity of the served certificate and of the CA that signed it, as Unix time",
             Unit::Seconds,
             self.not_after.clone(),
         );
         registry.register(
             "certificate_trusted",
-            "1 where the certificate that is served verifies against every caBundle of the configuration, else 0",
+            "1 if the served certificate verifies against every caBundle of the configuration, else 0",
             self.trusted.clone(),
         );
         registry.register(
             "certificate_reloads",
-            "Certificates that were found, by whether they could be served",
+            "Attempts to load a new certificate, by result",
             self.reloads.clone(),
         );
         registry.register(
             "certificate_changes",
-            "What this replica wrote to the Secret and to caBundle",
+            "Writes of this replica to the Secret and to caBundle",
             self.changes.clone(),
         );
     }
 
-    /// Says when the served certificate ends, and the CA that signed it where it is known; seconds of the Unix clock.
+    /// Records when the served certificate and its CA expire, in seconds of Unix time. `ca` is `None` if the CA is
+    /// unknown.
     pub fn ends(&self, leaf: i64, ca: Option<i64>) {
         self.not_after.get_or_create(&CertificateLabels { certificate: "leaf" }).set(leaf);
         let labels = CertificateLabels { certificate: "ca" };
@@ -83,7 +84,7 @@ impl CertificateMetrics {
         }
     }
 
-    /// Counts a certificate that was found.
+    /// Counts an attempt to load a certificate.
     pub fn reloaded(&self, reload: Reload) {
         let result = match reload {
             Reload::Loaded => "loaded",
@@ -92,7 +93,8 @@ impl CertificateMetrics {
         self.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 
-    /// Says whether what is served verifies against a configuration's bundles; None where it has none of ours.
+    /// Records whether the served certificate verifies against a configuration. `None` means that the configuration
+    /// has no entry for this server.
     pub fn trusted(&self, configuration: &'static str, trusted: Option<bool>) {
         let labels = ConfigurationLabels { configuration };
         match trusted {
@@ -105,7 +107,7 @@ impl CertificateMetrics {
         }
     }
 
-    /// Counts something that was written.
+    /// Counts a write to the Secret or to `caBundle`.
     pub fn changed(&self, change: &'static str) {
         self.changes.get_or_create(&ChangeLabels { change }).inc();
     }

@@ -1,4 +1,4 @@
-//! What is said of connections: how many there are, and why some were cut.
+//! Metrics of connections: how many are open, and why the server closed some.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -24,22 +24,22 @@ pub(crate) enum Port {
     Admin,
 }
 
-/// Why the server ended a connection.
+/// The reason why the server closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Its handshake or the head of a request did not arrive in time.
+    /// The TLS handshake or a request's headers did not arrive in time.
     Slow,
-    /// It was without a request for too long.
+    /// The connection had no request for too long.
     Idle,
-    /// It was idle, and a newcomer needed its place.
+    /// The connection was idle and was evicted in favour of a new one.
     GaveWay,
-    /// There was no place for it.
+    /// The connection limit was reached and no connection was idle.
     Refused,
-    /// Its client reset requests by the hundred.
+    /// The client reset too many requests.
     Resets,
 }
 
-/// Gauges and counters of connections.
+/// Metrics of connections.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionMetrics {
     open: Family<PortLabels, Gauge>,
@@ -60,7 +60,7 @@ impl Cut {
         match self {
             Self::Slow => "slow",
             Self::Idle => "idle",
-            Self::GaveWay => "gave_way",
+            Self::GaveWay => "evicted",
             Self::Refused => "refused",
             Self::Resets => "resets",
         }
@@ -69,10 +69,10 @@ impl Cut {
 
 impl ConnectionMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Connections that are open, by port", self.open.clone());
+        registry.register("connections", "Open connections, by port", self.open.clone());
         registry.register(
-            "connections_cut",
-            "Connections that the server ended, by port and reason",
+            "connections_closed",
+            "Connections that the server closed, by port and reason",
             self.cut.clone(),
         );
     }

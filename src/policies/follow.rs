@@ -1,4 +1,4 @@
-//! Policy files that people change while a server runs.
+//! Reloads policy files while the server runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use super::{Found, PoliciesError, all_files, read_file};
 use crate::folder::Folder;
 use crate::store::{Source, Store, Wanted};
 
-/// How often files are looked at.
+/// Interval of the poll for changed files.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The most bytes of what is said of a policy that can't be used.
+/// Bytes of a policy's problem in the log and in `status`.
 const MAX_PROBLEM: usize = 1024;
 
-/// Files and folders of policies, and what was last read of each file.
+/// Files and folders of policies, and the policies last read from each file.
 pub struct Followed {
     paths: Vec<PathBuf>,
     seen: Folder,
@@ -27,14 +27,14 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Reads `paths` and puts their policies into force. At a start everything must be good, so that a mistake stops a
-    /// rollout instead of a policy.
+    /// Reads `paths` and activates their policies. At the start everything must load, so that a mistake stops a rollout
+    /// instead of a policy.
     ///
     /// # Errors
     ///
-    /// The first file or policy that can't be used.
+    /// The first file or policy that does not load.
     pub async fn start(paths: Vec<PathBuf>, store: Arc<Store>) -> Result<Self, PoliciesError> {
-        // Before they are read, so that what is written in between counts as a change.
+        // Before the first read, so that a write in between counts as a change.
         let seen = Folder::new(paths.clone());
         let mut files = Vec::new();
         for file in all_files(&paths)? {
@@ -42,7 +42,7 @@ impl Followed {
                 read_file(&file)?.into_iter().map(|(_, found)| found).collect();
             files.push((file, found?));
         }
-        // Kept until they are in the store, so that no module is loaded twice.
+        // Held until the policies are in the store, so that no module is loaded twice.
         let _members = super::members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
         let wanted = |found: Vec<Found>| found.into_iter().map(Wanted::from).collect();
         let read = files.into_iter().map(|(file, found)| (file, wanted(found))).collect();
@@ -51,7 +51,7 @@ impl Followed {
         Ok(followed)
     }
 
-    /// Looks at the files twice a second until the process ends.
+    /// Polls the files twice a second until the process ends.
     pub async fn follow(mut self) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -59,8 +59,8 @@ impl Followed {
         }
     }
 
-    /// Takes what changed since the last look. A file that can't be read, or is no policy, changes nothing of what came
-    /// from it before; nor does a folder that is suddenly empty.
+    /// Takes over the changes since the last poll. If a file cannot be read or parsed, its previous policies stay active.
+    /// So do those of a folder that is suddenly empty.
     pub async fn look(&mut self) {
         if !self.seen.changed() {
             return;
@@ -97,7 +97,7 @@ impl Followed {
                 return Err(wardset_runtime::Unusable::SameName(Arc::clone(&wanted.name)).into());
             }
         }
-        // Modules are followed too, those that policies name now.
+        // The module files that policies name now are polled, too.
         let modules = self.read.values().flatten().filter_map(|wanted| match &wanted.policy {
             Ok((policy, folder)) => match &policy.module {
                 ModuleRef::File(path) => Some(folder.join(path)),
@@ -118,13 +118,13 @@ impl From<Found> for Wanted {
     }
 }
 
-/// A policy that can be named and no more. Its revision is its problem: the same one again is nothing new.
+/// Returns a policy of which only the name is known. Its problem is its revision, so that the same problem is no change.
 fn broken(name: &str, error: &PoliciesError) -> Wanted {
     let problem = text::with_causes(error, MAX_PROBLEM);
     Wanted { name: name.into(), revision: problem.as_str().into(), policy: Err(problem), last_good: None }
 }
 
-/// The policies of a file that can't be read any more: what is in force of them stays, and they are not what is wanted.
+/// Marks the policies of a file that cannot be read any more. Their active revisions stay active.
 fn held_up(policies: Vec<Wanted>, error: &PoliciesError) -> Vec<Wanted> {
     problem(error);
     policies.into_iter().map(|wanted| broken(&wanted.name, error)).collect()
@@ -132,8 +132,5 @@ fn held_up(policies: Vec<Wanted>, error: &PoliciesError) -> Vec<Wanted> {
 
 fn problem(error: &PoliciesError) {
     let problem = text::with_causes(error, MAX_PROBLEM);
-    tracing::error!(
-        problem,
-        "policy files can't be taken as they are now: what came from them before goes on"
-    );
+    tracing::error!(problem, "failed to reload policy files; keeping the previous policies");
 }

@@ -1,58 +1,90 @@
-//! Manifests from files, folders and standard input.
+//! Manifests from files, folders and standard input, read as kubectl reads them.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::value::RawValue;
+use serde_json::Value;
 
-use crate::yaml::{self, YamlError};
+use crate::yaml::{self, EncodingError, YamlError};
+
+/// A file and its documents.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// The path, or `standard input`.
+    pub origin: String,
+    /// All of them, in order, those without an object too.
+    pub documents: Vec<Document>,
+}
 
 /// One document of a file.
 #[derive(Debug, Clone)]
-pub struct Source {
-    /// The file, and the document's place where the file has several.
-    pub origin: String,
-    /// JSON text.
-    pub json: String,
+pub struct Document {
+    /// The separator line before it, with its line break.
+    pub separator: String,
+    /// Its text, byte for byte. None for JSON, which YAML output writes anew.
+    pub yaml: Option<String>,
+    /// The object; null for comments and blank lines.
+    pub value: Value,
+    /// Its objects: itself, or the items of a list.
+    pub objects: Vec<Source>,
 }
 
-/// Why manifests can't be read.
+/// One object of a file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file, and the object's position if the file has several.
+    pub origin: String,
+    /// The object as JSON text.
+    pub json: String,
+    /// Whether the file was named, and not found in a folder.
+    pub named: bool,
+}
+
+/// Why manifests cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// A file or folder can't be read.
-    #[error("`{}` can't be read", path.display())]
+    /// The system refuses to read a file or folder.
+    #[error("failed to read `{}`", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A folder without manifests.
-    #[error("`{}` has no manifest: expected files that end in .yaml, .yml or .json", .0.display())]
+    #[error("expected files that end in .yaml, .yml or .json, found none in `{}`", .0.display())]
     Empty(PathBuf),
+    /// A file in another encoding than UTF-8.
+    #[error("failed to read `{origin}`")]
+    Encoding {
+        /// The file.
+        origin: String,
+        /// The encoding.
+        source: EncodingError,
+    },
     /// A file that is neither YAML nor JSON.
-    #[error("`{origin}` is no YAML")]
+    #[error("failed to parse `{origin}`")]
     Yaml {
         /// The file.
         origin: String,
-        /// Line and problem.
+        /// Problem and place.
         source: YamlError,
     },
-    /// A file that begins like JSON and isn't.
-    #[error("`{origin}` is no JSON")]
-    Json {
-        /// The file.
+    /// A list among the items of a list.
+    #[error(
+        "{origin}: expected an object, found a List inside a List; hint: write its items into the outer List"
+    )]
+    NestedList {
+        /// The file and the object's position.
         origin: String,
-        /// Line and problem.
-        source: serde_json::Error,
     },
 }
 
-/// The files that `path` stands for: itself, or a folder's manifests by name. `-` is standard input.
+/// Returns the files that `path` stands for: itself, or a folder's manifests by name. `-` is standard input.
 ///
 /// # Errors
 ///
-/// What can't be read, and a folder without manifests.
+/// A path that the system refuses to read, and a folder without manifests.
 pub fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, InputError> {
     if path == Path::new("-") {
         return Ok(vec![path.to_owned()]);
@@ -68,7 +100,7 @@ pub fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, InputError> {
         for entry in std::fs::read_dir(&folder).map_err(read)? {
             let entry = entry.map_err(read)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(read)?);
-            // A link to a folder could lead back up. A link to a file is fine, a pipe would be waited for.
+            // A link to a folder could lead back up. A link to a file is fine; a pipe would block.
             if kind.is_dir() {
                 folders.extend(recursive.then_some(path));
             } else if is_manifest(&path) && path.is_file() {
@@ -84,64 +116,71 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
 }
 
-/// The documents of one file. JSON stays as it is written; a `List` gives its items.
+/// Reads one file. `named` is false for a file that was found in a folder.
 ///
 /// # Errors
 ///
-/// What can't be read or is neither YAML nor JSON.
-pub fn documents(file: &Path) -> Result<Vec<Source>, InputError> {
-    let (origin, text) = if file == Path::new("-") {
-        let mut text = String::new();
-        let read = std::io::stdin().read_to_string(&mut text);
+/// A file that the system refuses to read, in another encoding than UTF-8, or neither YAML nor JSON.
+pub fn read(file: &Path, named: bool) -> Result<File, InputError> {
+    let (origin, bytes) = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut bytes);
         read.map_err(|source| InputError::Read { path: "standard input".into(), source })?;
-        ("standard input".to_owned(), text)
+        ("standard input".to_owned(), bytes)
     } else {
         let read = |source| InputError::Read { path: file.to_owned(), source };
-        (file.display().to_string(), std::fs::read_to_string(file).map_err(read)?)
+        (file.display().to_string(), std::fs::read(file).map_err(read)?)
     };
-    let documents = if text.trim_start().starts_with('{') {
-        // JSON documents between lines of `---` are YAML.
-        let separated = text.lines().any(|line| line.starts_with("---"));
-        json(&origin, &text).or_else(|error| if separated { yaml(&origin, &text) } else { Err(error) })?
-    } else {
-        yaml(&origin, &text)?
+    let text =
+        yaml::decode(bytes).map_err(|source| InputError::Encoding { origin: origin.clone(), source })?;
+    let parsed = yaml::parse(&text).map_err(|source| InputError::Yaml { origin: origin.clone(), source })?;
+    let mut documents = Vec::with_capacity(parsed.len());
+    for document in &parsed {
+        let value = document.value().unwrap_or_default();
+        let objects = objects(&value, &origin)?;
+        let objects = objects.into_iter().map(|object| Source {
+            origin: origin.clone(),
+            json: object.to_string(),
+            named,
+        });
+        let yaml = document.is_yaml().then(|| document.text.to_owned());
+        let separator = document.separator.to_owned();
+        documents.push(Document { separator, yaml, objects: objects.collect(), value });
+    }
+    number(&origin, &mut documents);
+    Ok(File { origin, documents })
+}
+
+/// Returns the objects of a document: itself, or the items of a list. Null is no object.
+fn objects<'v>(document: &'v Value, origin: &str) -> Result<Vec<&'v Value>, InputError> {
+    let Some(items) = items(document) else {
+        return Ok(if document.is_null() { Vec::new() } else { vec![document] });
     };
-    let items: Vec<String> = documents.into_iter().flat_map(items).collect();
-    let several = items.len() > 1;
-    let place = |n: usize| if several { format!("{origin} (document {})", n + 1) } else { origin.clone() };
-    Ok(items.into_iter().enumerate().map(|(n, json)| Source { origin: place(n), json }).collect())
+    if items.iter().any(|item| self::items(item).is_some()) {
+        return Err(InputError::NestedList { origin: origin.to_owned() });
+    }
+    Ok(items.iter().filter(|item| !item.is_null()).collect())
 }
 
-fn json(origin: &str, text: &str) -> Result<Vec<String>, InputError> {
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
-    let documents: Result<Vec<_>, _> =
-        documents.map(|document| document.map(|raw| raw.get().to_owned())).collect();
-    documents.map_err(|source| InputError::Json { origin: origin.to_owned(), source })
+/// Returns the items of a list, `None` for other objects. A list without items counts as empty.
+#[must_use]
+pub fn items(object: &Value) -> Option<&[Value]> {
+    let kind = object.get("kind")?.as_str()?;
+    match object.get("items") {
+        Some(Value::Array(items)) if kind.ends_with("List") => Some(items),
+        Some(Value::Null) if kind.ends_with("List") => Some(&[]),
+        None if kind == "List" => Some(&[]),
+        _ => None,
+    }
 }
 
-fn yaml(origin: &str, text: &str) -> Result<Vec<String>, InputError> {
-    let documents: Vec<serde_json::Value> =
-        yaml::documents(text).map_err(|source| InputError::Yaml { origin: origin.to_owned(), source })?;
-    Ok(documents
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .map(|document| document.to_string())
-        .collect())
-}
-
-#[derive(serde::Deserialize)]
-struct List<'a> {
-    #[serde(borrow)]
-    kind: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    items: Vec<&'a RawValue>,
-}
-
-fn items(document: String) -> Vec<String> {
-    match serde_json::from_str::<List<'_>>(&document) {
-        Ok(list) if list.kind.ends_with("List") => {
-            list.items.iter().map(|item| item.get().to_owned()).collect()
+/// Adds the position to the origins of a file's objects if it has several.
+fn number(origin: &str, documents: &mut [Document]) {
+    let mut objects: Vec<&mut Source> =
+        documents.iter_mut().flat_map(|document| &mut document.objects).collect();
+    if objects.len() > 1 {
+        for (n, object) in objects.iter_mut().enumerate() {
+            object.origin = format!("{origin} (document {})", n + 1);
         }
-        _ => vec![document],
     }
 }

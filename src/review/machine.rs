@@ -1,19 +1,21 @@
 //! Decisions for programs: JSON, YAML, patches.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wardset_core::decision::{Applied, Outcome, Result as Reported};
-use wardset_core::document::Document;
 use wardset_core::patch;
 use wardset_core::policy::Mode;
 use wardset_core::review::Operation;
 use wardset_core::verdict;
 
-use super::Reviewed;
+use super::input::{self, File};
 use super::text::finding;
+use super::{Outcomes, Reviewed};
 use crate::yaml;
 
-/// One decision, in the shape that `-o json` prints.
+/// One decision, as `-o json` prints it.
 #[derive(Serialize)]
 pub struct Report {
     namespace: String,
@@ -41,6 +43,8 @@ struct PolicyReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     patch: Box<RawValue>,
     duration_us: u128,
 }
@@ -63,7 +67,7 @@ impl From<&Reviewed> for Report {
             message,
             warnings: decision.warnings.clone(),
             patch: raw(patch::to_json(&decision.patch)),
-            object: raw(object(reviewed).text().to_owned()),
+            object: raw(reviewed.stored.text().to_owned()),
             policies: decision.reports.iter().map(PolicyReport::from).collect(),
             differences: reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect(),
         }
@@ -87,6 +91,7 @@ impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
                 _ => None,
             },
             warnings: report.warnings().iter().map(|warning| warning.message.clone()).collect(),
+            notes: report.notes().iter().map(|note| note.message.clone()).collect(),
             patch: raw(patch::to_json(&operations)),
             duration_us: report.elapsed.as_micros(),
         }
@@ -107,10 +112,10 @@ impl From<&verdict::Denial> for Denial {
     }
 }
 
-/// One decision: an object. Several: an array.
+/// Writes one decision as an object, several as an array.
 #[must_use]
-pub fn json(reviewed: &[Reviewed]) -> String {
-    let reports: Vec<Report> = reviewed.iter().map(Report::from).collect();
+pub fn json(reviewed: &[&Reviewed]) -> String {
+    let reports: Vec<Report> = reviewed.iter().map(|reviewed| Report::from(*reviewed)).collect();
     let json = match reports.as_slice() {
         [one] => serde_json::to_string_pretty(one),
         several => serde_json::to_string_pretty(several),
@@ -119,26 +124,58 @@ pub fn json(reviewed: &[Reviewed]) -> String {
     json.unwrap_or_default() + "\n"
 }
 
-/// The objects as they would be stored, for `kubectl apply -f -`; a denied one is left out.
+/// Writes the files again with the DaemonSets as the API server would store them, for `kubectl apply -f -`. Every other
+/// document stays in its place, byte for byte. A refused DaemonSet is left out. `outcomes` has one entry for each object
+/// of the files, in their order; `None` for an object that could not be reviewed, which is left out, too.
 #[must_use]
-pub fn yaml(reviewed: &[Reviewed]) -> String {
-    let documents: Vec<String> = reviewed
-        .iter()
-        .filter(|reviewed| reviewed.is_allowed())
-        .map(|reviewed| yaml::to_string(&object(reviewed).to_value()))
-        .collect();
-    documents.join("---\n")
+pub fn yaml(files: &[File], outcomes: &[Option<Outcomes>]) -> String {
+    let mut out = String::new();
+    let mut outcomes = outcomes.iter();
+    for document in files.iter().flat_map(|file| &file.documents) {
+        let outcomes: Vec<_> = outcomes.by_ref().take(document.objects.len()).map(Option::as_ref).collect();
+        if let Some(text) = written(document, &outcomes) {
+            if !out.is_empty() && !out.ends_with('\n') {
+                out.push('\n');
+            }
+            let needs_separator = !out.is_empty() && document.separator.is_empty();
+            out.push_str(if needs_separator { "---\n" } else { &document.separator });
+            out.push_str(&text);
+        }
+    }
+    out
 }
 
-/// The RFC 6902 patches, a line for each document; `[]` where nothing changes or the object is refused.
+/// Returns a document as YAML output has it; `None` if it has no object left.
+fn written<'d>(document: &'d input::Document, outcomes: &[Option<&Outcomes>]) -> Option<Cow<'d, str>> {
+    if outcomes.iter().all(|outcome| outcome.is_some_and(Outcomes::leaves_the_object)) {
+        return Some(match &document.yaml {
+            Some(text) => text.into(),
+            None => yaml::to_string(&document.value).into(),
+        });
+    }
+    if input::items(&document.value).is_none() {
+        return match outcomes {
+            [Some(Outcomes::Decided(one))] if one.is_allowed() => {
+                Some(yaml::to_string(&one.stored.to_value()).into())
+            }
+            _ => None,
+        };
+    }
+    let objects = document.objects.iter().zip(outcomes);
+    let items = objects.filter_map(|(object, outcome)| match outcome {
+        Some(Outcomes::Skipped { .. }) => serde_json::from_str(&object.json).ok(),
+        Some(Outcomes::Decided(one)) => one.is_allowed().then(|| one.stored.to_value()),
+        None => None,
+    });
+    let mut list = document.value.clone();
+    list["items"] = serde_json::Value::Array(items.collect());
+    Some(yaml::to_string(&list).into())
+}
+
+/// Writes the RFC 6902 patches, one line for each DaemonSet; `[]` if nothing changes or the object is refused.
 #[must_use]
-pub fn patches(reviewed: &[Reviewed]) -> String {
+pub fn patches(reviewed: &[&Reviewed]) -> String {
     reviewed.iter().map(|reviewed| patch::to_json(&reviewed.decision.patch) + "\n").collect()
-}
-
-/// What would be stored: the changed object, or the author's own where it is refused.
-fn object(reviewed: &Reviewed) -> &Document {
-    if reviewed.is_allowed() { &reviewed.decision.object } else { reviewed.object() }
 }
 
 fn raw(json: String) -> Box<RawValue> {

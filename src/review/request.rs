@@ -1,5 +1,6 @@
 //! The AdmissionReview that the API server would send for a manifest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -12,18 +13,18 @@ use wardset_core::{Pointer, PointerBuf};
 
 use super::input::Source;
 
-/// What the command line says of the requests and their review.
+/// The options of the command line for requests and their review.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The stored objects, for updates.
     pub old: Vec<Source>,
-    /// None: an update where there is an old object of the same name, else a create.
+    /// None: an update if there is an old object of the same name, else a create.
     pub operation: Option<Operation>,
-    /// None: not known.
+    /// The labels of the namespace, if they are known.
     pub namespace_labels: Option<BTreeMap<String, String>>,
-    /// The namespace of manifests that name none.
+    /// The namespace of manifests without one.
     pub namespace: String,
-    /// Who asks.
+    /// The user who sends the request.
     pub user: String,
     /// Whether the request is a dry run.
     pub dry_run: bool,
@@ -45,33 +46,86 @@ impl Default for Settings {
     }
 }
 
-/// A request, ready to be parsed as the server would.
+/// The question that a document asks.
 #[derive(Debug)]
-pub struct Built {
+pub enum Built {
+    /// A request, ready to be parsed as the server would.
+    Request(Box<Request>),
+    /// Not a DaemonSet of `apps`.
+    Skipped(Skipped),
+}
+
+/// A request, and what it was made of.
+#[derive(Debug)]
+pub struct Request {
     /// The AdmissionReview.
     pub bytes: Vec<u8>,
-    /// What was filled in, in words.
+    /// The author's object, without anything that was assumed. None if the file has the AdmissionReview itself.
+    pub manifest: Option<Document>,
+    /// Whether the namespace was assumed.
+    pub assumed_namespace: bool,
+    /// Remarks for the author.
     pub notes: Vec<String>,
+}
+
+/// An object that is not reviewed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Skipped {
+    /// Another kind of object.
+    #[error("{api_version}/{kind} `{name}`: only apps/v1 DaemonSets are reviewed")]
+    Kind {
+        /// The group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+        /// The name; empty if there is none.
+        name: String,
+    },
+    /// A DaemonSet that no API server has served since Kubernetes 1.16.
+    #[error(
+        "{api_version}/DaemonSet `{name}`: Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`"
+    )]
+    OldDaemonSet {
+        /// The group and version.
+        api_version: String,
+        /// The name.
+        name: String,
+    },
+    /// A file in a folder that holds other data, such as the values of a chart.
+    #[error("the file has no `apiVersion` and no `kind`")]
+    NoObject,
+    /// A question about something else than creating or updating a DaemonSet.
+    #[error("{0}")]
+    Question(String),
 }
 
 /// Why no request can be made of a document.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// No object.
-    #[error("expected a Kubernetes object with `apiVersion`, `kind` and `metadata`")]
-    NoObject,
-    /// The object can't be read by pointer.
-    #[error("the object can't be read")]
+    /// Not a Kubernetes object.
+    #[error("expected a Kubernetes object with `apiVersion`, `kind` and `metadata`, found {0}")]
+    NoObject(&'static str),
+    /// `apiVersion` or `kind` is missing or has another type.
+    #[error("expected a string in `{0}`; hint: a DaemonSet has `apiVersion: apps/v1` and `kind: DaemonSet`")]
+    NoKind(&'static str),
+    /// The object cannot be read by pointer.
+    #[error("failed to read the object")]
     Object(#[from] SyntaxError),
-    /// `metadata` is missing or is no mapping.
-    #[error("`metadata` must be a mapping with a `name`")]
-    Metadata(#[source] EditError),
+    /// `metadata` is missing or of another type.
+    #[error("`metadata` must be a mapping; hint: add `metadata: {{name: …}}`")]
+    Metadata,
     /// Neither name nor generateName.
-    #[error("`metadata.name` is missing; the API server would not take the object")]
+    #[error("`metadata.name` is missing; hint: the API server refuses an object without a name")]
     NoName,
     /// An update without the stored object.
-    #[error("`--operation update` needs the stored object of `{0}`; give it by `--old FILE`")]
+    #[error("`--operation update` needs the stored object of `{0}`; hint: pass it with `--old FILE`")]
     NoOld(String),
+    /// The request could not be written as JSON.
+    #[error("failed to write the AdmissionReview")]
+    Write(#[from] serde_json::Error),
+    /// The assumed namespace could not be added.
+    #[error("failed to add the namespace")]
+    Namespace(#[from] EditError),
 }
 
 #[derive(Serialize)]
@@ -79,12 +133,12 @@ pub enum BuildError {
 struct AdmissionReview<'a> {
     api_version: &'static str,
     kind: &'static str,
-    request: Request<'a>,
+    request: Question<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
+struct Question<'a> {
     uid: &'static str,
     kind: serde_json::Value,
     resource: serde_json::Value,
@@ -103,31 +157,54 @@ struct Request<'a> {
 /// An API server makes a random one for each request; decisions must not depend on it.
 const UID: &str = "00000000-0000-0000-0000-000000000001";
 
-/// Makes the request for a document; an AdmissionReview is taken as it is.
+/// Makes the request for a document; an AdmissionReview stays as it is.
 ///
 /// # Errors
 ///
-/// A document that the API server would not take as an object at all.
+/// A document that the API server refuses before it asks a webhook.
 pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> {
-    let mut document = Document::parse(source.json.as_str())?;
-    let kind = document.string(pointer("/kind")).ok_or(BuildError::NoObject)?.into_owned();
-    let api_version = document.string(pointer("/apiVersion")).ok_or(BuildError::NoObject)?.into_owned();
+    let manifest = Document::parse(source.json.as_str())?;
+    if !manifest.text().starts_with('{') {
+        let is_list = manifest.text().starts_with('[');
+        return Err(BuildError::NoObject(if is_list { "a list" } else { "a single value" }));
+    }
+    let field = |name| manifest.string(pointer(name)).map(Cow::into_owned);
+    let (kind, api_version) = match (field("/kind"), field("/apiVersion")) {
+        (Some(kind), Some(api_version)) => (kind, api_version),
+        (None, None) if !source.named => return Ok(Built::Skipped(Skipped::NoObject)),
+        (None, _) => return Err(BuildError::NoKind("kind")),
+        (_, None) => return Err(BuildError::NoKind("apiVersion")),
+    };
     if kind == "AdmissionReview" {
-        return Ok(Built { bytes: source.json.clone().into_bytes(), notes: Vec::new() });
+        let bytes = source.json.clone().into_bytes();
+        return Ok(Built::Request(Box::new(Request {
+            bytes,
+            manifest: None,
+            assumed_namespace: false,
+            notes: Vec::new(),
+        })));
     }
+    let name = field("/metadata/name").unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let mut notes = Vec::new();
-    if group == "apps" && kind == "DaemonSet" {
-        default_namespace(&mut document, settings, &mut notes)?;
+    if group != "apps" || kind != "DaemonSet" {
+        let is_old = group == "extensions" && kind == "DaemonSet";
+        return Ok(Built::Skipped(if is_old {
+            Skipped::OldDaemonSet { api_version, name }
+        } else {
+            Skipped::Kind { api_version, kind, name }
+        }));
     }
-    let text = |at| document.string(pointer(at)).unwrap_or_default().into_owned();
-    let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
-    if name.is_empty() && document.string(pointer("/metadata/generateName")).is_none() {
+    let mut document = manifest.clone();
+    let assumed_namespace = assume_namespace(&mut document, settings)?;
+    let namespace = document.string(pointer("/metadata/namespace")).unwrap_or_default().into_owned();
+    let generated = field("/metadata/generateName").is_some_and(|prefix| !prefix.is_empty());
+    if name.is_empty() && !generated {
         return Err(BuildError::NoName);
     }
+    let mut notes = Vec::new();
     let old = old_object(settings, &kind, &name, &namespace)?;
-    if old.is_none() && !settings.old.is_empty() && settings.operation.is_none() && group == "apps" {
-        notes.push("--old has no object of this kind, namespace and name: reviewed as a create".to_owned());
+    if old.is_none() && !settings.old.is_empty() && settings.operation.is_none() {
+        notes.push("`--old` has no DaemonSet of this namespace and name: reviewed as a create".to_owned());
     }
     let operation =
         settings.operation.unwrap_or(if old.is_some() { Operation::Update } else { Operation::Create });
@@ -136,8 +213,7 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
     }
     let old = old.filter(|_| operation == Operation::Update);
     let kind = json!({"group": group, "version": version, "kind": kind});
-    let resource =
-        json!({"group": group, "version": version, "resource": format!("{}s", text("/kind").to_lowercase())});
+    let resource = json!({"group": group, "version": version, "resource": "daemonsets"});
     let options = match operation {
         Operation::Create => json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"}),
         Operation::Update => json!({"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"}),
@@ -145,7 +221,7 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
     let review = AdmissionReview {
         api_version: API_VERSION,
         kind: "AdmissionReview",
-        request: Request {
+        request: Question {
             uid: UID,
             request_kind: kind.clone(),
             request_resource: resource.clone(),
@@ -161,25 +237,23 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
             options,
         },
     };
-    Ok(Built { bytes: serde_json::to_vec(&review).map_err(|_| BuildError::NoObject)?, notes })
+    let bytes = serde_json::to_vec(&review)?;
+    Ok(Built::Request(Box::new(Request { bytes, manifest: Some(manifest), assumed_namespace, notes })))
 }
 
-/// The API server puts an object without a namespace into the one of the request, before any webhook sees it.
-fn default_namespace(
-    document: &mut Document,
-    settings: &Settings,
-    notes: &mut Vec<String>,
-) -> Result<(), BuildError> {
-    let path = PointerBuf::from_tokens(["metadata", "namespace"]);
-    if document.get_set(&path).is_none() {
-        let value = serde_json::Value::from(settings.namespace.as_str()).to_string();
-        document.apply(&Edit::Add { path, value }).map_err(BuildError::Metadata)?;
-        notes.push(format!(
-            "no namespace given: reviewed in `{}`, as the API server would default it",
-            settings.namespace
-        ));
+/// Adds the namespace of the request to an object that has none, as the API server does before it asks a webhook. An
+/// empty namespace counts as none. Returns whether it did.
+fn assume_namespace(document: &mut Document, settings: &Settings) -> Result<bool, BuildError> {
+    if !document.get(pointer("/metadata")).is_some_and(|metadata| metadata.starts_with('{')) {
+        return Err(BuildError::Metadata);
     }
-    Ok(())
+    let path = PointerBuf::from_tokens(["metadata", "namespace"]);
+    if document.get_set(&path).is_some_and(|namespace| namespace != "\"\"") {
+        return Ok(false);
+    }
+    let value = serde_json::Value::from(settings.namespace.as_str()).to_string();
+    document.apply(&Edit::Add { path, value })?;
+    Ok(true)
 }
 
 fn old_object(
@@ -193,8 +267,8 @@ fn old_object(
         if old.string(pointer("/kind")).as_deref() != Some(kind) {
             continue;
         }
-        if default_namespace(&mut old, settings, &mut Vec::new()).is_err() {
-            // Without metadata it is the old self of nothing.
+        if assume_namespace(&mut old, settings).is_err() {
+            // Without metadata it has no name to compare.
             continue;
         }
         let is = |at, text: &str| old.string(pointer(at)).as_deref() == Some(text);
@@ -206,7 +280,7 @@ fn old_object(
 }
 
 fn raw(document: &Document) -> Result<&RawValue, BuildError> {
-    serde_json::from_str(document.text()).map_err(|_| BuildError::NoObject)
+    Ok(serde_json::from_str(document.text())?)
 }
 
 fn pointer(text: &'static str) -> &'static Pointer {

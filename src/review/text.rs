@@ -1,4 +1,4 @@
-//! Decisions for people: what each policy did and why, the diff, the warnings as kubectl shows them.
+//! Decisions for people: each policy's changes with reasons, the diff, the warnings as kubectl shows them.
 
 use std::fmt::{self, Write};
 
@@ -9,9 +9,10 @@ use wardset_core::decision::{Applied, Outcome, PolicyReport, Result as Reported}
 use wardset_core::document::Document;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
+use wardset_core::verdict::Note;
 use wardset_runtime::Finding;
 
-use super::{Outcomes, Reviewed};
+use super::Reviewed;
 use crate::yaml;
 
 const BOLD: Style = Style::new().bold();
@@ -21,7 +22,7 @@ const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 
-/// One decision in full. Colour repeats what the words say, and never says more.
+/// Writes one decision in full. Colours repeat the words and never add to them.
 #[must_use]
 pub fn review(reviewed: &Reviewed) -> String {
     let mut out = String::new();
@@ -42,6 +43,13 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         reviewed.title(),
         reviewed.origin
     )?;
+    if reviewed.assumed_namespace {
+        let namespace = &reviewed.review.namespace;
+        writeln!(
+            out,
+            "  note: no namespace in the manifest: decided as in `{namespace}` (-n names another)"
+        )?;
+    }
     for note in &reviewed.notes {
         writeln!(out, "  note: {note}")?;
     }
@@ -50,8 +58,8 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         Reach::NotTemplate => {
             let always =
                 decision.reports.iter().any(|report| report.plan.policy.template == TemplateRule::Always);
-            let but = if always { ", but for those with `template: always`" } else { "" };
-            writeln!(out, "  note: the update leaves the template alone, so policies do too{but}")?
+            let but = if always { ", except those with `template: always`" } else { "" };
+            writeln!(out, "  note: the update does not touch the template, so policies don't either{but}")?
         }
         Reach::Nothing(why) => writeln!(out, "  note: left alone: {why}")?,
     }
@@ -63,7 +71,7 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
     if decision.reports.is_empty() {
         writeln!(out, "  no policy applies")?;
     }
-    // Of a refused object nothing is stored, so there is nothing to show.
+    // A refused object is not stored, so it has no diff.
     if reviewed.is_allowed() {
         write_diffs(out, reviewed)?;
     }
@@ -113,25 +121,18 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
     match &report.result {
         Reported::Allowed { applied, held_back, .. } => {
             if applied.is_empty() && *held_back == 0 {
-                return writeln!(out, "  {DIM}nothing to change{DIM:#}");
+                return write_notes(out, report.notes());
             }
             writeln!(out)?;
-            for change in applied {
-                write!(out, "      {} {}", change.operation.name(), change.operation.path())?;
-                // What is not made has no diff to show it.
-                match change.operation.value() {
-                    Some(value) if policy.mode != Mode::Enforce => {
-                        writeln!(out, " {}", wardset_core::text::one_line(value, 160))?;
-                    }
-                    _ => writeln!(out)?,
-                }
-                if !change.reason.is_empty() {
-                    writeln!(out, "        {DIM}{}{DIM:#}", change.reason)?;
-                }
+            for group in groups(applied) {
+                write_group(out, &group, policy.mode)?;
+            }
+            for note in report.notes() {
+                writeln!(out, "      {DIM}{}{DIM:#}", place(note))?;
             }
             if *held_back > 0 {
                 let changes = count(*held_back, "change");
-                writeln!(out, "      {changes} of the template held back by the template gate")?;
+                writeln!(out, "      the template gate held back {changes} of the template")?;
             }
             Ok(())
         }
@@ -147,9 +148,79 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
     }
 }
 
-/// The diff of each policy that changed something, its name at each hunk.
+/// Ends the line of a policy that changes nothing, with its reasons.
+fn write_notes(out: &mut String, notes: &[Note]) -> fmt::Result {
+    let Some((first, more)) = notes.split_first() else {
+        return writeln!(out, "  {DIM}nothing to change{DIM:#}");
+    };
+    writeln!(out, "  {DIM}{}{DIM:#}", place(first))?;
+    more.iter().try_for_each(|note| writeln!(out, "      {DIM}{}{DIM:#}", place(note)))
+}
+
+fn place(Note { pointer, message }: &Note) -> String {
+    if pointer.is_empty() { message.clone() } else { format!("{message} ({pointer})") }
+}
+
+/// Equal changes in several places, such as one for each term of an affinity.
+struct Group<'r> {
+    /// The first of them.
+    first: &'r Applied,
+    /// The path, with `*` for the positions in which they differ.
+    path: String,
+    places: usize,
+}
+
+/// Joins the changes that differ only in positions.
+fn groups(applied: &[Applied]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for change in applied {
+        let path = pattern(change.operation.path().as_str());
+        let same = |group: &&mut Group<'_>| {
+            let (first, operation) = (&group.first.operation, &change.operation);
+            group.path == path
+                && group.first.reason == change.reason
+                && (first.name(), first.value()) == (operation.name(), operation.value())
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.places += 1,
+            None => groups.push(Group { first: change, path, places: 1 }),
+        }
+    }
+    groups
+}
+
+/// Returns a JSON pointer with `*` for each position in a list.
+fn pattern(pointer: &str) -> String {
+    let is_position = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit());
+    let tokens = pointer.split('/').map(|token| if is_position(token) { "*" } else { token });
+    tokens.collect::<Vec<_>>().join("/")
+}
+
+fn write_group(out: &mut String, group: &Group<'_>, mode: Mode) -> fmt::Result {
+    let Applied { operation, reason } = group.first;
+    let path = if group.places == 1 { operation.path().as_str() } else { &group.path };
+    write!(out, "      {} {path}", operation.name())?;
+    // A change that is not made has no diff to show it.
+    match operation.value() {
+        Some(value) if mode != Mode::Enforce => {
+            writeln!(out, " {}", wardset_core::text::one_line(value, 160))?;
+        }
+        _ => writeln!(out)?,
+    }
+    let places = match group.places {
+        1 => String::new(),
+        n if path.contains("/nodeSelectorTerms/*/") => format!("in each of {n} terms: "),
+        n => format!("in {n} places: "),
+    };
+    if reason.is_empty() && places.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "        {DIM}{places}{reason}{DIM:#}")
+}
+
+/// Writes the diff of each policy that changed something, with its name at each hunk.
 fn write_diffs(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
-    let mut before = Document::clone(reviewed.object());
+    let mut before = reviewed.manifest.clone();
     for report in &reviewed.decision.reports {
         let policy = &report.plan.policy;
         if policy.mode != Mode::Enforce {
@@ -157,7 +228,7 @@ fn write_diffs(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         }
         let mut after = before.clone();
         for Applied { operation, .. } in report.applied() {
-            // What was applied once applies again.
+            // The chain applied it to the same object before.
             let _ = after.apply(operation);
         }
         if after != before {
@@ -186,27 +257,24 @@ fn write_diff(out: &mut String, before: &Document, after: &Document, policy: &st
     Ok(())
 }
 
-/// A line for each policy whose second evaluation was not the same as the first.
+/// Returns one line for each policy whose second evaluation differed from the first.
 #[must_use]
-pub fn findings(outcome: &Outcomes) -> Vec<String> {
-    match outcome {
-        Outcomes::Decided(reviewed) => {
-            reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect()
-        }
-        Outcomes::PassedOver { .. } => Vec::new(),
-    }
+pub fn findings(reviewed: &Reviewed) -> Vec<String> {
+    reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect()
 }
 
 pub(super) fn finding(of: &str, Finding { policy, difference }: &Finding) -> String {
     match difference {
-        Some(difference) => format!("policy `{policy}` answers differently on the same `{of}`: {difference}"),
-        None => format!("policy `{policy}` could not be evaluated a second time on `{of}`"),
+        Some(difference) => {
+            format!("policy `{policy}` gave two different answers on the same `{of}`: {difference}")
+        }
+        None => format!("policy `{policy}` failed in the second evaluation of `{of}`"),
     }
 }
 
-/// A line for each document, and the sum.
+/// Returns one line for each DaemonSet, and the sum.
 #[must_use]
-pub fn table(outcomes: &[Outcomes]) -> String {
+pub fn table(decided: &[&Reviewed]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
         "DAEMONSET",
@@ -215,35 +283,30 @@ pub fn table(outcomes: &[Outcomes]) -> String {
         "WARNINGS",
         "FILE",
     ]);
-    let (mut allowed, mut changed, mut denied, mut passed) = (0, 0, 0, 0);
-    for outcome in outcomes {
-        match outcome {
-            Outcomes::PassedOver { .. } => passed += 1,
-            Outcomes::Decided(reviewed) => {
-                let decision = &reviewed.decision;
-                allowed += usize::from(reviewed.is_allowed());
-                changed += usize::from(!decision.patch.is_empty());
-                denied += usize::from(!reviewed.is_allowed());
-                let word = match &decision.outcome {
-                    Outcome::Allowed => "allowed",
-                    Outcome::Denied { .. } => "denied",
-                    Outcome::Failed { .. } => "failed",
-                };
-                let by = decision.audit.get("changed-by").filter(|_| !decision.patch.is_empty());
-                let by = by.map_or_else(|| "-".to_owned(), |names| names.replace(',', ", "));
-                let warnings = decision.warnings.len().to_string();
-                table.add_row([reviewed.title(), word.to_owned(), by, warnings, reviewed.origin.clone()]);
-            }
+    let (mut allowed, mut changed, mut denied, mut failed) = (0, 0, 0, 0);
+    for reviewed in decided {
+        let decision = &reviewed.decision;
+        match &decision.outcome {
+            Outcome::Allowed => allowed += 1,
+            Outcome::Denied { .. } => denied += 1,
+            Outcome::Failed { .. } => failed += 1,
         }
+        changed += usize::from(!decision.patch.is_empty());
+        let by = decision.audit.get("changed-by").filter(|_| !decision.patch.is_empty());
+        let by = by.map_or_else(|| "-".to_owned(), |names| names.replace(',', ", "));
+        let (word, warnings) = (decision.outcome.label().to_owned(), decision.warnings.len().to_string());
+        table.add_row([reviewed.title(), word, by, warnings, reviewed.origin.clone()]);
     }
-    let total = count(allowed + denied, "DaemonSet");
-    let passed = count(passed, "other object");
+    let total = count(decided.len(), "DaemonSet");
+    let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
     let rows: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    format!("{rows}\n{total}: {allowed} allowed ({changed} changed), {denied} denied; {passed} passed over\n")
+    format!("{rows}\n{total}: {allowed} allowed ({changed} changed), {denied} denied{failed}\n")
 }
 
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+/// Returns a number with its noun.
+#[must_use]
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 #[cfg(test)]
@@ -253,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_names_the_policy_the_object_and_what_differs() {
+    fn a_finding_names_the_policy_the_object_and_the_difference() {
         let difference = Difference {
             what: "change 1".to_owned(),
             first: "add /a 1".to_owned(),
@@ -262,7 +325,31 @@ mod tests {
         let found = Finding { policy: "fickle".into(), difference: Some(difference) };
         assert_eq!(
             finding("default/agent", &found),
-            "policy `fickle` answers differently on the same `default/agent`: change 1: first `add /a 1`, then `nothing`"
+            "policy `fickle` gave two different answers on the same `default/agent`: change 1: first `add /a 1`, then `nothing`"
         );
+    }
+
+    #[test]
+    fn equal_changes_in_several_terms_are_one_line() {
+        let add = |path: String, value: &str| Applied {
+            operation: wardset_core::patch::Operation::Add {
+                path: wardset_core::PointerBuf::parse(path).unwrap(),
+                value: value.to_owned(),
+            },
+            reason: "why".to_owned(),
+        };
+        let terms = "/spec/template/spec/affinity/nodeAffinity/required/nodeSelectorTerms";
+        let mut changes: Vec<_> =
+            (0..3).map(|n| add(format!("{terms}/{n}/matchExpressions/-"), "1")).collect();
+        changes.push(add("/metadata/labels/0".to_owned(), "1"));
+        changes.push(add(format!("{terms}/0/matchExpressions/-"), "2"));
+        let mut out = String::new();
+        for group in groups(&changes) {
+            write_group(&mut out, &group, Mode::Enforce).unwrap();
+        }
+        let expected = format!(
+            "      add {terms}/*/matchExpressions/-\n        {DIM}in each of 3 terms: why{DIM:#}\n      add /metadata/labels/0\n        {DIM}why{DIM:#}\n      add {terms}/0/matchExpressions/-\n        {DIM}why{DIM:#}\n"
+        );
+        assert_eq!(out, expected);
     }
 }

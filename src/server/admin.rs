@@ -1,4 +1,4 @@
-//! The plain port: `/livez`, `/readyz`, `/metrics`. It never sees a review.
+//! The plain admin port: `/livez`, `/readyz` and `/metrics`. It never handles a review.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use axum::routing::get;
 
 use super::{Readiness, Status};
 
-/// The format of `/metrics`.
+/// Media type of `/metrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) fn router(status: Arc<Status>) -> Router {

@@ -1,8 +1,8 @@
-//! The bodies of requests: read within a time, a size, and a bound for all of them together.
+//! Reads the bodies of requests, with limits on time, on size, and on the size of all bodies together.
 //!
-//! What is held counts, from a request's first byte until it is answered. Where it would be too much, the body that has been
-//! under way for longest is given up, not the one that came last: an honest body takes milliseconds, so clients that send
-//! theirs slowly push out each other and nobody else.
+//! Each byte counts from its arrival until its request is answered. Above the total limit, the server drops the body
+//! that has been arriving for the longest time, not the newest one. An honest body arrives within milliseconds, so
+//! slow clients evict only each other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,27 @@ use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use tokio::sync::Notify;
 
-/// The most bytes of a request's body: an object and its old self, each at most 1.5 MiB in etcd, with room.
+/// Maximum size of a request's body, in bytes. It holds an object and its old version, each at most 1.5 MiB in etcd,
+/// with a reserve.
 pub(super) const MAX_BODY: usize = 8 << 20;
 
-/// What a request counts beside its body: its head may have so many bytes.
+/// Bytes that each request counts besides its body: the maximum size of its headers.
 const REQUEST: usize = 16 << 10;
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the body is larger than {MAX_BODY} bytes")]
+    #[error("expected a body of at most {MAX_BODY} bytes, found more")]
     TooLarge,
     #[error("the body did not arrive within the deadline")]
     Slow,
-    #[error("the body could not be read: {0}")]
+    #[error("failed to read the body: {0}")]
     Broken(axum::Error),
     #[error("too many bytes of requests at once; try again")]
     Crowded,
 }
 
-/// All bodies that are held.
+/// All bodies in memory.
 pub(super) struct Bodies {
     max: usize,
     held: Mutex<Held>,
@@ -42,7 +43,7 @@ pub(super) struct Bodies {
 struct Held {
     bytes: usize,
     next: u64,
-    /// Those that aren't whole, in the order of their coming.
+    /// Incomplete bodies, in order of arrival.
     arriving: BTreeMap<u64, Arrival>,
 }
 
@@ -51,27 +52,27 @@ struct Arrival {
     given_up: Arc<Notify>,
 }
 
-/// A body that is whole. It counts for as long as it lives.
+/// A complete body. Its bytes count until it is dropped.
 pub(super) struct Whole<'b> {
     pub(super) bytes: Bytes,
     _share: Share<'b>,
 }
 
-/// One request's part of what is held.
+/// One request's permit for bytes in memory.
 struct Share<'b> {
     bodies: &'b Bodies,
     id: u64,
-    /// What is given back at the end, once the body is whole; before, `Held` knows.
+    /// The bytes to give back, once the body is complete. Until then, `Held` counts them.
     whole: Option<usize>,
 }
 
 impl Bodies {
-    /// At most `max` bytes at once, together with what belongs to their requests.
+    /// Creates a limit of `max` bytes for all bodies and the headers of their requests.
     pub(super) fn new(max: usize) -> Self {
         Self { max, held: Mutex::default() }
     }
 
-    /// Reads a body, until `deadline`.
+    /// Reads a body and times out at `deadline`.
     pub(super) async fn read(
         &self,
         headers: &HeaderMap,
@@ -100,7 +101,7 @@ impl Bodies {
         let id = held.next;
         held.next += 1;
         held.arriving.insert(id, Arrival { bytes: 0, given_up });
-        // Made before it can fail, so that it is given back.
+        // Created before `grow` can fail, so that dropping it gives the bytes back.
         drop(held);
         let share = Share { bodies: self, id, whole: None };
         share.grow(REQUEST)?;
@@ -108,13 +109,13 @@ impl Bodies {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // Nothing that holds the lock can leave the sums wrong.
+        // The lock cannot be poisoned midway: no holder can leave the sums wrong.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Share<'_> {
-    /// `length` is what the client says of it.
+    /// Reads all frames of a body.
     async fn collect(&self, body: &mut Body) -> Result<Bytes, BodyError> {
         let mut first = Bytes::new();
         let mut all = Vec::new();
@@ -128,7 +129,8 @@ impl Share<'_> {
             if size == data.len() {
                 first = data;
             } else {
-                // A length that is only said gets no memory; a buffer that doubles has twice what came at most.
+                // Memory grows with the bytes that arrive, never with an announced length. A buffer that doubles has
+                // at most twice the size of its content.
                 if all.is_empty() {
                     all.extend_from_slice(&first);
                 }
@@ -138,11 +140,11 @@ impl Share<'_> {
         Ok(if all.is_empty() { first } else { all.into() })
     }
 
-    /// Counts more bytes; where that is too many, those that have been under way for longest are given up.
+    /// Counts more bytes. Above the limit, it drops the bodies that have been arriving for the longest time.
     fn grow(&self, bytes: usize) -> Result<(), BodyError> {
         let mut held = self.bodies.lock();
         let held = &mut *held;
-        // One that isn't there has been given up.
+        // A missing entry means that this body was dropped.
         held.arriving.get_mut(&self.id).ok_or(BodyError::Crowded)?.bytes += bytes;
         held.bytes += bytes;
         while held.bytes > self.bodies.max {
@@ -156,7 +158,7 @@ impl Share<'_> {
         Ok(())
     }
 
-    /// The body is whole: it can't be given up any more.
+    /// Marks the body as complete, so that it cannot be dropped any more.
     fn finish(&mut self) -> Result<(), BodyError> {
         let arrival = self.bodies.lock().arriving.remove(&self.id);
         self.whole = Some(arrival.ok_or(BodyError::Crowded)?.bytes);

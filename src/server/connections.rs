@@ -1,13 +1,13 @@
-//! Who is connected to a port, and who has to go: the table that bounds connections and finds those that use them for nothing.
+//! The table of a port's connections. It limits their number and finds those that are slow or idle.
 //!
 //! ```text
-//! admit ──► silent ──first request──► spoken ──► gone        a connection leaves the table by its Ticket's end,
-//!             │ no request in time       │ idle for too long   or earlier, when it is chosen to go
-//!             └──────────► cut ◄─────────┘
+//! admit ──► silent ──first request──► spoken ──► gone        the table drops a connection with its Ticket,
+//!             │ no request in time       │ idle for too long   or earlier, when the server chooses to close it
+//!             └────────► closed ◄────────┘
 //! ```
 //!
-//! It counts requests and reads no byte. It never cuts a connection with an open request, but for one whose client resets
-//! requests by the hundred.
+//! The table counts requests and never reads bytes. It never closes a connection with an open request, with one
+//! exception: a client that resets hundreds of requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -18,61 +18,62 @@ use tokio::sync::Notify;
 
 use crate::metrics::{Cut, Metrics, Port};
 
-/// The most requests of one connection that its client may reset between two looks at it (a second at most). An API server
-/// resets one where its own caller went away.
+/// Maximum number of requests that a client may reset on one connection between two polls, which are at most a second
+/// apart. An API server resets a request if its own caller went away.
 const MAX_ABANDONED: u32 = 512;
 
-/// A connection that gives way has been without a request for so long: its last answer is on its way by then.
+/// Minimum time without a request before a connection can be evicted. By then, its last answer is on its way.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// In `Connection::open`: chosen to go.
+/// A flag in `Connection::open`: the connection is about to close.
 const CHOSEN: u32 = 1 << 31;
 
 /// The connections of one port.
 pub(super) struct Connections {
     port: Port,
-    /// The most at once.
+    /// Maximum number of connections.
     max: usize,
-    /// From the accept to the end of the first request's head; later, from a head's first byte to its last.
+    /// Maximum time for headers. For the first request it starts at the accept, later at the first byte of the
+    /// headers.
     head: Duration,
-    /// Without a request.
+    /// Maximum time without a request.
     idle: Duration,
     metrics: Arc<Metrics>,
     epoch: Instant,
     table: Mutex<Table>,
-    /// Newcomers and idle ones that were sent away since the last line of the log.
+    /// Connections that were evicted or refused since the last log line.
     crowded: AtomicU64,
 }
 
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// Those that never sent a request, in the order of their coming.
+    /// Connections without a first request, in order of arrival.
     silent: BTreeMap<u64, Arc<Connection>>,
     spoken: BTreeMap<u64, Arc<Connection>>,
 }
 
-/// One connection, as its task, its requests and the table share it.
+/// One connection. Its task, its requests and the table share it.
 pub(super) struct Connection {
     id: u64,
-    /// When it was accepted.
+    /// Time of the accept.
     pub(super) accepted: Instant,
     connections: Arc<Connections>,
-    /// How many requests are open; with `CHOSEN` once it has to go.
+    /// Number of open requests, plus `CHOSEN` once the connection is about to close.
     open: AtomicU32,
-    /// When it was accepted, or its last request ended. Microseconds of `Connections::now`.
+    /// Time of the accept or of the end of the last request, in microseconds of `Connections::now`.
     since: AtomicU64,
-    /// When the first byte of a head came that isn't whole yet; 0 where there is none.
+    /// Arrival time of the first byte of incomplete headers; 0 if there are none.
     head: AtomicU64,
     spoken: AtomicBool,
     abandoned: AtomicU32,
     cut: Notify,
 }
 
-/// A place in the table, for as long as it lives.
+/// An entry in the table. Dropping it removes the connection.
 pub(super) struct Ticket(Arc<Connection>);
 
-/// A request that is being answered. One that ends without `answered` was given up by its client.
+/// A request that is being answered. If it is dropped before `answered`, its client has abandoned it.
 pub(super) struct OpenRequest {
     connection: Arc<Connection>,
     answered: bool,
@@ -86,18 +87,18 @@ impl Connections {
         idle: Duration,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        // One microsecond in the past, so that no time is 0, which stands for none.
+        // The epoch lies one microsecond in the past, so that no time is 0: 0 means none.
         let epoch = Instant::now().checked_sub(Duration::from_micros(1)).unwrap_or_else(Instant::now);
         let crowded = AtomicU64::new(0);
         Arc::new(Self { port, max, head, idle, metrics, epoch, table: Mutex::default(), crowded })
     }
 
-    /// A place for a newcomer. Where all are taken, it is that of the connection that has been of the least use: of those
-    /// that never sent a request the oldest, as long as they are more than an eighth of all, else the one that has been
-    /// without a request for longest. `None`: there is none of either kind.
+    /// Adds a new connection to the table. At the limit, it evicts the least useful one first. Connections that never
+    /// sent a request go first, the oldest of them, if they are more than an eighth of the limit. Otherwise the
+    /// connection with the longest idle time goes. Returns `None` if no connection can be evicted.
     ///
-    /// The eighth is what keeps clients that sent a request and then nothing from pushing newcomers out of each other's
-    /// places before their handshake is done.
+    /// The eighth protects new connections during their handshake. Without it, clients that send one request and then
+    /// stay idle could make new connections evict each other.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Ticket> {
         let mut table = self.lock();
         if table.len() >= self.max && !self.make_room(&mut table) {
@@ -124,17 +125,17 @@ impl Connections {
         Some(Ticket(connection))
     }
 
-    /// Sends one idle connection away, as where all places are taken; for a process that may open no more files.
+    /// Evicts one idle connection, for a process that may not open more files. Returns whether there was one.
     pub(super) fn give_way(&self) -> bool {
         self.make_room(&mut self.lock())
     }
 
-    /// How many there are.
+    /// Returns the number of connections.
     pub(super) fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Cuts what has had its time, and says when to look again.
+    /// Closes connections that are slow or idle for too long. Returns the time of the next poll.
     pub(super) fn look(&self) -> Instant {
         let period = (self.head / 20).min(Duration::from_secs(1)).max(Duration::from_millis(5));
         let (now, instant) = (self.now(), Instant::now());
@@ -153,7 +154,7 @@ impl Connections {
             connection.abandoned.store(0, Ordering::Relaxed);
             let head = connection.head.load(Ordering::Relaxed);
             let since = connection.since.load(Ordering::Relaxed);
-            // The next look would come too late for a head whose time ends before it.
+            // Headers that time out before the next poll would otherwise be closed too late.
             if head != 0 && head + micros(self.head) < now + micros(period) {
                 gone.push((Arc::clone(connection), Cut::Slow));
             } else if since + micros(self.idle) < now {
@@ -170,13 +171,14 @@ impl Connections {
                 port = self.port.label(),
                 max = self.max,
                 cut = crowded,
-                "all connections are taken: idle ones gave way, or newcomers were refused"
+                "reached the connection limit: evicted idle connections or refused new ones; \
+                 hint: for the webhook port, raise `--max-connections` or `ulimit -n`"
             );
         }
         next
     }
 
-    /// Returns once nobody has been connected for `quiet`, nor has come and gone.
+    /// Returns once no client has been connected, or has connected and left, for `quiet`.
     pub(super) async fn quiet(&self, quiet: Duration) {
         let seen = || {
             let table = self.lock();
@@ -204,7 +206,7 @@ impl Connections {
     }
 
     fn cut_silent(&self, table: &mut Table) -> bool {
-        // One that has sent its first request by now is on its way to the others.
+        // A connection that has just sent its first request is about to move to `spoken`.
         let oldest = table.silent.values().find(|connection| connection.is_idle()).map(Arc::clone);
         oldest.is_some_and(|connection| self.choose(table, &connection, Cut::GaveWay))
     }
@@ -217,7 +219,7 @@ impl Connections {
         longest.is_some_and(|connection| self.choose(table, &connection, Cut::GaveWay))
     }
 
-    /// Sends a connection away, unless it has an open request.
+    /// Chooses a connection to close, unless it has an open request.
     fn choose(&self, table: &mut Table, connection: &Connection, why: Cut) -> bool {
         let chosen = connection.open.compare_exchange(0, CHOSEN, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if chosen {
@@ -234,7 +236,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing that holds the lock can leave the table half changed.
+        // The lock cannot be poisoned midway: no holder can leave the table half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -252,13 +254,13 @@ impl Table {
 }
 
 impl Connection {
-    /// Counts a request whose head is whole.
+    /// Counts a request whose headers are complete.
     pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.head.store(0, Ordering::Relaxed);
         if !self.spoken.swap(true, Ordering::Relaxed) {
             let mut table = self.connections.lock();
-            // One that was chosen to go is in neither.
+            // If the connection is about to close, it is in neither map.
             if let Some(connection) = table.silent.remove(&self.id) {
                 table.spoken.insert(self.id, connection);
             }
@@ -266,36 +268,36 @@ impl Connection {
         OpenRequest { connection: Arc::clone(self), answered: false }
     }
 
-    /// Notes that bytes of HTTP/1 came.
+    /// Records that bytes of HTTP/1 arrived.
     pub(super) fn heard(&self) {
         if self.is_idle() && !self.is_arriving() {
             self.head.store(self.connections.now(), Ordering::Relaxed);
         }
     }
 
-    /// Whether a request came already.
+    /// Returns whether a request has arrived before.
     pub(super) fn has_spoken(&self) -> bool {
         self.spoken.load(Ordering::Relaxed)
     }
 
-    /// Whether a head began that isn't whole.
+    /// Returns whether incomplete headers have arrived.
     pub(super) fn is_arriving(&self) -> bool {
         self.head.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether no request is open.
+    /// Returns whether no request is open.
     pub(super) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
     }
 }
 
 impl Ticket {
-    /// What requests and bytes are noted on.
+    /// Returns the connection, on which requests and bytes are recorded.
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.0
     }
 
-    /// Returns when the connection has to go.
+    /// Returns when the connection must close.
     pub(super) async fn cut(&self) {
         self.0.cut.notified().await;
     }
@@ -311,7 +313,7 @@ impl Drop for Ticket {
 }
 
 impl OpenRequest {
-    /// The answer is there.
+    /// Records that the answer is complete.
     pub(super) fn answered(mut self) {
         self.answered = true;
     }
@@ -338,7 +340,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_not_quiet_where_clients_come_and_go_between_two_looks() {
+    async fn is_not_quiet_if_clients_come_and_go_between_two_polls() {
         let long = Duration::from_secs(60);
         let connections = Connections::new(Port::Webhook, 10, long, long, Arc::default());
         let quiet = Duration::from_millis(50);
@@ -350,7 +352,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = connections.quiet(quiet) => panic!("somebody came all the while"),
+            () = connections.quiet(quiet) => panic!("clients connected the whole time"),
             () = come_and_go => {}
         }
         connections.quiet(quiet).await;

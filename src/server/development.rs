@@ -1,4 +1,4 @@
-//! A CA and a certificate for trying things out, made on the spot and never meant for a cluster.
+//! A CA and a certificate for trying Wardset out. The server makes them at start; they are never meant for a cluster.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,31 +10,31 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// Why no development certificate could be made.
+/// The reason why no development certificate was made.
 #[derive(Debug, thiserror::Error)]
 pub enum DevelopmentError {
-    /// A file can't be written.
-    #[error("`{}` can't be written", path.display())]
+    /// A file cannot be written.
+    #[error("failed to write `{}`", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The library refused.
-    #[error("a certificate could not be made")]
+    /// The library failed to make a certificate.
+    #[error("failed to make a certificate")]
     Make(#[from] rcgen::Error),
 }
 
-/// Names under which a development server is reached.
+/// Names that clients use to reach a development server.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Makes `ca.pem`, and `tls/tls.crt` with `tls/tls.key`, below `folder`. An existing set is replaced: whoever trusted the
-/// old CA trusts nothing that matters.
+/// Makes `ca.pem`, `tls/tls.crt` and `tls/tls.key` in `folder`. It replaces an existing set, because nothing of value
+/// trusts the old CA.
 ///
 /// # Errors
 ///
-/// A folder that can't be written.
+/// A folder that cannot be written.
 pub fn make(folder: &Path) -> Result<(), DevelopmentError> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::new(Vec::new())?;
@@ -55,11 +55,11 @@ pub fn make(folder: &Path) -> Result<(), DevelopmentError> {
     write(&folder.join("tls/tls.key"), &key.serialize_pem())
 }
 
-/// Writes a file that only its owner can read, in a folder of the same kind.
+/// Writes a file that only its owner can read, in a folder with the same restriction.
 ///
 /// # Errors
 ///
-/// A place that can't be written.
+/// A path that cannot be written.
 pub fn write(path: &Path, text: &str) -> Result<(), DevelopmentError> {
     let write = || {
         if let Some(folder) = path.parent() {

@@ -1,9 +1,13 @@
-//! A port: accepts connections, speaks TLS and HTTP on each in a task of its own, and ends them without losing a request.
+//! A port: accepts connections, speaks TLS and HTTP on each in a task of its own, and shuts down without losing a
+//! request.
 //!
-//! An end has three phases. While `Closing`, everything goes on, but connections end after an answer (HTTP/1.1: `Connection:
-//! close`) or are told that they will (HTTP/2: GOAWAY), so that clients leave while they still find a listener. `Ending` closes
-//! the listener, after all that the system had accepted; a connection without a request is closed where no byte of one has
-//! arrived, one that is too young to have sent it gets its chance. When the future of `serve` is dropped, so are all of them.
+//! Shutdown has three phases. In `Closing`, the port still accepts and answers. It closes each HTTP/1.1 connection
+//! after an answer (`Connection: close`) and sends GOAWAY on HTTP/2, so that clients leave while they still find a
+//! listener.
+//!
+//! In `Ending`, the port closes the listener, after it has taken all connections that the system had accepted. It
+//! closes connections without a request, unless bytes of one have arrived. A new connection first gets time to send
+//! its first request. In the last phase, the future of `serve` is dropped, which closes all connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,39 +33,39 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Connection, Connections, Ticket};
 
-/// The most bytes of a request's head. The API server's own take some hundred.
+/// Maximum size of a request's headers, in bytes. The API server sends some hundred.
 const MAX_HEAD: usize = 16 << 10;
 
-/// The most bytes that HTTP/1 buffers of a connection: what is read of a body at once.
+/// Maximum size of HTTP/1's buffer per connection, in bytes. It bounds each read of a body.
 const MAX_BUFFER: usize = 32 << 10;
 
-/// The most requests of one HTTP/2 connection at once.
+/// Maximum concurrent requests of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
-/// Streams of HTTP/2 that the client reset before they were looked at, and those that were reset for its mistakes: above,
-/// the connection ends.
+/// Maximum number of HTTP/2 streams that the client resets before they are handled, and of streams that the server
+/// resets because of the client's errors. Above either limit, the server closes the connection.
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 128;
 
-/// An HTTP/2 client is asked so often whether it is there, and has so long to answer.
+/// Interval of pings to an HTTP/2 client, and time for its answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How far the port is from its end.
+/// The phase of a port's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// It isn't near.
+    /// The port is not shutting down.
     Serving,
-    /// Still everything is answered.
+    /// The port still accepts connections and answers.
     Closing,
-    /// Nobody comes any more.
+    /// The port accepts no connections and finishes open requests.
     Ending,
 }
 
-/// A port that is answered by a router.
+/// A port whose requests a router answers.
 pub(super) struct Listener {
     tcp: TcpListener,
-    /// What each connection needs.
+    /// The state that all connections share.
     shared: Arc<Port>,
 }
 
@@ -71,12 +75,13 @@ struct Port {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     connections: Arc<Connections>,
-    /// For how long a connection may be without a first request when the end comes.
+    /// Time for a new connection to send its first request during `Ending`.
     young: Duration,
 }
 
 impl Listener {
-    /// Without `tls` it speaks plain HTTP/1.1. `young` is for how long a new connection may stay without a request in `Ending`.
+    /// Creates a port. Without `tls`, it speaks plain HTTP/1.1. `young` is the time for a new connection to send its
+    /// first request during `Ending`.
     pub(super) fn new(
         tcp: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -85,8 +90,8 @@ impl Listener {
         young: Duration,
     ) -> Self {
         let mut http1 = http1::Builder::new();
-        // hyper's timeout of heads runs between requests, too, and would end a connection that its client keeps for the next
-        // one; `Connections` looks after heads.
+        // hyper's timeout for headers also runs between requests and would close a connection that the client keeps
+        // for its next request. `Connections` enforces the timeout instead.
         http1.header_read_timeout(None::<Duration>).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -102,13 +107,14 @@ impl Listener {
         Self { tcp, shared: Arc::new(Port { tls, service, http1, http2, connections, young }) }
     }
 
-    /// Answers until `phase` is `Ending` and the last connection has ended. A sender that is gone is an end, too.
+    /// Answers until `phase` is `Ending` and the last connection is closed. If the sender is gone, the port shuts
+    /// down as well.
     pub(super) async fn serve(self, phase: watch::Receiver<Phase>) {
         let Self { tcp, shared } = self;
         let mut tasks = JoinSet::new();
         let mut ending = phase.clone();
         let mut ending = pin!(async move {
-            // Gone or ended is the same.
+            // If the sender is gone, the port shuts down as well.
             let _ = ending.wait_for(|phase| *phase >= Phase::Ending).await;
         });
         let mut look = Instant::now();
@@ -123,7 +129,7 @@ impl Listener {
                 () = &mut ending => break,
             }
         }
-        // What the system has accepted would be reset with the listener.
+        // The system resets connections that it has accepted if the listener closes before the server takes them.
         if let Ok(tcp) = tcp.into_std() {
             while let Ok((stream, _)) = tcp.accept() {
                 if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
@@ -140,19 +146,19 @@ impl Listener {
     }
 }
 
-/// After a failed accept. The usual one is that the process may open no more files: as with too many connections, one that
-/// does nothing gives way.
+/// Waits after a failed accept. The usual cause is that the process may not open more files. As at the connection
+/// limit, the server then evicts an idle connection.
 async fn wait_for_files(connections: &Connections, error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
     let gave_way = connections.give_way();
-    tracing::debug!(%error, gave_way, "a connection could not be accepted");
+    tracing::debug!(%error, gave_way, "failed to accept a connection");
     tokio::time::sleep(Duration::from_millis(if gave_way { 1 } else { 50 })).await;
 }
 
 impl Port {
-    /// Gives a newcomer its task; one for whom there is no place is dropped, which closes it.
+    /// Starts the task of a new connection. If the table refuses the connection, dropping the stream closes it.
     fn welcome(
         shared: &Arc<Self>,
         stream: TcpStream,
@@ -165,7 +171,7 @@ impl Port {
             tokio::select! {
                 biased;
                 () = ticket.cut() => {}
-                // Why a client went away is its own affair.
+                // An error here only says why the client left.
                 _ = shared.talk(stream, &ticket, phase) => {}
             }
         });
@@ -177,7 +183,8 @@ impl Port {
         ticket: &Ticket,
         phase: watch::Receiver<Phase>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        // Without it the first answer of a fresh connection waits for the client's delayed acknowledgement, 40 ms.
+        // Without this option, the first answer on a new connection waits up to 40 ms for the client's delayed
+        // acknowledgement.
         stream.set_nodelay(true)?;
         let connection = ticket.connection();
         match &self.tls {
@@ -237,7 +244,7 @@ impl Port {
         talk.await
     }
 
-    /// Returns when no request is to be waited for any more.
+    /// Returns when the connection need not wait for a further request.
     async fn end(&self, phase: &mut watch::Receiver<Phase>, connection: &Connection) {
         let _ = phase.wait_for(|phase| *phase >= Phase::Ending).await;
         if !connection.has_spoken() {
@@ -272,12 +279,13 @@ impl Port {
     }
 }
 
-/// A stream of HTTP/1 whose heads are watched, and that seems closed by the client once it is `leaving` and nothing is under way.
+/// A stream of HTTP/1 that records the arrival of headers. Once it is `leaving` and nothing is pending, it reports
+/// the end of the stream to hyper, as if the client had closed it.
 struct Watched<S> {
     stream: S,
     connection: Arc<Connection>,
     leaving: Arc<AtomicBool>,
-    /// An answer, or a part of it, waits for the client.
+    /// Whether a part of an answer still waits to be sent.
     unwritten: bool,
 }
 

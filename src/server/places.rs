@@ -1,4 +1,5 @@
-//! How much is done at once: places for reviews, of which some kinds may take a share only, and for policies under review.
+//! Limits of concurrent work: permits for reviews, with a smaller quota for some kinds, and permits for reviews of
+//! policies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,16 +9,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::review::Review;
 use wardset_runtime::to_the_end_of_the_queue;
 
-/// The most `Policy` objects that are tried at once. Each may compile a module for seconds.
+/// Maximum number of `Policy` objects checked at the same time. Each check may compile a module for seconds.
 const MAX_POLICIES: usize = 4;
 
-/// Up to one in so many of the places is few.
+/// Divisor of the limit: up to a quarter of the permits in use counts as low load.
 const FEW: usize = 4;
 
-/// So many are always decided on a thread before what else is ready is read: what gives their places back needn't come at once.
+/// Minimum number of reviews that a thread decides before it reads other requests, because the task that returns
+/// their permits may start late.
 const LEAST_DECIDED: usize = 16;
 
-/// Why there is no place.
+/// The reason why there is no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Full {
     #[error("too many reviews at once; try again")]
@@ -28,7 +30,7 @@ pub(super) enum Full {
     Policies,
 }
 
-/// The places that there are.
+/// The permits of a server.
 pub(super) struct Places {
     limits: Arc<Limits>,
     policies: Semaphore,
@@ -37,29 +39,31 @@ pub(super) struct Places {
 struct Limits {
     reviews: Limit,
     share: Limit,
-    /// Whether [`Limits::sweep`] runs.
+    /// Whether a task runs [`Limits::sweep`].
     sweeping: AtomicBool,
 }
 
-/// So many at once; and as many again on each thread for those that were decided just now, which keep a place until whatever was
-/// ready by then has been read. A review is decided in one go, so without them a thread would never have more than one, and
-/// would decide on all that has piled up, each later than the one before, and refuse none.
+/// A limit of concurrent reviews. Each thread has as many permits again for reviews that were just decided, which
+/// keep theirs until the requests that were ready by then have been read.
+///
+/// A review is decided without yielding, so without this rule a thread would never hold more than one permit. It
+/// would then accept a whole backlog, answer each review later than the one before, and refuse none.
 struct Limit {
     most: usize,
     now: Semaphore,
     until_others_are_read: Semaphore,
-    /// How many have been decided and keep a place, and nobody has begun to wait with them yet.
+    /// Number of decided reviews that keep a permit and that no task has picked up yet.
     decided: AtomicUsize,
 }
 
-/// A place, for as long as it lives.
+/// A permit for one review. Dropping it returns the permit.
 pub(super) struct Place<'p> {
     limits: &'p Arc<Limits>,
     of_all: Part<'p>,
     of_share: Option<Part<'p>>,
 }
 
-/// A place within one limit.
+/// A permit within one limit.
 struct Part<'p> {
     limit: &'p Limit,
     _now: SemaphorePermit<'p>,
@@ -67,7 +71,8 @@ struct Part<'p> {
 }
 
 impl Places {
-    /// `reviews` at once, and half of them (rounded up, one at least) for `kube-system` and dry runs together.
+    /// Creates permits for `reviews` concurrent reviews. Half of them, rounded up and at least one, is the quota of
+    /// `kube-system` and dry runs together.
     pub(super) fn new(reviews: usize) -> Self {
         let threads = Handle::current().metrics().num_workers();
         let limits = Limits {
@@ -78,37 +83,37 @@ impl Places {
         Self { limits: Arc::new(limits), policies: Semaphore::new(MAX_POLICIES) }
     }
 
-    /// Whether a review could be begun: cheaper than to read one and then find out.
+    /// Fails if no review can start now. This check is cheaper than parsing a request first.
     pub(super) fn look(&self) -> Result<(), Full> {
         if self.limits.reviews.is_full() { Err(Full::Reviews) } else { Ok(()) }
     }
 
-    /// A place for this review, at once or not at all.
+    /// Takes a permit for this review, or fails without waiting.
     pub(super) fn take(&self, review: &Review) -> Result<Place<'_>, Full> {
-        // Anybody may ask for dry runs as often as they like, and what runs the nodes lives in `kube-system`: neither can keep
-        // the other reviews out, where there is more than one place.
+        // Anybody can send any number of dry runs, and `kube-system` holds the workloads that run the nodes. With a
+        // quota, neither can keep out the other reviews, unless the limit is one.
         let shares = review.dry_run || review.namespace == "kube-system";
         let of_share = shares.then(|| self.limits.share.take().ok_or(Full::Share)).transpose()?;
         let of_all = self.limits.reviews.take().ok_or(Full::Reviews)?;
         Ok(Place { limits: &self.limits, of_all, of_share })
     }
 
-    /// A place for the review of a `Policy`. It is none of the reviews'.
+    /// Takes a permit for the review of a `Policy`. These permits are separate from those for reviews.
     pub(super) fn take_for_policy(&self) -> Result<SemaphorePermit<'_>, Full> {
         self.policies.try_acquire().map_err(|_| Full::Policies)
     }
 }
 
 impl Limits {
-    /// Gives back the places of what was decided, once whatever was ready by then has been read. One task does it for all
-    /// reviews that were decided meanwhile: one for each would take half of the scheduler's turns.
+    /// Returns the permits of decided reviews once every request that was ready has been read. One task serves all
+    /// reviews decided in the meantime, because one task for each would take half of the scheduler's time slices.
     async fn sweep(self: Arc<Self>) {
         let limits = [&self.reviews, &self.share];
         loop {
             let decided = limits.map(|limit| limit.decided.swap(0, Ordering::SeqCst));
             if decided == [0; 2] {
                 self.sweeping.store(false, Ordering::SeqCst);
-                // What was decided in between may have seen that somebody sweeps.
+                // A review decided in between may have relied on this task.
                 let is_there_more = limits.iter().any(|limit| limit.decided.load(Ordering::SeqCst) > 0);
                 if !is_there_more || self.sweeping.swap(true, Ordering::SeqCst) {
                     return;
@@ -144,9 +149,9 @@ impl Limit {
 }
 
 impl Place<'_> {
-    /// Lets what else has come be read first, as long as few reviews wait like this. The code that reads and the code that
-    /// decides don't both fit into a processor's nearest cache: to do much of the one and then much of the other is cheaper.
-    /// With more than that, who waits would only wait longer.
+    /// Yields to other ready requests if the load is low. The code that reads and the code that decides do not both
+    /// fit into a processor's nearest cache. Reading several requests and then deciding several is therefore cheaper.
+    /// Under high load, yielding would only add latency.
     pub(super) async fn others_first(&self) {
         let Limit { most, now, .. } = &self.limits.reviews;
         if most - now.available_permits() <= most / FEW {
@@ -154,7 +159,8 @@ impl Place<'_> {
         }
     }
 
-    /// The review is decided. One that nobody waits for any more just drops its place.
+    /// Records that the review is decided. If the client has abandoned the review, the permit is dropped without this
+    /// call.
     pub(super) fn decided(self) {
         for part in [Some(self.of_all), self.of_share].into_iter().flatten() {
             part.until_others_are_read.forget();
@@ -180,13 +186,13 @@ mod tests {
             "object": {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}}}}"#;
         match Question::parse(bytes) {
             Ok(Question::Decide(review)) => *review,
-            _ => panic!("no review"),
+            _ => panic!("expected a review"),
         }
     }
 
-    /// What is decided in one go, one after the other on one thread.
+    /// Decides reviews without yielding, one after the other on one thread.
     #[tokio::test]
-    async fn as_many_again_as_there_are_places_are_decided_before_what_else_is_ready_is_read() {
+    async fn decides_twice_the_limit_before_other_requests_are_read() {
         let (places, mut review) = (Places::new(40), review());
         let decide =
             |review: &Review| (0..100).map_while(|_| places.take(review).ok().map(Place::decided)).count();
@@ -194,7 +200,7 @@ mod tests {
             assert_eq!(decide(&review), 80);
             assert_eq!(places.look(), Err(Full::Reviews));
             to_the_end_of_the_queue().await;
-            assert_eq!(places.look(), Ok(()), "whoever was ready has been read");
+            assert_eq!(places.look(), Ok(()), "the requests that were ready have been read");
         }
         review.dry_run = true;
         for _ in 0..3 {
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_review_that_nobody_waits_for_gives_its_place_back_at_once() {
+    async fn returns_the_permit_at_once_if_the_client_abandons_the_review() {
         let limit = Limit::new(1, 1);
         for _ in 0..10 {
             assert!(limit.take().is_some());

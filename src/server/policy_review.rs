@@ -1,7 +1,7 @@
-//! The review of a `Policy` itself: `kubectl apply` fails where the policy could not come into force.
+//! The review of a `Policy` itself: `kubectl apply` fails if the policy could not become active.
 //!
-//! The very steps that put a policy into force are tried on it: its fields, its conditions, its module, its settings. A
-//! relative `file:` module starts at the server's working folder, as for every policy of a cluster.
+//! The check runs the same steps that activate a policy: its fields, conditions, module and settings. As for every
+//! policy of a cluster, a relative `file:` path starts at the server's working folder.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,25 +10,25 @@ use wardset_core::{decision, policy, text};
 
 use crate::modules::Modules;
 
-/// The most bytes of what is said of a policy that is refused.
+/// Maximum length of the message about a rejected policy, in bytes.
 const MAX_MESSAGE: usize = 1024;
 
-/// Why bytes are no AdmissionReview of a `Policy`.
+/// An error in a request to review a `Policy`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// No JSON, or not of the shape.
-    #[error("the body is no AdmissionReview")]
+    /// The body is not JSON or does not have the expected shape.
+    #[error("failed to parse the body as an AdmissionReview")]
     Shape(#[from] serde_json::Error),
-    /// Another version or kind.
+    /// The request has another version or kind.
     #[error(
         "expected an AdmissionReview of `admission.k8s.io/v1` for `Policy` of `wardset.dev`, found `{0}`"
     )]
     Kind(String),
-    /// A uid that would be most of the answer.
+    /// The uid is longer than any real one and would fill the answer.
     #[error("`request.uid`: expected at most {MAX_UID} bytes")]
     Uid,
-    /// The API server's patience is over.
-    #[error("the policy could not be tried within the deadline")]
+    /// The check did not finish before the API server's deadline.
+    #[error("checking the policy timed out")]
     Late,
 }
 
@@ -56,7 +56,7 @@ struct Kind {
     kind: String,
 }
 
-/// The AdmissionReview that goes back.
+/// Returns the AdmissionReview that answers `body`.
 pub(crate) async fn answer(modules: &Modules, body: &[u8]) -> Result<Vec<u8>, RequestError> {
     let AdmissionReview { api_version, kind, request } = serde_json::from_slice(body)?;
     if api_version != API_VERSION || kind != "AdmissionReview" {

@@ -1,6 +1,6 @@
-//! TLS of the webhook's port: the certificate in force, and a folder that it comes from.
+//! TLS of the webhook's port: its configuration, and a folder that supplies the certificate.
 //!
-//! It never makes a certificate; [`development`](super::development) and the cluster do.
+//! This module never makes a certificate; [`development`](super::development) and the cluster do.
 
 mod folder;
 
@@ -15,54 +15,56 @@ use crate::certificate::{self, PairError, ServedCertificate};
 
 pub use folder::CertificateFolder;
 
-/// Why there is no TLS.
+/// An error in the setup of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can't be read.
-    #[error("`{}` can't be read", path.display())]
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A folder without a usable certificate.
-    #[error("`{}` has no certificate to serve", folder.display())]
+    /// A folder does not hold a usable certificate.
+    #[error("failed to load a certificate from `{}`", folder.display())]
     Pair {
         /// The folder.
         folder: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: PairError,
     },
-    /// The clients' CA is no PEM.
-    #[error("`{}`: expected the CA of client certificates in PEM", path.display())]
+    /// The CA of client certificates is not PEM.
+    #[error("failed to parse the CA of client certificates in `{}` as PEM", path.display())]
     ClientCaPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: pem::Error,
     },
-    /// The clients' CA can't be used.
-    #[error("`{}` can't be used as the CA of client certificates", path.display())]
+    /// The CA of client certificates is unusable.
+    #[error("failed to load the CA of client certificates from `{}`", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: VerifierBuilderError,
     },
-    /// The library refused.
-    #[error("TLS 1.2 and 1.3 can't be offered")]
+    /// The library does not support the TLS versions.
+    #[error("failed to enable TLS 1.2 and 1.3")]
     Versions(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, with the certificate that `served` has at each handshake. With `client_ca`, a
-/// file in PEM that is read here and never again, clients must show a certificate that it signed.
+/// Returns a configuration for TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1 by ALPN. Each handshake uses the current
+/// certificate of `served`. With `client_ca`, a PEM file that is read only here, clients must present a certificate
+/// that this CA signed.
 ///
-/// Sessions are not resumed: a resumed one would go round the certificate in force, and an API server asks for none.
+/// Sessions are not resumed: a resumed session would bypass the current certificate, and API servers do not ask for
+/// resumption.
 ///
 /// # Errors
 ///
-/// A `client_ca` that can't be read or used.
+/// A `client_ca` that cannot be read or used.
 pub fn config(
     served: Arc<ServedCertificate>,
     client_ca: Option<&Path>,

@@ -1,4 +1,5 @@
-//! `POST /mutate`, `POST /validate` and `POST /validate-policy`: the webhook contract of Kubernetes, and nothing of the decision.
+//! The HTTP contract of admission webhooks: `POST /mutate`, `POST /validate` and `POST /validate-policy`. It never
+//! decides.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,16 +23,16 @@ use super::bodies::{BodyError, MAX_BODY, Whole};
 use super::places::{Full, Place};
 use super::{Shared, policy_review};
 
-/// The most bytes of the line that says why a request is refused.
+/// Maximum length of the line that explains a refused request, in bytes.
 const MAX_REASON: usize = 512;
 
-/// The most bytes of a name in a log line. Kubernetes' own end at 253.
+/// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
 const MAX_LOGGED: usize = 256;
 
-/// The API server's default, for clients that don't say.
+/// Timeout of clients that do not state one: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A request that is answered by a status of its own.
+/// A request that is answered with an HTTP error instead of a decision.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("expected `Content-Type: application/json`, found `{0}`")]
@@ -104,15 +105,15 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
     }
 }
 
-/// What a request asks for.
+/// The content of a request.
 enum Asked<'s> {
-    /// Nothing: the answer.
+    /// A request without anything to decide, with its answer.
     PassedOver(Vec<u8>),
-    /// A decision. Body and place are held until it is written.
+    /// A review to decide. It holds its body and permit until the answer is written.
     Review { review: Box<Review>, deadline: Instant, body: Whole<'s>, place: Place<'s> },
 }
 
-/// The body before the place: who sends it slowly keeps nobody else out.
+/// Reads a request and takes a permit for its review. It reads the body first, so that slow clients hold no permits.
 async fn question<'s>(
     shared: &'s Shared,
     head: &Parts,
@@ -124,18 +125,19 @@ async fn question<'s>(
     match Question::parse(&body.bytes)? {
         Question::PassOver { uid, reason } => {
             shared.metrics.passed_over();
-            tracing::debug!(uid, %reason, "passed over");
+            tracing::debug!(uid, %reason, "skipped a request");
             Ok(Asked::PassedOver(decision::passed_over(&uid)))
         }
         Question::Decide(review) => {
-            // Not before it is read: what may only have a share of the places would take all of them meanwhile.
+            // The permit depends on the review's kind, which is known only after parsing. With permits taken
+            // earlier, `kube-system` and dry runs would use all of them for a moment.
             let place = shared.places.take(&review)?;
             Ok(Asked::Review { review, deadline, body, place })
         }
     }
 }
 
-/// The same for a `Policy`: whether it could come into force.
+/// Answers the review of a `Policy`: whether the policy could become active.
 async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let answered = async {
@@ -157,28 +159,29 @@ async fn refuse(shared: &Shared, refusal: Refusal, version: Version, body: Body)
     shared.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
     if status == StatusCode::TOO_MANY_REQUESTS {
-        // As cheap as can be: nothing is read any more, and the log has a line a second.
+        // Overload must cost little: the rest of the body is not read, and the log has one line per second.
         shared.overload.count();
         let mut response = (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
         end_unless(body.is_end_stream(), version, &mut response);
         return response;
     }
     tracing::warn!(status = status.as_u16(), reason, "refused a request");
-    // For a body that doesn't come nobody waits.
+    // If the body timed out, the server does not wait for the rest of it.
     let whole = status != StatusCode::REQUEST_TIMEOUT && drain(body).await;
     let mut response = (status, reason + "\n").into_response();
     end_unless(whole, version, &mut response);
     response
 }
 
-/// The connection ends with what is left of a body. A client that isn't told sends its next request into nothing.
+/// Closes the connection if a part of the body is unread. Without the header, the client would send its next request
+/// on a closed connection.
 fn end_unless(whole: bool, version: Version, response: &mut Response) {
     if !whole && version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-/// Everything up to bytes that can be read: media type, deadline, the body.
+/// Checks the media type, sets the deadline and reads the body.
 async fn receive<'s>(
     shared: &'s Shared,
     head: &Parts,
@@ -201,7 +204,8 @@ fn media_type(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::MediaType(found.chars().take(100).collect()))
 }
 
-/// The client's timeout less a tenth, so that the answer, even "not decided", is there before the client gives up.
+/// Returns the client's timeout less a tenth. The answer, even "not decided", then arrives before the client times
+/// out.
 fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
     let timeout = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("timeout="));
     let timeout = match timeout {
@@ -213,8 +217,8 @@ fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
     Ok((timeout - timeout / 10).min(Duration::from_secs(30)))
 }
 
-/// Reads and forgets what is left of a refused body, within bounds: a client that is still sending when its stream is cut
-/// reports the cut instead of the answer. Whether all of it was read.
+/// Reads and discards the rest of a refused body, within limits. A client that is still sending when its stream
+/// closes reports a broken connection instead of the answer. Returns whether the whole body was read.
 async fn drain(mut body: Body) -> bool {
     let mut left = 4 * MAX_BODY;
     let drained = async {
@@ -237,7 +241,7 @@ async fn decide(
     started: Instant,
     deadline: Instant,
 ) -> Response {
-    // Taken once, so that a change of policies in the middle of a review doesn't reach it.
+    // Loaded once, so that a change of policies during a review does not affect it.
     let policies = shared.desk.policies.load_full();
     if let Some(namespaces) = shared.desk.namespaces.as_ref().filter(|_| policies.looks_at_namespaces()) {
         review.namespace_labels = namespaces.labels(&review.namespace, deadline).await;
@@ -256,13 +260,12 @@ async fn decide(
         (None, Outcome::Failed { blame, message }) => {
             (status(*blame), format!("{message}\n")).into_response()
         }
-        (None, _) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "the decision could not be written\n").into_response()
-        }
+        (None, _) => (StatusCode::INTERNAL_SERVER_ERROR, "failed to write the decision\n").into_response(),
     }
 }
 
-/// One line a decision: who asked for what, what was decided and by whom. Paths, never bodies.
+/// Logs one line per decision: who asked for what, the outcome, and the verdict of each policy. It holds paths of
+/// changes, never values.
 fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
     let (mut policies, mut paths) = (String::new(), String::new());
     for report in &decision.reports {
@@ -296,13 +299,13 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
                 module = report.plan.digest,
                 class = failure.class.label(),
                 detail = failure.detail,
-                "a policy could not decide",
+                "a policy failed to decide: `onError` applies if the policy's mode is `enforce`",
             );
         }
     }
 }
 
-/// Adds an item to a list with commas.
+/// Appends an item to a comma-separated list.
 fn listed(list: &mut String, item: &[&str]) {
     if !list.is_empty() {
         list.push(',');
@@ -310,7 +313,7 @@ fn listed(list: &mut String, item: &[&str]) {
     list.extend(item.iter().copied());
 }
 
-/// What tells a verdict that counts from one that is only looked at.
+/// Returns a suffix for verdicts that do not count because the policy's mode is not `enforce`.
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Enforce => "",

@@ -1,4 +1,4 @@
-//! The ways in which an author writes the same object again: none may roll pods, and none may conflict with the policies.
+//! Ways to write the same object again. None may restart pods, and none may conflict with the policies.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::life::{affinity, tolerations, words};
 use crate::pods::{WORKERS_AND_GPU, generation};
 use crate::support::{Namespace, Run, example};
 
-/// The example with a toleration of the author's own, in a list that patches of both kinds replace whole.
+/// Returns the example with a toleration of its own, in a list that both kinds of patches replace as a whole.
 fn with_toleration() -> Value {
     let mut object = example();
     object["spec"]["template"]["spec"]["tolerations"] = json!([{ "key": "own", "operator": "Exists" }]);
@@ -20,7 +20,7 @@ fn write(namespace: &Namespace, verb: &[&str], object: &Value) -> Run {
     namespace.run_with_input(&[verb, &["--filename=-"]].concat(), &object.to_string())
 }
 
-/// What is said of the object after a run of which nobody wants to read more.
+/// Returns kubectl's message about the object. Asserts that there is no warning.
 fn said(run: Run) -> String {
     let run = run.succeeded();
     assert_eq!(words(&run.stderr), "");
@@ -33,21 +33,21 @@ fn same(before: &Value, after: &Value) {
 }
 
 #[test]
-fn apply_says_unchanged_where_the_author_has_nothing_in_the_lists_that_policies_add_to() {
+fn apply_is_unchanged_if_the_author_sets_no_extended_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("apply");
     assert_eq!(said(write(&namespace, &["apply"], &example())), "created");
     let first = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     let decided = gate.decisions(namespace.name());
     assert_eq!(said(write(&namespace, &["apply"], &example())), "unchanged");
-    // kubectl saw that by itself.
+    // kubectl noticed without a request that nothing changed.
     assert_eq!(gate.decisions(namespace.name()), decided);
     let second = namespace.daemonset("fluentd-agent");
     assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
 }
 
 #[test]
-fn apply_of_a_list_that_policies_add_to_gets_the_same_additions_again() {
+fn apply_repeats_the_same_additions_if_the_author_sets_an_extended_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("apply-list");
     assert_eq!(said(write(&namespace, &["apply"], &with_toleration())), "created");
@@ -56,7 +56,7 @@ fn apply_of_a_list_that_policies_add_to_gets_the_same_additions_again() {
     assert_eq!(first["spec"]["template"]["spec"]["tolerations"], own_first);
     let pods = namespace.pod_names(&first);
     for _ in 0..2 {
-        // It finds its list longer than it wrote it, sends it once more, and takes what came back for a change of its own.
+        // kubectl finds additions in its list, sends its own list again and reports the response as a change.
         assert_eq!(said(write(&namespace, &["apply"], &with_toleration())), "configured");
         let again = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
         same(&first, &again);
@@ -68,7 +68,7 @@ fn apply_of_a_list_that_policies_add_to_gets_the_same_additions_again() {
 }
 
 #[test]
-fn server_side_apply_repeats_without_conflict_and_without_a_new_generation() {
+fn server_side_apply_repeats_without_conflict_or_new_generation() {
     let gate = Gate::shared();
     for object in [example(), with_toleration()] {
         let namespace = gate.namespace("server-side");
@@ -85,14 +85,14 @@ fn server_side_apply_repeats_without_conflict_and_without_a_new_generation() {
 }
 
 #[test]
-fn apply_becomes_server_side_by_force_where_policies_added_to_a_list() {
+fn server_side_apply_needs_force_once_if_policies_extended_a_list() {
     let gate = Gate::shared();
     let namespace = gate.namespace("to-server-side");
     for (object, conflicts) in [(example(), false), (with_toleration(), true)] {
         assert_eq!(said(write(&namespace, &["apply"], &object)), "created");
         let first = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
         if conflicts {
-            // To kubectl, its own former self is another author, whose list is longer.
+            // kubectl's client-side apply counts as another field manager, and its list is longer.
             let words = write(&namespace, &["apply", "--server-side"], &object).failed().stderr;
             let with = "conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.template.spec.tolerations\n";
             assert!(words.starts_with(&format!("error: Apply failed with 1 conflict: {with}")), "{words}");
@@ -106,8 +106,9 @@ fn apply_becomes_server_side_by_force_where_policies_added_to_a_list() {
 }
 
 #[test]
-fn another_author_of_a_list_that_policies_added_to_has_a_conflict_that_force_ends() {
-    // To own a list together, two authors have to write what is stored; neither of these has the policies' part.
+fn second_author_of_an_extended_list_must_force_apply() {
+    // Two field managers can share a list only if both write the stored list. Neither of these has the policies'
+    // additions.
     let gate = Gate::shared();
     let namespace = gate.namespace("two-authors");
     let apply = ["apply", "--server-side", "--field-manager=other"];
@@ -126,7 +127,7 @@ fn another_author_of_a_list_that_policies_added_to_has_a_conflict_that_force_end
 }
 
 #[test]
-fn replace_without_the_additions_stores_them_again() {
+fn replace_without_additions_stores_them_again() {
     let gate = Gate::shared();
     let namespace = gate.namespace("replace");
     assert_eq!(said(write(&namespace, &["create"], &with_toleration())), "created");
@@ -137,7 +138,7 @@ fn replace_without_the_additions_stores_them_again() {
 }
 
 #[test]
-fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
+fn dry_run_gets_the_same_answer_and_stores_nothing() {
     let gate = Gate::shared();
     let namespace = gate.namespace("dry-run");
     let run = write(&namespace, &["create", "--dry-run=server", "--output=json"], &example()).succeeded();
@@ -169,7 +170,7 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
 }
 
 #[test]
-fn an_object_with_generate_name_gets_what_any_other_gets() {
+fn object_with_generate_name_gets_the_same_changes() {
     let gate = Gate::shared();
     let namespace = gate.namespace("generate");
     let mut object = example();
@@ -186,18 +187,18 @@ fn an_object_with_generate_name_gets_what_any_other_gets() {
 }
 
 #[test]
-fn what_kubectl_or_the_api_server_refuses_by_itself_stays_as_they_say_it() {
+fn keeps_messages_of_kubectl_and_the_api_server() {
     let gate = Gate::shared();
     let namespace = gate.namespace("refused");
     assert_eq!(said(write(&namespace, &["create"], &example())), "created");
     let decided = gate.decisions(namespace.name());
-    // A DaemonSet has no scale.
+    // A DaemonSet cannot be scaled.
     let words = namespace.run(&["scale", "ds", "fluentd-agent", "--replicas=3"]).failed().stderr;
     assert_eq!(words, "Error from server (NotFound): the server could not find the requested resource\n");
     let words = namespace.run(&["set", "image", "ds", "fluentd-agent", "another=image"]).failed().stderr;
     assert_eq!(words, "error: unable to find container named \"another\"\n");
     assert_eq!(gate.decisions(namespace.name()), decided);
-    // This one is asked about before the API server looks whether it is there already.
+    // The API server calls the webhook before it checks whether the object exists.
     let words = write(&namespace, &["create"], &example()).failed().stderr;
     assert!(
         words.contains(

@@ -1,5 +1,5 @@
-//! A webhook of the test's own: it answers as the test says, and remembers what it was asked. What the API server makes of
-//! an answer can only be seen where one may give a wrong one.
+//! A webhook whose answers the test chooses, and which records its requests. Only with deliberately wrong answers can a
+//! test show how the API server treats them.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -19,31 +19,31 @@ use wardset::server::tls::{self, CertificateFolder};
 use crate::registration::{Entries, Kind, PROBE, Registration};
 use crate::support::Namespace;
 
-/// The webhook. It ends when this is dropped.
+/// A webhook that stops when it is dropped.
 pub(crate) struct Canned {
     label: String,
     asked: Arc<Mutex<Vec<Asked>>>,
     _registration: Registration,
-    // Dropped after the registration.
+    // Dropped after the registration, so that the API server never calls a stopped server.
     _server: Answering,
 }
 
-/// One review as it came.
+/// One recorded review.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// On which path.
+    /// The kind of webhook, from the path of the request.
     pub(crate) kind: Kind,
-    /// What stands after the path.
+    /// The query of the URL.
     pub(crate) query: String,
     /// The AdmissionReview.
     pub(crate) review: Value,
 }
 
-/// What goes back: a status, and a body, which is JSON unless it is a text.
+/// An HTTP status and a body. The body is sent as JSON, or as text if it is a string.
 pub(crate) type Answer = (u16, Value);
 
 impl Canned {
-    /// A webhook with these entries, each of which is [`entry`] but for what it says itself.
+    /// Starts a webhook with these entries. Each is [`entry`], with the members of the given value on top.
     pub(crate) fn start(
         entries: &[(Kind, Value)],
         answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
@@ -71,22 +71,22 @@ impl Canned {
         Self { label, asked, _registration: registration, _server: server }
     }
 
-    /// The label of the namespaces that it is asked for.
+    /// Returns the label of the namespaces in which the API server calls the webhook.
     pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    /// A namespace that it is asked for.
+    /// Creates a namespace in which the API server calls the webhook.
     pub(crate) fn namespace(&self, prefix: &str) -> Namespace {
         Namespace::labelled(prefix, &[&self.label])
     }
 
-    /// What it was asked so far.
+    /// Returns the recorded reviews.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// What it was asked, as `Mutating CREATE` and so on.
+    /// Returns the kind and operation of each recorded review, such as `Mutating CREATE`.
     pub(crate) fn operations(&self) -> Vec<String> {
         let asked = self.asked();
         asked
@@ -97,27 +97,27 @@ impl Canned {
 }
 
 impl Asked {
-    /// The review's request.
+    /// Returns the request of the review.
     pub(crate) fn request(&self) -> &Value {
         &self.review["request"]
     }
 
-    /// The object's name, empty where the API server has yet to make it.
+    /// Returns the object's name. It is empty if the API server has yet to generate it.
     pub(crate) fn name(&self) -> &str {
         self.request()["name"].as_str().unwrap_or_default()
     }
 
-    /// Yes.
+    /// Returns an answer that allows the object.
     pub(crate) fn allow(&self) -> Answer {
         self.respond(&json!({ "allowed": true }))
     }
 
-    /// Yes, with a patch.
+    /// Returns an answer that allows the object with a patch.
     pub(crate) fn patch(&self, patch: &Value) -> Answer {
         self.respond(&json!({ "allowed": true, "patchType": "JSONPatch", "patch": encode(patch) }))
     }
 
-    /// This response, with the review's uid unless it has one.
+    /// Returns this response. It gets the review's uid if it has none.
     pub(crate) fn respond(&self, response: &Value) -> Answer {
         let mut response = response.clone();
         if response["uid"].is_null() {
@@ -127,13 +127,13 @@ impl Asked {
     }
 }
 
-/// A patch as a response has it.
+/// Returns a patch in the encoding of a response.
 pub(crate) fn encode(patch: &Value) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(patch.to_string())
 }
 
-/// An entry for DaemonSets in namespaces with this label, with the members that `own` has instead.
+/// Returns an entry for DaemonSets in namespaces with this label. Members of `own` replace the defaults.
 fn entry(label: &str, own: &Value) -> Value {
     let mut entry = json!({
         "name": "canned.wardset.dev",
@@ -153,7 +153,7 @@ fn entry(label: &str, own: &Value) -> Value {
     entry
 }
 
-/// An HTTPS server on loopback, and the threads that it has.
+/// An HTTPS server on loopback, and its threads.
 struct Answering {
     port: u16,
     folder: TempDir,
@@ -179,7 +179,7 @@ impl Answering {
             let query = request.uri().query().unwrap_or_default().to_owned();
             let body = axum::body::to_bytes(request.into_body(), 16 << 20).await.unwrap();
             let asked = Asked { kind, query, review: serde_json::from_slice(&body).unwrap() };
-            // An answer may take its time.
+            // An answer may block.
             let (status, body) = tokio::task::spawn_blocking(move || answer(asked)).await.unwrap();
             let (media_type, body) = match body {
                 Value::String(text) => ("text/plain; charset=utf-8", text),

@@ -1,4 +1,5 @@
-//! The server's own certificates in a cluster: issued once, renewed while reviews go on, and never those of somebody else.
+//! The server's own certificates in a cluster. They are issued once and renewed during reviews. Certificates from
+//! another issuer are never overwritten.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,11 @@ use crate::installed::{Installed, Server};
 use crate::load::Load;
 use crate::support::{Namespace, eventually, example};
 
-/// So that a CA is changed within seconds.
+/// Short intervals, so that a CA is replaced within seconds.
 const QUICK: [&str; 2] = ["--ca-overlap-seconds=2", "--ca-retirement-seconds=3"];
 
 #[test]
-fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
+fn rotates_ca_and_certificate_without_failed_reviews() {
     let installed = Installed::apply();
     let server = installed.serve_with(&QUICK);
     let old = installed.bundles_written("");
@@ -23,7 +24,7 @@ fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
     let load = Load::start(server.webhook, &old);
     renew(&installed, "ca");
 
-    // All the while the API server's own calls succeed: it checks each new connection against `caBundle`.
+    // Meanwhile every call of the API server succeeds: it verifies each new connection against `caBundle`.
     let (mut asked, mut most) = (0, 0);
     let limit = Instant::now() + Duration::from_secs(60);
     loop {
@@ -37,9 +38,9 @@ fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
         if trusted == 1 && bundles[0] != old && bundles.iter().all(|bundle| *bundle == bundles[0]) {
             break;
         }
-        assert!(Instant::now() < limit, "after {asked} updates there are {trusted} CAs");
+        assert!(Instant::now() < limit, "expected one new CA after {asked} updates, found {trusted} CAs");
     }
-    assert_eq!(most, 2, "both CAs were trusted for a while");
+    assert_eq!(most, 2, "expected both CAs in the bundle for a while");
     let tally = load.end();
     eprintln!(
         "CA changed: {asked} updates through the API server, {} reviews on open connections, {} failed",
@@ -51,13 +52,13 @@ fn a_new_ca_and_a_new_certificate_come_into_force_while_reviews_go_on() {
 }
 
 #[test]
-fn a_certificate_is_renewed_on_request_and_the_ca_stays() {
+fn renews_certificate_on_request_and_keeps_the_ca() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
     let before = secret(&installed);
     renew(&installed, "leaf");
-    let after = eventually(Duration::from_secs(20), "there is another certificate", || {
+    let after = eventually(Duration::from_secs(20), "the certificate is renewed", || {
         let now = secret(&installed);
         if now["data"]["tls.crt"] == before["data"]["tls.crt"] { Err("the same") } else { Ok(now) }
     });
@@ -68,7 +69,7 @@ fn a_certificate_is_renewed_on_request_and_the_ca_stays() {
 }
 
 #[test]
-fn a_bundle_that_somebody_overwrites_is_written_again() {
+fn restores_an_overwritten_ca_bundle() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -84,7 +85,7 @@ fn a_bundle_that_somebody_overwrites_is_written_again() {
 }
 
 #[test]
-fn certificates_that_a_user_supplied_are_served_and_never_written() {
+fn serves_supplied_certificates_and_never_writes_them() {
     let installed = Installed::apply();
     let certificate = rcgen::generate_simple_self_signed(vec!["wardset.wardset.svc".to_owned()]).unwrap();
     let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
@@ -112,12 +113,12 @@ fn certificates_that_a_user_supplied_are_served_and_never_written() {
     assert_eq!(after["data"], before["data"]);
     assert!(
         installed.bundles().iter().all(String::is_empty),
-        "a `caBundle` was written for somebody else's CA"
+        "the server wrote a `caBundle` although the CA is not its own"
     );
 }
 
 #[test]
-fn replicas_that_start_at_once_issue_one_ca() {
+fn replicas_that_start_together_issue_one_ca() {
     let installed = Installed::apply();
     let starting: Vec<Server> = (0..3).map(|_| installed.start("127.0.0.1:0", &[])).collect();
     let servers: Vec<Server> = starting.into_iter().map(Server::ready).collect();
@@ -137,13 +138,13 @@ fn secret(installed: &Installed) -> Value {
     installed.kubectl.json(&["-n", "wardset", "get", "secret", "wardset-certificates"])
 }
 
-/// How many CAs a bundle has.
+/// Returns the number of CAs in a bundle.
 fn authorities(bundle: &str) -> usize {
     let pem = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap();
     String::from_utf8(pem).unwrap().matches("BEGIN CERTIFICATE").count()
 }
 
-/// The server's own check: what it serves verifies against what the API server goes by.
+/// Waits until the server reports that its certificate verifies against the `caBundle` of each configuration.
 fn trusted_by_all(server: &Server) {
     for configuration in ["mutating", "validating"] {
         let sample = format!("wardset_certificate_trusted{{configuration=\"{configuration}\"}}");

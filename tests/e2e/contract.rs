@@ -1,4 +1,5 @@
-//! What the API server makes of a webhook's answers: the claims of the webhook contract that a server under test can't prove.
+//! How the API server treats a webhook's answers: the claims of the webhook contract that Wardset's server cannot
+//! prove.
 
 use std::thread;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use crate::canned::{Answer, Asked, Canned, encode};
 use crate::registration::Kind::{self, Mutating, Validating};
 use crate::support::{Namespace, Run, example};
 
-/// A webhook that is asked twice for each DaemonSet: before and after it is changed and validated.
+/// Returns a webhook that gets two reviews of each DaemonSet: before and after the change and validation.
 fn canned(own: &Value, answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Canned, Namespace) {
     let canned = Canned::start(&[(Mutating, own.clone()), (Validating, own.clone())], answer);
     let namespace = canned.namespace("contract");
     (canned, namespace)
 }
 
-/// Asks to create a DaemonSet of this name, which is not stored. The webhook tells by the name what to answer.
+/// Requests the creation of a DaemonSet in a dry run. The webhook chooses its answer by the name.
 fn ask(namespace: &Namespace, name: &str) -> Run {
     ask_for(namespace, name, &example(), &[])
 }
@@ -29,7 +30,7 @@ fn ask_for(namespace: &Namespace, name: &str, object: &Value, args: &[&str]) -> 
     namespace.run_with_input(&args, &object.to_string())
 }
 
-/// What kubectl says where the webhook's answer is no answer.
+/// Returns kubectl's message if the webhook's answer is invalid.
 fn no_answer(why: &str) -> String {
     format!(
         "Error from server (InternalError): error when creating \"STDIN\": Internal error occurred: failed calling \
@@ -38,7 +39,7 @@ fn no_answer(why: &str) -> String {
 }
 
 #[test]
-fn a_patch_and_its_type_come_together_or_not_at_all() {
+fn api_server_requires_patch_and_patch_type_together() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
         let patch = encode(&json!([{ "op": "add", "path": "/metadata/labels/added", "value": "yes" }]));
         let (kind, response) = match asked.name() {
@@ -69,7 +70,7 @@ fn a_patch_and_its_type_come_together_or_not_at_all() {
 }
 
 #[test]
-fn an_answer_to_another_question_is_none() {
+fn api_server_rejects_answers_with_another_uid_or_version() {
     let (_canned, namespace) = canned(&json!({}), |asked| match asked.name() {
         "other-uid" => asked.respond(&json!({ "allowed": true, "uid": "another" })),
         "no-version" => (200, json!({ "response": { "uid": asked.request()["uid"], "allowed": true } })),
@@ -87,7 +88,7 @@ fn an_answer_to_another_question_is_none() {
 }
 
 #[test]
-fn a_denial_is_one_whatever_its_code_and_whatever_the_failure_policy() {
+fn denial_counts_with_any_code_and_failure_policy() {
     let (_canned, namespace) = canned(&json!({ "failurePolicy": "Ignore" }), |asked| {
         let code = asked.name().strip_prefix("code-").and_then(|code| code.parse::<u16>().ok());
         match (code, asked.name()) {
@@ -100,7 +101,7 @@ fn a_denial_is_one_whatever_its_code_and_whatever_the_failure_policy() {
             }
         }
     });
-    // Codes that are none of an error become 400.
+    // The API server replaces codes that are not error codes with 400.
     for (sent, came) in [(0, 400), (200, 400), (399, 400), (403, 403), (422, 422), (500, 500), (503, 503)] {
         let run = ask_for(&namespace, &format!("code-{sent}"), &example(), &["--v=6"]).failed();
         let words = "Error from server (Forbidden): error when creating \"STDIN\": admission webhook \
@@ -113,11 +114,11 @@ fn a_denial_is_one_whatever_its_code_and_whatever_the_failure_policy() {
         "Error from server: error when creating \"STDIN\": admission webhook \"canned.wardset.dev\" denied the request \
          without explanation\n"
     );
-    // What counts is `allowed`.
+    // Only `allowed` counts.
     assert_eq!(ask(&namespace, "allowed").succeeded().stderr, "");
 }
 
-/// Answers with the status that the name tells, or late.
+/// Answers with the status that the name contains, or after a delay.
 fn failing(asked: &Asked) -> Answer {
     match asked.name().strip_prefix("status-").and_then(|status| status.parse().ok()) {
         Some(status) => (status, "policy `x` could not decide\n".into()),
@@ -129,9 +130,9 @@ fn failing(asked: &Asked) -> Answer {
 }
 
 #[test]
-fn another_status_than_200_is_left_to_a_failure_policy_that_fails() {
+fn failure_policy_fail_refuses_if_the_status_is_not_200() {
     let (_canned, namespace) = canned(&json!({ "timeoutSeconds": 1 }), failing);
-    // The text of the answer reaches the author, but for the statuses that the API server has words of its own for.
+    // The answer's text reaches the author, unless the API server has its own text for the status.
     for (status, why) in [
         (400, "the server rejected our request for an unknown reason"),
         (403, "policy `x` could not decide"),
@@ -151,16 +152,16 @@ fn another_status_than_200_is_left_to_a_failure_policy_that_fails() {
 }
 
 #[test]
-fn another_status_than_200_is_left_to_a_failure_policy_that_ignores() {
+fn failure_policy_ignore_allows_if_the_status_is_not_200() {
     let (canned, namespace) = canned(&json!({ "timeoutSeconds": 1, "failurePolicy": "Ignore" }), failing);
     for name in ["status-400", "status-429", "status-500", "status-503", "late"] {
         assert_eq!(ask(&namespace, name).succeeded().stderr, "", "{name}");
     }
-    assert_eq!(canned.asked().len(), 10, "each of both kinds was asked each time");
+    assert_eq!(canned.asked().len(), 10, "expected one call of each kind per request");
 }
 
 #[test]
-fn the_deadline_of_the_configuration_comes_with_each_review() {
+fn each_review_carries_the_configured_timeout() {
     let canned = Canned::start(
         &[(Mutating, json!({ "timeoutSeconds": 7 })), (Validating, json!({ "timeoutSeconds": 30 }))],
         Asked::allow,
@@ -173,14 +174,14 @@ fn the_deadline_of_the_configuration_comes_with_each_review() {
 }
 
 #[test]
-fn warnings_come_through_whole_up_to_4096_characters_in_all_and_are_cut_to_256_each_beyond() {
+fn warnings_are_cut_to_256_characters_if_they_exceed_4096_in_total() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
-        // `NUMBER-of-LENGTH`, as texts that differ in their first character.
+        // `NUMBER-of-LENGTH` requests NUMBER texts that differ in their first character.
         let mut words = asked.name().split("-of-").map_while(|number| number.parse::<usize>().ok());
         let (Some(number), Some(length), Mutating) = (words.next(), words.next(), asked.kind) else {
             return asked.allow();
         };
-        // Two bytes each, so that characters are told from bytes.
+        // Each character takes two bytes, which distinguishes characters from bytes.
         let text = |first| format!("{first}{}", "ä".repeat(length - 1));
         let warnings: Vec<String> = ('A'..).take(number).map(text).collect();
         asked.respond(&json!({ "allowed": true, "warnings": warnings }))
@@ -193,7 +194,7 @@ fn warnings_come_through_whole_up_to_4096_characters_in_all_and_are_cut_to_256_e
         ("13-of-300", 13, 300),
         ("14-of-300", 14, 256),
         ("20-of-300", 16, 256),
-        // Beyond the limit before it is seen that there is one.
+        // The API server notices the limit only after it has added one warning too many.
         ("17-of-256", 17, 256),
         ("20-of-256", 17, 256),
     ] {
@@ -205,7 +206,7 @@ fn warnings_come_through_whole_up_to_4096_characters_in_all_and_are_cut_to_256_e
 }
 
 #[test]
-fn a_warning_with_a_control_character_is_lost_and_one_that_repeats_is_shown_once() {
+fn drops_warnings_with_control_characters_and_shows_duplicates_once() {
     let (_canned, namespace) = canned(&json!({}), |asked| {
         let warnings = match asked.name() {
             "lines" => json!(["one\ntwo", "three"]),
@@ -220,7 +221,7 @@ fn a_warning_with_a_control_character_is_lost_and_one_that_repeats_is_shown_once
                 }));
             }
         };
-        // Both kinds say it, and it is shown once.
+        // Both kinds return the warning, and kubectl shows it once.
         asked.respond(&json!({ "allowed": true, "warnings": warnings }))
     });
     for (name, shown) in [
@@ -232,7 +233,7 @@ fn a_warning_with_a_control_character_is_lost_and_one_that_repeats_is_shown_once
     ] {
         assert_eq!(ask(&namespace, name).succeeded().stderr, shown, "{name}");
     }
-    // A denial may have lines, and its warnings are shown too.
+    // A denial may contain line breaks, and its warnings are shown too.
     assert_eq!(
         ask(&namespace, "denied").failed().stderr,
         "Warning: careful\nError from server (Forbidden): error when creating \"STDIN\": admission webhook \

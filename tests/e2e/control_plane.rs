@@ -1,4 +1,4 @@
-//! The control plane itself, without a webhook: what all other tests rely on.
+//! The control plane without a webhook: facts on which all other tests rely.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::nodes;
 use crate::support::{Kubectl, Namespace, eventually, example};
 
 #[test]
-fn has_seven_nodes_and_all_are_ready() {
+fn has_seven_ready_nodes() {
     let _nodes = nodes::steady();
     let nodes = Kubectl::new().json(&["get", "nodes"]);
     let ready: BTreeSet<&str> = nodes["items"]
@@ -29,7 +29,7 @@ fn has_seven_nodes_and_all_are_ready() {
 }
 
 #[test]
-fn client_and_server_are_of_the_version_that_is_pinned() {
+fn client_and_server_have_the_pinned_version() {
     let version = Kubectl::new().json(&["version"]);
     let pinned = include_str!("../cluster/kubernetes/go.mod")
         .lines()
@@ -38,7 +38,7 @@ fn client_and_server_are_of_the_version_that_is_pinned() {
         .split_whitespace()
         .next()
         .unwrap();
-    // Programs from `KUBEBUILDER_ASSETS` have a version of their own.
+    // Programs from `KUBEBUILDER_ASSETS` have their own version.
     if std::env::var_os("KUBEBUILDER_ASSETS").is_none_or(|value| value.is_empty()) {
         assert_eq!(version["clientVersion"]["gitVersion"], pinned);
         assert_eq!(version["serverVersion"]["gitVersion"], pinned);
@@ -46,7 +46,7 @@ fn client_and_server_are_of_the_version_that_is_pinned() {
 }
 
 #[test]
-fn a_daemonset_without_tolerations_runs_on_the_workers_only() {
+fn daemonset_without_tolerations_runs_only_on_workers() {
     let namespace = Namespace::new("plain");
     let daemonset = example();
     namespace.apply(&daemonset);
@@ -79,7 +79,7 @@ fn a_daemonset_without_tolerations_runs_on_the_workers_only() {
 }
 
 #[test]
-fn a_pod_of_a_daemonset_comes_back_after_its_deletion() {
+fn deleted_pod_of_a_daemonset_is_recreated() {
     let namespace = Namespace::new("comes-back");
     namespace.apply(&example());
     let names = || {
@@ -101,7 +101,7 @@ fn a_pod_of_a_daemonset_comes_back_after_its_deletion() {
 }
 
 #[test]
-fn the_api_server_refuses_a_selector_that_misses_its_template() {
+fn api_server_refuses_a_selector_that_does_not_match_the_template() {
     let namespace = Namespace::new("refused");
     let mut daemonset = example();
     daemonset["spec"]["selector"]["matchLabels"] = json!({ "another": "label" });

@@ -1,4 +1,4 @@
-//! What the API server makes of the patch, against another implementation of RFC 6902 and against `wardset review`.
+//! The API server applies a patch in the same way as another implementation of RFC 6902 and as `wardset review`.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::gate::Gate;
 use crate::registration::Kind::Mutating;
 use crate::support::{Namespace, eventually, example};
 
-/// `wardset review` with the gate's policies.
+/// Runs `wardset review` with the gate's policies, and returns its output.
 fn review(gate: &Gate, input: &Value, output: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
         .args(["review", "--filename=-", "--output", output, "--policies"])
@@ -29,7 +29,7 @@ fn review(gate: &Gate, input: &Value, output: &str) -> String {
     String::from_utf8(run.stdout).unwrap()
 }
 
-/// DaemonSets in which a patch can go wrong.
+/// Returns DaemonSets with shapes that are difficult to patch.
 fn objects() -> Vec<Value> {
     let mut bare = example();
     bare["metadata"].as_object_mut().unwrap().remove("labels");
@@ -64,8 +64,8 @@ fn objects() -> Vec<Value> {
 }
 
 #[test]
-fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_foretells_it() {
-    // Mutating webhooks are called in the order of their names: one before, and one after.
+fn api_server_json_patch_and_review_agree_on_each_object() {
+    // The API server calls mutating webhooks in the order of their names: one before the gate, one after it.
     let before = Canned::start(&[(Mutating, json!({}))], Asked::allow);
     let gate = Gate::start(crate::gate::Setup::default());
     let after = Canned::start(&[(Mutating, json!({}))], Asked::allow);
@@ -73,7 +73,7 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
     for mut object in objects() {
         object["metadata"]["namespace"] = namespace.name().into();
         namespace.run_with_input(&["create", "--filename=-"], &object.to_string()).succeeded();
-        // An update that changes the template goes the same way.
+        // An update that changes the template takes the same path.
         object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
         object["metadata"]["labels"]["updated"] = json!("yes");
         eventually(Duration::from_secs(30), "no controller writes in between", || {
@@ -82,7 +82,7 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
         });
     }
     let (before, after) = (before.asked(), after.asked());
-    // More, where an update came to nothing after the webhooks were asked.
+    // There are more if a conflict rejected an update after its reviews.
     assert!(before.len() >= 10 && before.len() == after.len(), "{} and {}", before.len(), after.len());
     for (came, left) in before.iter().zip(&after) {
         let object = &came.request()["object"];
@@ -91,13 +91,13 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
         let mut patched = object.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         assert_eq!(patched, left.request()["object"], "{patch:?}");
-        // Patched in between, the object went through Go's types and out again: what `-o yaml` says is there, too.
+        // The API server also converts the object through Go types. `-o yaml` must agree after that.
         let foretold =
             wardset::yaml::documents::<Value>(&review(&gate, &came.review, "yaml")).unwrap().remove(0);
         assert_eq!(foretold["spec"], left.request()["object"]["spec"]);
         assert_eq!(foretold["metadata"]["labels"], left.request()["object"]["metadata"]["labels"]);
     }
-    // And that is what is stored.
+    // The stored object is the same.
     for number in 0..5 {
         let stored = namespace.daemonset(&format!("object-{number}"));
         let last = after.iter().rfind(|one| one.name() == format!("object-{number}")).unwrap();
@@ -108,10 +108,10 @@ fn the_api_server_applies_each_patch_as_another_implementation_does_and_review_f
 }
 
 #[test]
-fn wardset_is_asked_again_where_a_later_webhook_changed_the_object() {
+fn api_server_calls_wardset_again_if_a_later_webhook_changes_the_object() {
     let gate = Gate::start(crate::gate::Setup::default());
     let later = Canned::start(&[(Mutating, json!({ "reinvocationPolicy": "Never" }))], |asked| {
-        // Takes away what the policies added.
+        // Removes the additions of the policies.
         asked.patch(&json!([{ "op": "remove", "path": "/spec/template/spec/tolerations" }]))
     });
     let namespace = Namespace::labelled("reinvoked", &[gate.label(), later.label()]);

@@ -1,5 +1,5 @@
-//! Wardset in front of the API server: the real program, with a certificate of its own, registered as
-//! `deploy/install.yaml` registers it, for the namespaces of one test.
+//! Wardset in front of the API server, for the namespaces of one test. The real program runs with its own certificate,
+//! and is registered as in `deploy/install.yaml`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -16,52 +16,52 @@ use wardset::server::development;
 use crate::registration::{Entries, PROBE, Registration, shipped};
 use crate::support::{Namespace, eventually};
 
-/// Wardset, registered. It ends when this is dropped.
+/// A running and registered Wardset. It stops when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Gate {
     label: String,
-    // In the order in which they go: nobody is to be asked who is no more.
+    // Fields drop in this order, so that the API server never calls a stopped server.
     _registration: Registration,
     server: Mutex<Server>,
     folder: TempDir,
     log: Log,
 }
 
-/// What it is started with.
+/// The options of a gate.
 pub(crate) struct Setup {
-    /// The files of the folder of policies: names and contents.
+    /// The names and contents of the files in the policy folder.
     pub(crate) files: Vec<(String, Vec<u8>)>,
-    /// By what its own objects are told from those of other tests.
+    /// The label that separates this gate's objects from those of other tests.
     pub(crate) isolation: Isolation,
 }
 
-/// By what a gate's objects are told from those of other tests.
+/// The kind of label that separates a gate's objects from those of other tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// By a label of the namespace, so that all in it is as it would be in any cluster. Without the entry for kube-system.
+    /// A label of the namespace. The objects look as in any cluster; the entry for kube-system is left out.
     Namespaces,
-    /// By a label of each DaemonSet, so that namespaces are as they are in any cluster.
+    /// A label of each DaemonSet. The namespaces look as in any cluster.
     Objects,
 }
 
-/// One line of the log: a decision.
+/// One decision from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decided {
     /// `mutate` or `validate`.
     pub(crate) webhook: String,
     /// `create` or `update`.
     pub(crate) operation: String,
-    /// The object's name, empty where the API server has yet to make it.
+    /// The object's name. It is empty if the API server has yet to generate it.
     pub(crate) name: String,
-    /// Who asked.
+    /// The user who made the request.
     pub(crate) user: String,
-    /// Whether nothing was to be stored.
+    /// Whether the request was a dry run.
     pub(crate) dry_run: bool,
     /// `allowed`, `denied` or `failed`.
     pub(crate) decision: String,
-    /// `name=verdict`, by commas.
+    /// `name=verdict` pairs, separated by commas.
     pub(crate) policies: String,
-    /// Pointers, by commas.
+    /// JSON pointers, separated by commas.
     pub(crate) patch: String,
 }
 
@@ -74,10 +74,10 @@ impl Default for Setup {
 }
 
 impl Gate {
-    /// The default set with `workers-only` enforced. Tests that run at the same time have the same one.
+    /// Returns a gate with the default policies and `workers-only` enforced. Tests that run at the same time share it.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Gate>> = Mutex::new(Weak::new());
-        // Others wait while it starts. Nothing is left half done by a test that failed in here.
+        // Other tests wait here during the start. If a test panics here, the state is still consistent.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let gate = Arc::new(Self::start(Setup::default()));
@@ -86,7 +86,7 @@ impl Gate {
         })
     }
 
-    /// One for this test alone.
+    /// Starts a gate for one test alone.
     pub(crate) fn start(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         development::make(folder.path()).unwrap();
@@ -114,22 +114,22 @@ impl Gate {
         Self { label, folder, server: Mutex::new(server), log, _registration: registration }
     }
 
-    /// A namespace whose DaemonSets it reviews.
+    /// Creates a namespace whose DaemonSets the gate reviews.
     pub(crate) fn namespace(&self, prefix: &str) -> Namespace {
         Namespace::labelled(prefix, &[&self.label])
     }
 
-    /// The label by which it is asked: of namespaces, or of DaemonSets.
+    /// Returns the label, of namespaces or of DaemonSets, that makes the API server call the gate.
     pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    /// The folder of its policies.
+    /// Returns the folder of its policies.
     pub(crate) fn policies(&self) -> PathBuf {
         self.folder.path().join("policies")
     }
 
-    /// Ends the server as a lost node does, without a word.
+    /// Kills the server without a shutdown, as if its node were lost.
     pub(crate) fn kill(&self) {
         self.server.lock().unwrap().kill();
     }
@@ -141,9 +141,9 @@ impl Gate {
         *server = Server::start(self.folder.path(), server.webhook, server.admin, &self.log);
     }
 
-    /// What it decided on DaemonSets of this namespace, in order.
+    /// Returns its decisions on DaemonSets of this namespace, in order.
     pub(crate) fn decisions(&self, namespace: &str) -> Vec<Decided> {
-        // A review is counted and logged before it is answered, but a line takes a moment to arrive here.
+        // The server counts and logs a review before it answers, but a log line arrives here with a delay.
         let counted = self.metric("wardset_reviews_total");
         eventually(Duration::from_secs(10), "the log has all reviews", || {
             let lines = self.lines("wardset::decision");
@@ -158,7 +158,7 @@ impl Gate {
         lines.iter().filter(|line| line["target"] == target).cloned().collect()
     }
 
-    /// The sum of a metric over all of its labels.
+    /// Returns the sum of a metric over all of its labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.admin("/metrics");
         let values = metrics.lines().filter_map(|line| {
@@ -194,7 +194,7 @@ impl Decided {
         }
     }
 
-    /// In one line what most tests look at.
+    /// Returns the fields that most tests compare, on one line.
     pub(crate) fn short(&self) -> String {
         let Self { webhook, operation, decision, patch, .. } = self;
         format!("{webhook} {operation} {decision} {patch}").trim_end().to_owned()
@@ -204,7 +204,7 @@ impl Decided {
 impl Isolation {
     fn isolate(self, mut entries: Entries, label: &str) -> Entries {
         if self == Self::Namespaces {
-            // The one for kube-system would never match.
+            // The entry for kube-system would never match.
             entries.retain(|(_, entry)| entry["name"] == "daemonsets.wardset.dev");
         }
         for (_, entry) in &mut entries {
@@ -221,7 +221,7 @@ impl Isolation {
     }
 }
 
-/// The default set, with `workers-only` enforced, and with time for a debug build on a machine that does much else.
+/// Returns the default policies with `workers-only` enforced. The timeout allows for a debug build on a busy machine.
 pub(crate) fn workers_only() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/defaults");
     let mut files = Vec::new();
@@ -234,7 +234,7 @@ pub(crate) fn workers_only() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// The process.
+/// The process of the server.
 #[derive(Debug)]
 struct Server {
     child: Child,
@@ -262,7 +262,7 @@ impl Server {
         let before = log.lock().unwrap().len();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let into = Arc::clone(log);
-        // It ends with the pipe.
+        // The thread ends with the pipe.
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -270,7 +270,7 @@ impl Server {
             }
         });
         let mut server = Self { child, webhook, admin };
-        // The first one may have to compile its modules, in a debug build.
+        // The first start may compile modules in a debug build, which takes long.
         let ready = eventually(Duration::from_secs(120), "`wardset serve` is ready", || {
             let lines = log.lock().unwrap();
             let ready = lines[before..].iter().find(|line| line["message"] == "ready");
@@ -286,7 +286,7 @@ impl Server {
     }
 
     fn kill(&mut self) {
-        // Fails where it has ended.
+        // Fails if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

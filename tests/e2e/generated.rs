@@ -1,5 +1,5 @@
-//! 40 generated DaemonSets on 25 generated nodes and those that every cluster of these tests has: the real controller puts pods
-//! exactly where the oracle of `tests/it/placement` says that the object as it is stored reaches.
+//! The real controller places the pods of 40 generated DaemonSets. There are 25 generated nodes, and those of every
+//! test cluster. For each stored object, the oracle of `tests/it/placement` must return exactly the nodes with a pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,18 +17,18 @@ const NODES: usize = 25;
 const DAEMONSETS: usize = 40;
 const LABEL: &str = "wardset.dev/generated";
 
-/// The nodes go when this is dropped.
+/// Deletes the generated nodes when it is dropped.
 struct Nodes;
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        // As of namespaces: no second panic while a test fails.
+        // Does not panic, because the test may be failing already.
         Kubectl::new().run(&["delete", "nodes", "--selector", LABEL, "--wait=false"]);
     }
 }
 
 #[test]
-fn the_real_controller_puts_pods_where_the_oracle_says() {
+fn controller_places_pods_as_the_oracle_predicts() {
     let seed = std::env::var("WARDSET_SEED").map_or(0x91ace, |seed| seed.parse().unwrap());
     let mut dice = Dice::new(seed, 0);
     let held = nodes::changing();
@@ -44,8 +44,8 @@ fn the_real_controller_puts_pods_where_the_oracle_says() {
     let _nodes = Nodes;
     create(&kubectl, made);
     kubectl.succeed(&["wait", "nodes", "--selector", LABEL, "--for=condition=Ready", "--timeout=60s"]);
-    // The taint of a node that is not ready goes a moment later, and that of one that is closed comes.
-    let nodes = eventually(Duration::from_secs(60), "the nodes' taints are what their states say", || {
+    // Kubernetes removes the taint of a node that is not ready, and adds the one of a cordoned node, with a delay.
+    let nodes = eventually(Duration::from_secs(60), "the nodes' taints match their states", || {
         let nodes = items(&kubectl.json(&["get", "nodes"]));
         let settled = nodes.iter().all(|node| {
             let has = |key: &str| {
@@ -65,10 +65,10 @@ fn the_real_controller_puts_pods_where_the_oracle_says() {
         object
     });
     create(&kubectl, daemonsets.collect());
-    // Each is looked at by a watch, until the controller has counted where it should run.
+    // A watch waits until the controller has counted the nodes for each DaemonSet.
     let observed = "--for=jsonpath={.status.observedGeneration}=1";
     namespace.succeed(&["wait", "daemonsets", "--all", observed, "--timeout=60s"]);
-    let (stored, pods) = eventually(Duration::from_secs(60), "as many pods as the controller wants", || {
+    let (stored, pods) = eventually(Duration::from_secs(60), "the controller has created all pods", || {
         let (stored, pods) =
             (items(&namespace.json(&["get", "daemonsets"])), items(&namespace.json(&["get", "pods"])));
         let count = |field: &str| {
@@ -96,7 +96,7 @@ fn the_real_controller_puts_pods_where_the_oracle_says() {
         let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
         changed += usize::from(affinity.to_string().contains("virtual-kubelet"));
     }
-    // What was stored went through the policies, and the generator made all kinds.
+    // The policies changed the stored objects, and the generator covered all cases.
     assert!(changed > DAEMONSETS / 2, "{changed}");
     let pairs = stored.len() * nodes.len();
     assert!(pods.len() > pairs / 20 && pods.len() < pairs / 2, "{} pods of {pairs} pairs", pods.len());
@@ -114,7 +114,7 @@ fn items(list: &Value) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// The node that a pod is on, or is meant for as long as the scheduler has not come to it.
+/// Returns the node of a pod. If the scheduler has not bound the pod yet, returns the node in its affinity.
 fn node_of(pod: &Value) -> String {
     let terms = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
     let meant = &terms[0]["matchFields"][0]["values"][0];

@@ -1,4 +1,4 @@
-//! `kubectl apply -f deploy/install.yaml`, and a platform team's days after it.
+//! `kubectl apply -f deploy/install.yaml`, and the daily work of a platform team after that.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::support::{Namespace, eventually, example};
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
-/// A rule of the default set: `version` changes with the next release, and a selector never can.
+/// Returns an object that a default policy refuses: `version` changes with each release, and a selector must not
+/// change.
 fn volatile_selector() -> Value {
     let mut object = example();
     for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
@@ -21,18 +22,18 @@ fn volatile_selector() -> Value {
 }
 
 #[test]
-fn one_file_installs_it_a_second_brings_policies_and_daemonsets_are_changed_and_refused() {
+fn installs_from_one_file_and_applies_policies_from_another() {
     let installed = Installed::apply();
     let namespace = Namespace::new("installed");
     installed.review_namespace(namespace.name());
 
-    // Nobody answers yet: `Fail` holds here, and nowhere else.
+    // The server is not running yet, so `failurePolicy: Fail` refuses the object.
     let refused = namespace.refuse(&example());
     assert!(refused.contains("failed calling webhook \"daemonsets.wardset.dev\""), "{refused}");
 
     let server = installed.serve();
     installed.bundles_written("");
-    eventually(Duration::from_secs(30), "a DaemonSet is let through", || {
+    eventually(Duration::from_secs(30), "a DaemonSet is allowed", || {
         let run = namespace.try_apply(&example());
         if run.success { Ok(()) } else { Err(run.stderr) }
     });
@@ -59,13 +60,15 @@ fn one_file_installs_it_a_second_brings_policies_and_daemonsets_are_changed_and_
     let table = installed.kubectl.succeed(&["get", "policies.wardset.dev"]);
     let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(words(0), ["NAME", "MODULE", "MODE", "ORDER", "READY", "AGE"]);
-    assert_eq!(words(1)[..5], ["default-labels", "builtin:default-labels", "enforce", "10", "True"]);
+    assert_eq!(words(1)[..5], ["default-labels", "builtin:default-labels", "observe", "10", "True"]);
 
     let changed = example();
     namespace.succeed(&["delete", "daemonset", "fluentd-agent"]);
     namespace.apply(&changed);
     let stored = namespace.json(&["get", "daemonset", "fluentd-agent"]);
-    assert_eq!(stored["metadata"]["labels"]["app.kubernetes.io/component"], "node-agent");
+    // The default set enforces `exclude-virtual-nodes`, and only observes `default-labels`.
+    assert!(stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"].is_object(), "{stored:#}");
+    assert_eq!(stored["metadata"]["labels"].get("app.kubernetes.io/component"), None);
     let refused = namespace.refuse(&volatile_selector());
     assert!(
         refused.contains("admission webhook \"daemonsets.wardset.dev\" denied the request: ")
@@ -78,7 +81,7 @@ fn one_file_installs_it_a_second_brings_policies_and_daemonsets_are_changed_and_
 }
 
 #[test]
-fn break_glass_is_one_command_and_the_way_back_is_another() {
+fn break_glass_takes_one_command_and_reinstall_another() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -88,21 +91,21 @@ fn break_glass_is_one_command_and_the_way_back_is_another() {
     namespace.refuse(&example());
     let command = "delete mutatingwebhookconfiguration/wardset validatingwebhookconfiguration/wardset";
     let runbook = std::fs::read_to_string(Path::new(DEPLOY).join("RUNBOOK.md")).unwrap();
-    assert!(runbook.contains(&format!("kubectl {command}\n")), "the runbook has another command");
+    assert!(runbook.contains(&format!("kubectl {command}\n")), "the runbook does not have this command");
     installed.kubectl.succeed(&command.split(' ').collect::<Vec<_>>());
     namespace.apply(&example());
 
-    // The configurations come back as they were rendered, without a CA; the server that runs notices.
+    // The configurations come back as rendered, without a CA. The running server notices.
     drop(installed);
     let installed = Installed::apply();
     let _server = installed.serve();
     let again = installed.bundles_written("");
-    assert_ne!(ca, again, "the namespace was deleted with its Secret, so the CA is another");
+    assert_ne!(ca, again, "expected a new CA, because the namespace was deleted with its Secret");
     namespace.apply(&example());
 }
 
 #[test]
-fn what_the_service_account_may_not_do_the_server_never_tries() {
+fn server_stays_within_the_permissions_of_its_service_account() {
     let installed = Installed::apply();
     let mut server = installed.serve();
     installed.bundles_written("");
@@ -110,13 +113,13 @@ fn what_the_service_account_may_not_do_the_server_never_tries() {
     installed.policy_is("labels", "True", "InForce");
     let log = server.log();
     assert!(!log.contains("forbidden"), "{log}");
-    // It leads, and says so, so the writing was tried.
+    // The server leads and writes, so it used its permissions.
     assert_eq!(server.metric("wardset_leader"), Some(1.0));
-    assert!(server.says("the policy is in force", Duration::from_secs(1)).is_object());
+    assert!(server.says("activated the policy", Duration::from_secs(1)).is_object());
 }
 
 #[test]
-fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
+fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
     let installed = Installed::apply();
     let _server = installed.serve();
     installed.bundles_written("");
@@ -125,7 +128,7 @@ fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
         *policy.pointer_mut(pointer).unwrap() = value;
         policy
     };
-    eventually(Duration::from_secs(30), "the hook is in force", || {
+    eventually(Duration::from_secs(30), "the webhook is active", || {
         let run = installed.apply_policy(&change("/spec/module", json!("builtin:gone")));
         if run.success { Err(run.stdout) } else { Ok(()) }
     });
@@ -137,11 +140,11 @@ fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
     for (bad, says) in [
         (
             change("/spec/module", json!("builtin:gone")),
-            "there is no built-in module `gone`; there are `default-labels`",
+            "unknown built-in module `gone`, expected one of `default-labels`",
         ),
         (change("/spec/settings", json!({"labels": 1})), "`spec.settings`: "),
         (with_cel, "`spec.match.conditions`: "),
-        // The API server's own checks, by what the CRD says.
+        // The API server checks these against the CRD.
         (change("/spec/module", json!("http://x")), "expected `builtin:NAME` or `file:PATH`"),
         (unknown_field, "unknown field \"spec.modul\""),
     ] {
@@ -152,7 +155,7 @@ fn a_bad_policy_is_refused_by_kubectl_apply_with_the_reason() {
 }
 
 #[test]
-fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_last_good_in_force() {
+fn keeps_the_last_good_revision_if_a_policy_was_broken_while_it_was_down() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -173,7 +176,7 @@ fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_las
     let status = installed.policy_is("labels", "False", "LastGoodInForce");
     let message = status["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("the last good revision goes on: ") && message.contains("spec.settings"),
+        message.starts_with("the last good revision stays active: ") && message.contains("spec.settings"),
         "{message}"
     );
     installed.policy_is("other", "True", "InForce");
@@ -184,7 +187,7 @@ fn with_the_server_down_policies_can_be_edited_and_a_bad_one_then_leaves_the_las
 }
 
 #[test]
-fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
+fn edits_are_live_at_once_without_failed_or_mixed_reviews() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -197,7 +200,7 @@ fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
         installed.apply_policy(&policy("labels", &team)).succeeded();
         let applied = std::time::Instant::now();
         while once(server.webhook, &ca)["example.com/team"] != team {
-            assert!(applied.elapsed() < Duration::from_secs(10), "edit {edit} is not in force");
+            assert!(applied.elapsed() < Duration::from_secs(10), "edit {edit} is not active");
         }
         waits.push(applied.elapsed());
     }
@@ -212,15 +215,18 @@ fn an_edit_is_live_at_once_and_no_review_fails_or_sees_half_of_it() {
     );
     assert_eq!(tally.failed, Vec::<String>::new());
     for labels in &tally.labels {
-        assert_eq!(labels["example.com/team"], labels["example.com/squad"], "a mix of two revisions");
+        assert_eq!(
+            labels["example.com/team"], labels["example.com/squad"],
+            "a review saw a mix of two revisions"
+        );
     }
     let seen: std::collections::BTreeSet<_> =
         tally.labels.iter().map(|labels| labels["example.com/team"].to_string()).collect();
-    assert!(seen.len() > 10, "the load didn't see the edits: {seen:?}");
+    assert!(seen.len() > 10, "the load did not see the edits: {seen:?}");
 }
 
 #[test]
-fn namespaces_are_selected_by_labels_that_are_watched() {
+fn selects_namespaces_by_watched_labels() {
     let installed = Installed::apply();
     let _server = installed.serve();
     installed.bundles_written("");
@@ -239,20 +245,22 @@ fn namespaces_are_selected_by_labels_that_are_watched() {
         installed.review_namespace(namespace.name());
     }
     installed.kubectl.succeed(&["label", "namespace", prod.name(), "tier=prod"]);
-    eventually(Duration::from_secs(10), "the label is known", || match team(&prod) {
+    eventually(Duration::from_secs(10), "the server knows the label", || match team(&prod) {
         Value::Null => Err("no label"),
         _ => Ok(()),
     });
     assert_eq!(team(&dev), Value::Null);
     installed.kubectl.succeed(&["label", "namespace", prod.name(), "tier-"]);
-    eventually(Duration::from_secs(10), "the label is known to be gone", || match team(&prod) {
-        Value::Null => Ok(()),
-        team => Err(team),
+    eventually(Duration::from_secs(10), "the server knows that the label was removed", || {
+        match team(&prod) {
+            Value::Null => Ok(()),
+            team => Err(team),
+        }
     });
 }
 
 #[test]
-fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards() {
+fn reviews_continue_without_the_api_server_and_missed_edits_follow() {
     let installed = Installed::apply();
     let server = installed.serve();
     let ca = installed.bundles_written("");
@@ -270,10 +278,14 @@ fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards(
             other => Err(other),
         }
     });
-    assert_eq!(once(server.webhook, &ca)["example.com/team"], "one", "what was heard last goes on");
+    assert_eq!(
+        once(server.webhook, &ca)["example.com/team"],
+        "one",
+        "expected the last known policies to stay active"
+    );
     assert_eq!(get(server.admin, "/readyz").0, 200);
     installed.proxy.mend();
-    eventually(Duration::from_secs(60), "what was missed is in force", || {
+    eventually(Duration::from_secs(60), "the missed edit is active", || {
         let team = once(server.webhook, &ca)["example.com/team"].clone();
         if team == "two" { Ok(()) } else { Err(team) }
     });
@@ -290,20 +302,20 @@ fn without_the_api_server_reviews_go_on_and_what_was_missed_is_right_afterwards(
 }
 
 #[test]
-fn of_three_replicas_one_writes_and_another_goes_on_where_it_ends() {
+fn one_of_three_replicas_leads_and_another_takes_over() {
     let installed = Installed::apply();
     let first = installed.serve();
     let ca = installed.bundles_written("");
     let others = [installed.serve_beside(), installed.serve_beside()];
     assert_eq!(first.metric("wardset_leader"), Some(1.0));
     assert_eq!(others.each_ref().map(|server| server.metric("wardset_leader")), [Some(0.0); 2]);
-    // One CA for all: each answers to the same bundle.
+    // All replicas share one CA, so each works with the same bundle.
     for server in [&first, &others[0], &others[1]] {
         assert!(once(server.webhook, &ca).is_null() || once(server.webhook, &ca).is_object());
     }
     assert_eq!(first.stop(), Some(0));
     installed.apply_policy(&policy("labels", "one")).succeeded();
-    // Its Lease was given back, so nobody waits for its end.
+    // The first replica released its Lease, so another need not wait until it expires.
     installed.policy_is("labels", "True", "InForce");
     let leaders: f64 = others.iter().filter_map(|server| server.metric("wardset_leader")).sum();
     assert!((leaders - 1.0).abs() < f64::EPSILON, "{leaders} replicas lead");
@@ -311,17 +323,19 @@ fn of_three_replicas_one_writes_and_another_goes_on_where_it_ends() {
 }
 
 #[test]
-fn a_server_that_starts_without_an_api_server_waits_and_says_so() {
+fn waits_and_logs_if_it_starts_without_an_api_server() {
     let installed = Installed::apply();
     installed.proxy.cut();
     let mut server = installed.start("127.0.0.1:0", &[]);
-    server.says("a watch of the cluster broke; what was heard last goes on", Duration::from_secs(20));
+    let line = "failed to watch the cluster; the last known state stays active, and the watch restarts; \
+                hint: check the network and the server's RBAC rules";
+    server.says(line, Duration::from_secs(20));
     installed.proxy.mend();
     let server = server.ready();
     assert_eq!(get(server.admin, "/readyz").0, 200);
 }
 
-/// Adds the labels `team` and `squad` with the same value.
+/// Returns a policy that adds the labels `team` and `squad` with the same value.
 fn policy(name: &str, team: &str) -> Value {
     let labels = if name == "labels" {
         json!({"example.com/team": team, "example.com/squad": team})
@@ -330,12 +344,12 @@ fn policy(name: &str, team: &str) -> Value {
     };
     json!({
         "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": name},
-        // With time for a debug build on a machine that does much else.
+        // The timeout allows for a debug build on a busy machine.
         "spec": {"module": "builtin:default-labels", "settings": {"labels": labels}, "limits": {"timeout": "5s"}},
     })
 }
 
-/// The labels that one review ends with.
+/// Returns the labels after one review.
 fn once(server: std::net::SocketAddr, ca: &str) -> Value {
     let tally = Load::one(server, ca);
     assert_eq!(tally.failed, Vec::<String>::new());

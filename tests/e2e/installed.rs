@@ -1,6 +1,8 @@
-//! Wardset installed from `deploy/install.yaml`, as a platform team does it. Its pods are KWOK's and answer nothing, so the
-//! server runs beside the cluster: with the Deployment's own arguments, as the chart's ServiceAccount, and reached by the
-//! chart's Service, which is made to lead here.
+//! Wardset installed from `deploy/install.yaml`, as a platform team installs it.
+//!
+//! KWOK simulates the pods of the cluster, so they cannot answer requests. The server therefore runs beside the
+//! cluster. It has the arguments of the Deployment and the permissions of the chart's ServiceAccount, and the chart's
+//! Service points to it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -17,18 +19,18 @@ use tempfile::TempDir;
 use crate::proxy::Proxy;
 use crate::support::{Kubectl, eventually};
 
-/// What the configurations say of a namespace that the installed Wardset reviews; those of other tests it leaves alone.
+/// The label of namespaces that the installed Wardset reviews. It ignores namespaces of other tests.
 pub(crate) const LABEL: &str = "e2e.wardset.dev/installed";
 
-/// The names in the chart are the same for every install, so there is one at a time.
+/// Allows one install at a time, because every install uses the same names.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Wardset in the cluster; taken out when it is dropped.
+/// Wardset in the cluster. It is uninstalled when it is dropped.
 pub(crate) struct Installed {
     pub(crate) kubectl: Kubectl,
-    /// The configurations lead the API server here.
+    /// The port in the webhook configurations.
     port: u16,
-    /// Where servers are told that the API server is.
+    /// The address under which servers reach the API server.
     pub(crate) proxy: Proxy,
     folder: TempDir,
     args: Vec<String>,
@@ -45,11 +47,11 @@ pub(crate) struct Server {
 }
 
 impl Installed {
-    /// Applies `deploy/install.yaml`, and waits for nothing.
+    /// Applies `deploy/install.yaml` without waiting for the server.
     pub(crate) fn apply() -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let kubectl = Kubectl::new();
-        // Free now; between servers nobody holds it, and nobody else is told of it.
+        // A free port. It stays free between servers, because no other process is told about it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut args = Vec::new();
         let manifest = fs::read_to_string(root().join("deploy/install.yaml")).unwrap();
@@ -84,7 +86,7 @@ impl Installed {
         installed
     }
 
-    /// The rights of the ServiceAccount and no others.
+    /// Writes a kubeconfig with the permissions of the ServiceAccount and no others.
     fn write_kubeconfig(&self, mut config: Value) {
         let token =
             self.kubectl.succeed(&["create", "token", "wardset", "--namespace=wardset", "--duration=1h"]);
@@ -96,22 +98,22 @@ impl Installed {
         fs::write(self.folder.path().join("kubeconfig"), config.to_string()).unwrap();
     }
 
-    /// A replica that the configurations lead to, once it is ready.
+    /// Starts a replica on the port of the configurations, and waits until it is ready.
     pub(crate) fn serve(&self) -> Server {
         self.start(&format!("127.0.0.1:{}", self.port), &[]).ready()
     }
 
-    /// A replica that the configurations lead to, with further arguments.
+    /// Starts a replica as [`Self::serve`] does, with further arguments.
     pub(crate) fn serve_with(&self, more: &[&str]) -> Server {
         self.start(&format!("127.0.0.1:{}", self.port), more).ready()
     }
 
-    /// A replica that the configurations don't lead to.
+    /// Starts a replica that the configurations do not point to.
     pub(crate) fn serve_beside(&self) -> Server {
         self.start("127.0.0.1:0", &[]).ready()
     }
 
-    /// A replica that may not become ready.
+    /// Starts a replica without waiting until it is ready.
     pub(crate) fn start(&self, listen: &str, more: &[&str]) -> Server {
         let args = self.args.iter().filter(|arg| !arg.starts_with("--cache-dir"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
@@ -130,7 +132,7 @@ impl Installed {
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line) {
-                    // Whoever listened may be gone.
+                    // Fails if the receiver was dropped.
                     let _ = send.send(event);
                 }
                 kept.lock().unwrap().push(line);
@@ -140,7 +142,7 @@ impl Installed {
         Server { child, lines, admin: nowhere, webhook: nowhere, log }
     }
 
-    /// A namespace's label, without which the installed Wardset leaves it alone.
+    /// Labels a namespace, so that the installed Wardset reviews it.
     pub(crate) fn review_namespace(&self, namespace: &str) {
         self.kubectl.succeed(&["label", "namespace", namespace, &format!("{LABEL}=true")]);
     }
@@ -149,7 +151,7 @@ impl Installed {
         self.kubectl.run_with_input(&["apply", "--filename=-"], &policy.to_string())
     }
 
-    /// Waits until the status of a policy says this.
+    /// Waits until the status of a policy has this condition.
     pub(crate) fn policy_is(&self, name: &str, ready: &str, reason: &str) -> Value {
         eventually(Duration::from_secs(30), &format!("policy {name} is {ready} ({reason})"), || {
             let policy = self.kubectl.json(&["get", "policies.wardset.dev", name]);
@@ -163,7 +165,7 @@ impl Installed {
         })
     }
 
-    /// The CA in each entry of both configurations.
+    /// Returns the CA in each entry of both configurations.
     pub(crate) fn bundles(&self) -> Vec<String> {
         let mut bundles = Vec::new();
         for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
@@ -175,7 +177,7 @@ impl Installed {
         bundles
     }
 
-    /// Waits until every entry has the same CA, which must be another than `before`.
+    /// Waits until every entry has the same CA, and that CA differs from `before`.
     pub(crate) fn bundles_written(&self, before: &str) -> String {
         eventually(Duration::from_secs(30), "both configurations have the CA", || {
             let bundles = self.bundles();
@@ -206,7 +208,7 @@ impl Drop for Installed {
 }
 
 impl Server {
-    /// Waits until it says so.
+    /// Waits until the log says that the server is ready.
     pub(crate) fn ready(mut self) -> Self {
         let event = self.says("ready", Duration::from_secs(60));
         let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
@@ -223,12 +225,12 @@ impl Server {
             match self.lines.recv_timeout(left) {
                 Ok(event) if event["message"] == message => return event,
                 Ok(_) => {}
-                Err(_) => panic!("the server did not say `{message}`:\n{}", self.log()),
+                Err(_) => panic!("the server did not log `{message}`:\n{}", self.log()),
             }
         }
     }
 
-    /// All that it wrote.
+    /// Returns the complete log.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
@@ -237,7 +239,7 @@ impl Server {
         self.child.id()
     }
 
-    /// The value of a sample of `/metrics`, by its whole name with labels.
+    /// Returns the value of a sample of `/metrics`. The name includes the labels.
     pub(crate) fn metric(&self, sample: &str) -> Option<f64> {
         let text = get(self.admin, "/metrics").1;
         let line =
@@ -245,13 +247,13 @@ impl Server {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// SIGTERM, and its exit code.
+    /// Sends SIGTERM, and returns the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         Command::new("kill").arg(self.pid().to_string()).status().unwrap();
         self.child.wait().unwrap().code()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -260,7 +262,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -269,7 +271,7 @@ impl Drop for Server {
     }
 }
 
-/// Status and body of a plain GET.
+/// Returns the status and body of a plain GET.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -283,7 +285,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
 fn lead_here(configuration: &mut Value, port: u16) {
     for entry in configuration["webhooks"].as_array_mut().unwrap() {
         entry["clientConfig"]["service"]["port"] = json!(port);
-        // `Policy` has no namespace.
+        // A `Policy` has no namespace, so its entry has no selector.
         if let Some(selector) = entry.get_mut("namespaceSelector") {
             let expressions = selector["matchExpressions"].as_array_mut().unwrap();
             expressions.push(json!({"key": LABEL, "operator": "Exists"}));

@@ -1,4 +1,4 @@
-//! A DaemonSet from its creation to its end, as one who types kubectl sees it.
+//! A DaemonSet from creation to deletion, as a user of kubectl sees it.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::gate::Gate;
 use crate::pods::{WORKERS_AND_GPU, generation};
 use crate::support::{Namespace, eventually, example};
 
-/// What the policies add to `examples/fluentd-ds.yaml`.
+/// Returns the tolerations that the policies add to `examples/fluentd-ds.yaml`.
 pub(crate) fn tolerations() -> Value {
     json!([{ "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" }])
 }
 
-/// What the policies add to `examples/fluentd-ds.yaml`.
+/// Returns the affinity that the policies add to `examples/fluentd-ds.yaml`.
 pub(crate) fn affinity() -> Value {
     json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
         { "matchExpressions": [
@@ -21,26 +21,27 @@ pub(crate) fn affinity() -> Value {
             { "key": "type", "operator": "NotIn", "values": ["virtual-kubelet"] },
             { "key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist" },
             { "key": "node-role.kubernetes.io/master", "operator": "DoesNotExist" },
+            { "key": "node-role.kubernetes.io/controlplane", "operator": "DoesNotExist" },
         ] },
     ] } } })
 }
 
-/// The additions in a review's patch.
+/// The pointers of the additions, as in the log of a review.
 pub(crate) const ADDED: &str = "/metadata/labels/app.kubernetes.io~1component,/spec/template/spec/tolerations,/spec/template/spec/affinity";
 
-/// The words of a run without those that Wardset has nothing to do with: kubectl's about `--record`, and the API server's
-/// about the label `node-role.kubernetes.io/master`, which `workers-only` speaks of.
+/// Returns the messages of a run, without two that Wardset does not cause: kubectl's about `--record`, and the API
+/// server's about the label `node-role.kubernetes.io/master`, which `workers-only` uses.
 pub(crate) fn words(stderr: &str) -> String {
     let others =
         |line: &&str| line.starts_with("Flag --record has been deprecated") || line.contains(OLD_ROLE);
     stderr.lines().filter(|line| !others(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The API server's advice on the old label, which it gives for each object with it.
+/// The API server's warning about the old label. It appears for each object that uses the label.
 const OLD_ROLE: &str =
     "node-role.kubernetes.io/master is use \"node-role.kubernetes.io/control-plane\" instead";
 
-/// The cells of a table, a row a line.
+/// Returns the cells of a table by row.
 fn table(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split_whitespace().collect()).collect()
 }
@@ -58,7 +59,7 @@ fn assert_stored(stored: &Value) {
 }
 
 #[test]
-fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker() {
+fn create_stores_the_changed_object_and_places_a_pod_on_each_worker() {
     let gate = Gate::shared();
     let namespace = gate.namespace("create");
     let run = namespace.run(&["create", "--filename", &namespace.example_file()]).succeeded();
@@ -67,7 +68,7 @@ fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker(
     let settled = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     assert_eq!(settled["status"]["numberMisscheduled"], 0);
     for pod in namespace.pods(&settled) {
-        // Pods themselves are none of Wardset's business: the controller makes them of the template.
+        // The label is absent, because the controller creates pods from the template, and Wardset never reviews pods.
         assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/component"], Value::Null);
     }
 
@@ -75,13 +76,13 @@ fn create_stores_what_the_policies_made_of_it_and_places_one_pod_on_each_worker(
     let short: Vec<String> = decided.iter().map(|decided| decided.short()).collect();
     assert_eq!(short, [format!("mutate create allowed {ADDED}"), "validate create allowed".to_owned()]);
     assert!(decided.iter().all(|decided| decided.user == "kubernetes-admin" && !decided.dry_run));
-    // By now the controller has written the status several times, and none of it came.
-    assert_eq!(gate.metric("wardset_passed_over_total"), 0);
+    // By now the controller has written the status several times, and Wardset received none of these requests.
+    assert_eq!(gate.metric("wardset_skipped_total"), 0);
 }
 
 #[test]
-fn the_api_server_advises_against_the_old_role_that_workers_only_speaks_of() {
-    // A pin, not a wish: each author whose object gets the requirement reads this.
+fn api_server_warns_about_the_old_role_label_of_workers_only() {
+    // Documents the current behaviour: every author whose object gets the requirement sees this warning.
     let gate = Gate::shared();
     let namespace = gate.namespace("advice");
     let run =
@@ -92,7 +93,7 @@ fn the_api_server_advises_against_the_old_role_that_workers_only_speaks_of() {
 }
 
 #[test]
-fn kubectl_shows_it_as_it_is_stored() {
+fn kubectl_shows_the_stored_object() {
     let gate = Gate::shared();
     let namespace = gate.namespace("show");
     let file = namespace.example_file();
@@ -113,7 +114,7 @@ fn kubectl_shows_it_as_it_is_stored() {
     assert_eq!(
         shown[0].join(" "),
         "NAME DESIRED CURRENT READY UP-TO-DATE AVAILABLE NODE SELECTOR AGE",
-        "the requirements are in the affinity, and the author's node selector stays empty"
+        "the policy changes the affinity and leaves the node selector empty"
     );
     assert_eq!(shown[1][..7], ["fluentd-agent", "4", "4", "4", "4", "4", "<none>"]);
 
@@ -165,7 +166,7 @@ fn kubectl_shows_it_as_it_is_stored() {
 }
 
 #[test]
-fn delete_takes_its_pods_along_and_asks_nobody() {
+fn delete_removes_the_pods_without_a_review() {
     let gate = Gate::shared();
     let namespace = gate.namespace("delete");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -185,7 +186,7 @@ fn delete_takes_its_pods_along_and_asks_nobody() {
 }
 
 #[test]
-fn finalizers_and_what_is_being_deleted_are_never_held_up() {
+fn never_delays_finalizers_or_deletions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("finalizers");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -195,13 +196,13 @@ fn finalizers_and_what_is_being_deleted_are_never_held_up() {
     };
     finalizers(&json!({ "metadata": { "finalizers": ["wardset.dev/test"] } }));
     namespace.succeed(&["delete", "ds", "fluentd-agent", "--wait=false"]);
-    // It is there still, and whatever is written to it now asks nobody.
+    // The object still exists, and further writes cause no reviews.
     namespace.succeed(&["label", "ds", "fluentd-agent", "app.kubernetes.io/component-"]);
     let stored = namespace.daemonset("fluentd-agent");
     assert_eq!(stored["metadata"]["labels"], json!({ "k8s-app": "fluentd-agent" }));
     assert!(generation(&stored) >= 1 && stored["metadata"]["deletionTimestamp"].is_string());
     finalizers(&json!({ "metadata": { "finalizers": null } }));
-    eventually(Duration::from_secs(60), "it is gone", || {
+    eventually(Duration::from_secs(60), "the object is gone", || {
         let run = namespace.run(&["get", "daemonset", "fluentd-agent"]);
         if run.success { Err(run.stdout) } else { Ok(()) }
     });
@@ -209,7 +210,7 @@ fn finalizers_and_what_is_being_deleted_are_never_held_up() {
 }
 
 #[test]
-fn what_is_no_daemonset_is_not_looked_at() {
+fn other_kinds_are_not_reviewed() {
     let gate = Gate::shared();
     let (namespace, elsewhere) = (gate.namespace("others"), Namespace::new("others"));
     for kind in ["Deployment", "ReplicaSet"] {
@@ -225,7 +226,7 @@ fn what_is_no_daemonset_is_not_looked_at() {
             namespace.apply(&object);
             let mut stored = namespace.json(&["get", kind, &kind.to_lowercase()]);
             let name = namespace.name().to_owned();
-            // What differs between any two objects.
+            // These fields differ between any two objects.
             for key in ["uid", "resourceVersion", "creationTimestamp", "namespace", "annotations"] {
                 stored["metadata"][key] = Value::Null;
             }
@@ -235,21 +236,21 @@ fn what_is_no_daemonset_is_not_looked_at() {
         assert_eq!(stored(&namespace), stored(&elsewhere));
     }
     assert_eq!(gate.decisions(namespace.name()), []);
-    assert_eq!(gate.metric("wardset_passed_over_total"), 0);
+    assert_eq!(gate.metric("wardset_skipped_total"), 0);
 }
 
 fn nothing_found(namespace: &Namespace) -> String {
     format!("No resources found in {} namespace.\n", namespace.name())
 }
 
-/// `kubectl get -o yaml` but for what differs from run to run.
+/// Returns the output of `kubectl get -o yaml`, without lines that differ between runs.
 fn yaml(namespace: &Namespace) -> String {
     let shown = namespace.succeed(&["get", "ds", "fluentd-agent", "--output=yaml"]);
     let mut kept = String::new();
     let mut skips = false;
     for line in shown.lines() {
         let key = line.trim_start().split(':').next().unwrap();
-        // A long annotation goes on in lines that are indented further.
+        // A long annotation continues on lines with a deeper indent.
         skips = skips && line.starts_with("      ")
             || ["/last-applied-configuration", "/change-cause"].iter().any(|end| key.ends_with(end))
             || ["uid", "resourceVersion", "creationTimestamp", "namespace"].contains(&key);
@@ -260,7 +261,7 @@ fn yaml(namespace: &Namespace) -> String {
     kept
 }
 
-/// `examples/fluentd-ds.yaml`, by the API server's defaults and the policies' additions.
+/// `examples/fluentd-ds.yaml` with the API server's defaults and the policies' additions.
 const STORED: &str = "\
 apiVersion: apps/v1
 kind: DaemonSet
@@ -298,6 +299,8 @@ spec:
               - key: node-role.kubernetes.io/control-plane
                 operator: DoesNotExist
               - key: node-role.kubernetes.io/master
+                operator: DoesNotExist
+              - key: node-role.kubernetes.io/controlplane
                 operator: DoesNotExist
       containers:
       - image: quay.io/fluentd_elasticsearch/fluentd:v4.5.2

@@ -1,4 +1,4 @@
-//! Reviews without a pause, straight to a server, every answer counted.
+//! A continuous load of reviews, sent directly to a server. Every answer counts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,24 +10,25 @@ use serde_json::{Value, json};
 
 use crate::support::example;
 
-/// Under way until it is ended.
+/// A load that runs until [`Load::end`].
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     running: JoinHandle<Tally>,
 }
 
-/// What was answered.
+/// The answers to a load.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) sent: usize,
-    /// No answer, or another status than 200.
+    /// Requests without an answer, or with another status than 200.
     pub(crate) failed: Vec<String>,
-    /// The objects after their patches' labels, one for each answer: what decided.
+    /// The labels of each object after the patch, which show the policies that decided.
     pub(crate) labels: Vec<Value>,
 }
 
 impl Load {
-    /// Four connections to `server`, whose certificate `ca` (PEM, base64) has signed for the chart's Service.
+    /// Starts four connections to `server`. `ca` (PEM, base64) must have signed its certificate for the chart's
+    /// Service.
     pub(crate) fn start(server: SocketAddr, ca: &str) -> Self {
         let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -43,7 +44,7 @@ impl Load {
         Self { stop, running }
     }
 
-    /// A single review.
+    /// Sends a single review.
     pub(crate) fn one(server: SocketAddr, ca: &str) -> Tally {
         let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -66,7 +67,7 @@ impl Tally {
 }
 
 fn client(server: SocketAddr, ca: &[u8]) -> reqwest::Client {
-    // A second install finds the first.
+    // Fails if a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut builder = reqwest::Client::builder().tls_built_in_root_certs(false);
     for certificate in reqwest::Certificate::from_pem_bundle(ca).unwrap() {

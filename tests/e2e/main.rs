@@ -1,7 +1,7 @@
-//! Wardset against a real control plane. `cargo xtask e2e` starts one and runs these; `cargo test` leaves them out.
+//! Tests against a real control plane. `cargo xtask e2e` starts one and runs them; `cargo test` skips them.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
-#![expect(clippy::print_stderr, reason = "figures, and the words of what failed, are for who runs the tests")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+#![expect(clippy::print_stderr, reason = "figures and messages are for the person who runs the tests")]
 
 mod apply;
 mod canned;
@@ -14,7 +14,7 @@ mod differential;
 mod failure;
 mod gate;
 mod generated;
-#[expect(dead_code, reason = "what only the tests of all guests need")]
+#[expect(dead_code, reason = "only the tests of all guests use these functions")]
 #[path = "../it/guests.rs"]
 mod guests;
 mod install;

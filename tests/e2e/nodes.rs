@@ -1,5 +1,5 @@
-//! Nodes that come and go. Tests that look at where pods run, which is all that have a namespace, wait for those that
-//! change nodes, and the other way round.
+//! Nodes that join and leave. A test with a namespace depends on where pods run, so it never runs beside a test that
+//! changes nodes.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -11,29 +11,30 @@ use crate::gate::Gate;
 use crate::pods::{ALL, WORKERS_AND_GPU};
 use crate::support::{Kubectl, Namespace, example};
 
-/// The nodes, until this is released or dropped: for several tests to look at, or for one to change.
+/// A lock on the nodes, held until it is released or dropped. It is shared to observe them, exclusive to change them.
 #[derive(Debug)]
 pub(crate) struct Hold(RefCell<Option<Guard>>);
 
 #[derive(Debug)]
 enum Guard {
-    /// Nobody changes them.
+    /// No other test changes the nodes.
     Steady { _guard: RwLockReadGuard<'static, ()> },
-    /// Nobody else looks at them.
+    /// No other test observes the nodes.
     Changing { _guard: RwLockWriteGuard<'static, ()> },
 }
 
-/// Nobody changes nodes as long as what it returns lives, but for a test that called [`changing`] itself.
+/// Locks the nodes against changes until the result is dropped. The same thread may still change them if it called
+/// [`changing`] before.
 pub(crate) fn steady() -> Rc<Hold> {
-    // A second lock of the same thread could wait for a writer that waits for the first.
+    // A second lock on the same thread could deadlock: a waiting writer blocks it, and waits for the first lock.
     HELD.with_borrow(Weak::upgrade).unwrap_or_else(|| {
         held(Guard::Steady { _guard: NODES.read().unwrap_or_else(PoisonError::into_inner) })
     })
 }
 
-/// This test may change nodes until it releases what it gets; no other test looks at them. To be called first.
+/// Locks the nodes exclusively, so that this test may change them until it releases the lock. Call it first in a test.
 pub(crate) fn changing() -> Rc<Hold> {
-    assert!(HELD.with_borrow(Weak::upgrade).is_none(), "this test has looked at the nodes already");
+    assert!(HELD.with_borrow(Weak::upgrade).is_none(), "this test observed the nodes before");
     held(Guard::Changing { _guard: NODES.write().unwrap_or_else(PoisonError::into_inner) })
 }
 
@@ -44,7 +45,7 @@ fn held(guard: Guard) -> Rc<Hold> {
 }
 
 impl Hold {
-    /// Others may look again, while this test's namespaces still live.
+    /// Releases the lock while this test's namespaces still exist.
     pub(crate) fn release(&self) {
         self.0.take();
     }
@@ -53,24 +54,23 @@ impl Hold {
 static NODES: RwLock<()> = RwLock::new(());
 
 thread_local! {
-    /// What the test of this thread holds.
+    /// The lock of this thread's test.
     static HELD: RefCell<Weak<Hold>> = const { RefCell::new(Weak::new()) };
 }
 
-/// A node that a test brings, as `cargo xtask cluster` makes those that are there from the start. It goes when this is
-/// dropped.
+/// A node that a test adds, with the settings of `cargo xtask cluster`. It is deleted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Node {
     name: &'static str,
 }
 
 impl Node {
-    /// A node for any workload.
+    /// Adds a node for any workload.
     pub(crate) fn worker(name: &'static str) -> Self {
         Self::create(name, &json!({}), &json!([]))
     }
 
-    /// A node of the control plane, with its label and its taint.
+    /// Adds a node of the control plane, with its label and its taint.
     pub(crate) fn control_plane(name: &'static str) -> Self {
         let key = "node-role.kubernetes.io/control-plane";
         Self::create(name, &json!({ key: "" }), &json!([{ "key": key, "effect": "NoSchedule" }]))
@@ -95,16 +95,16 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // As of namespaces: no second panic while a test fails.
+        // Does not panic, because the test may be failing already.
         Kubectl::new().run(&["delete", "node", self.name, "--ignore-not-found"]);
     }
 }
 
 #[test]
-fn a_new_worker_gets_its_pod_a_new_control_plane_does_not_and_the_pod_of_a_lost_node_is_collected() {
+fn new_worker_gets_a_pod_and_new_control_plane_node_gets_none() {
     let nodes = changing();
     let gate = Gate::shared();
-    // Tolerates everything, so that it is the policies that keep it off where it is not wanted.
+    // Tolerates everything, so only the policies can keep it off a node.
     let mut object = example();
     object["spec"]["template"]["spec"]["tolerations"] = json!([{ "operator": "Exists" }]);
     let (namespace, elsewhere) = (gate.namespace("joining"), Namespace::new("joining"));
@@ -121,7 +121,7 @@ fn a_new_worker_gets_its_pod_a_new_control_plane_does_not_and_the_pod_of_a_lost_
     all.extend(["worker-4", "cp-3"]);
     elsewhere.settled("fluentd-agent", &all);
     let stored = namespace.settled("fluentd-agent", &[&WORKERS_AND_GPU[..], &["worker-4"]].concat());
-    assert_eq!(gate.decisions(namespace.name()), decided, "nodes come without a review");
+    assert_eq!(gate.decisions(namespace.name()), decided, "expected no review when a node joins");
 
     let pods = namespace.pods(&stored);
     let on = |node: &str| {
@@ -130,7 +130,7 @@ fn a_new_worker_gets_its_pod_a_new_control_plane_does_not_and_the_pod_of_a_lost_
     };
     drop((worker, control_plane));
     nodes.release();
-    // The controller of lost pods looks every 20 s, and believes what it sees after 40 s.
+    // The pod garbage collector runs every 20 s, and deletes pods of a node that has been missing for 40 s.
     namespace.succeed(&["wait", "--for=delete", &on("worker-4"), "--timeout=180s"]);
     namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
 }

@@ -1,5 +1,5 @@
-//! DaemonSets that real clusters run, as their authors ship them: stored whole, and placed where they mean to be. The
-//! folder is named by `WARDSET_CORPUS`.
+//! DaemonSets of real clusters, exactly as their authors ship them. They are stored, and run on the intended nodes.
+//! `WARDSET_CORPUS` names their folder.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,11 +14,11 @@ use crate::support::{Kubectl, Namespace};
 /// All nodes on which a pod can run.
 const REAL: [&str; 6] = ["cp-1", "cp-2", "gpu-1", "worker-1", "worker-2", "worker-3"];
 
-/// The DaemonSet of a manifest; nothing, said aloud, where there is no folder.
+/// Returns the DaemonSet of a manifest. If there is no folder, prints that and returns nothing.
 fn real(file: &str) -> Option<Value> {
     let Some(folder) = std::env::var_os("WARDSET_CORPUS") else {
-        // Past the capture of the test runner: whoever reads the run must see it.
-        let words = format!("WARDSET_CORPUS is not set: `{file}` is not tried\n");
+        // Bypasses the capture of the test runner, because a skipped test must be visible.
+        let words = format!("WARDSET_CORPUS is not set: skipped `{file}`\n");
         let _ = std::io::stderr().write_all(words.as_bytes());
         return None;
     };
@@ -32,7 +32,7 @@ fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap()
 }
 
-/// Creates an object in a namespace that is not its author's. Pods need their ServiceAccount there.
+/// Creates an object in another namespace than its author chose. Its pods need their ServiceAccount there.
 fn create(namespace: &Namespace, object: &Value) -> crate::support::Run {
     let mut object = object.clone();
     object["metadata"]["namespace"] = namespace.name().into();
@@ -42,19 +42,20 @@ fn create(namespace: &Namespace, object: &Value) -> crate::support::Run {
     namespace.run_with_input(&["create", "--filename=-"], &object.to_string())
 }
 
-/// Network agents and the like: on each node but virtual ones. Returns the object as it is stored.
+/// Checks a DaemonSet, such as a network agent, that must run on each node except virtual ones. Returns the original
+/// and the stored object.
 fn serves_each_node(file: &str) -> Option<(Value, Value)> {
     let object = real(file)?;
     let gate = Gate::shared();
     let namespace = gate.namespace("serves");
     let run = create(&namespace, &object).succeeded();
-    // Left alone by `workers-only`, aloud; virtual nodes are excluded without a word.
+    // `workers-only` leaves it unchanged, without a warning. So does the exclusion of virtual nodes.
     let shown: Vec<String> = words(&run.stderr)
         .lines()
         .filter(|line| line.starts_with("Warning: workers-only: "))
         .map(str::to_owned)
         .collect();
-    assert_eq!(shown.len(), 1, "{}", run.stderr);
+    assert_eq!(shown, [""; 0], "{}", run.stderr);
     let stored = namespace.settled(name(&object), &REAL);
     assert_eq!(
         stored["spec"]["template"]["spec"]["affinity"]["nodeAffinity"],
@@ -63,24 +64,24 @@ fn serves_each_node(file: &str) -> Option<(Value, Value)> {
             { "key": "type", "operator": "NotIn", "values": ["virtual-kubelet"] },
         ] }] } })
     );
-    // They tolerate everything that a default could be about.
+    // They tolerate everything that a default toleration could add.
     let tolerations = |object: &Value| object["spec"]["template"]["spec"]["tolerations"].clone();
     assert_eq!(tolerations(&stored), tolerations(&object));
     Some((object, stored))
 }
 
 #[test]
-fn kube_proxy_runs_on_each_node_but_virtual_ones() {
+fn kube_proxy_runs_on_each_node_except_virtual_ones() {
     serves_each_node("kube-proxy-kubeadm.yaml");
 }
 
 #[test]
-fn calico_runs_on_each_node_but_virtual_ones() {
+fn calico_runs_on_each_node_except_virtual_ones() {
     serves_each_node("calico-node.yaml");
 }
 
 #[test]
-fn cilium_runs_on_each_node_but_virtual_ones_and_keeps_its_anti_affinity() {
+fn cilium_runs_on_each_node_except_virtual_ones() {
     if let Some((object, stored)) = serves_each_node("cilium.yaml") {
         let anti = |object: &Value| object["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].clone();
         assert!(anti(&object).is_object());
@@ -89,7 +90,7 @@ fn cilium_runs_on_each_node_but_virtual_ones_and_keeps_its_anti_affinity() {
 }
 
 #[test]
-fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
+fn kube_proxy_is_unchanged_in_kube_system() {
     let Some(mut object) = real("kube-proxy-kubeadm.yaml") else { return };
     let elsewhere = Namespace::new("untouched");
     create(&elsewhere, &object).succeeded();
@@ -99,7 +100,7 @@ fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
     object["metadata"]["labels"][gate.label()] = json!("");
     let mut tried = object.clone();
     tried["metadata"]["namespace"] = json!("kube-system");
-    // Stored, it would be in the way of whoever tests that namespace.
+    // A stored object would disturb other tests of that namespace.
     let args = ["create", "--dry-run=server", "--output=json", "--filename=-"];
     let run = Kubectl::new().run_with_input(&args, &tried.to_string()).succeeded();
     assert_eq!(run.stderr, "");
@@ -115,14 +116,14 @@ fn kube_proxy_is_untouched_in_kube_system_where_it_belongs() {
 }
 
 #[test]
-fn fluentd_as_it_is_shipped_has_a_version_in_its_selector_and_runs_where_that_is_allowed() {
+fn fluentd_is_refused_unless_its_version_selector_is_allowed() {
     let Some(object) = real("fluentd.yaml") else { return };
     assert_eq!(object["spec"]["selector"]["matchLabels"]["version"], "v1");
     let shared = Gate::shared();
     let namespace = shared.namespace("fluentd");
     let words = create(&namespace, &object).failed().stderr;
     assert!(words.contains("policy `selector-safety` at /spec/selector/matchLabels/version: "), "{words}");
-    // It comes with a toleration of the old role's taint, which no node of today has.
+    // It tolerates the taint of the old role, which current nodes do not have.
     let elsewhere = Namespace::new("fluentd");
     create(&elsewhere, &object).succeeded();
     elsewhere.settled(name(&object), &WORKERS);

@@ -1,4 +1,4 @@
-//! Where a DaemonSet's pods run, and when a rollout has come to its end.
+//! The nodes on which a DaemonSet's pods run, and the end of a rollout.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use crate::support::{Namespace, eventually};
 /// The workers of a new cluster that any pod may run on.
 pub(crate) const WORKERS: [&str; 3] = ["worker-1", "worker-2", "worker-3"];
 
-/// [`WORKERS`], and the one with GPUs, whose taint the default policies tolerate.
+/// [`WORKERS`] and the GPU node, whose taint the default policies tolerate.
 pub(crate) const WORKERS_AND_GPU: [&str; 4] = ["gpu-1", "worker-1", "worker-2", "worker-3"];
 
 /// The nodes of a new cluster.
 pub(crate) const ALL: [&str; 7] = ["cp-1", "cp-2", "gpu-1", "virtual-1", "worker-1", "worker-2", "worker-3"];
 
-/// How long the controllers, the scheduler and KWOK may take where they share two processors with everything else.
+/// Limit for the controllers, the scheduler and KWOK, which share two processors with everything else.
 const LIMIT: Duration = Duration::from_secs(60);
 
 impl Namespace {
-    /// The stored DaemonSet.
+    /// Returns the stored DaemonSet.
     pub(crate) fn daemonset(&self, name: &str) -> Value {
         self.json(&["get", "daemonset", name])
     }
 
-    /// Waits until a DaemonSet's rollout is over and exactly these nodes have a pod of it, which runs. Returns the
-    /// stored object.
+    /// Waits until a DaemonSet's rollout is complete and exactly these nodes run a pod of it. Returns the stored
+    /// object.
     ///
     /// # Panics
-    /// It does not come to that.
+    /// Panics if that does not happen in time.
     pub(crate) fn settled(&self, name: &str, nodes: &[&str]) -> Value {
         let expected: BTreeSet<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
         let what = format!("`{name}` runs on {nodes:?} and nowhere else");
@@ -41,7 +41,7 @@ impl Namespace {
             let done = status["observedGeneration"] == daemonset["metadata"]["generation"]
                 && counts == [nodes.len() as u64; 3];
             let running = if done { self.running(&daemonset) } else { Vec::new() };
-            // One pod for each node: as a list, so that a second one shows.
+            // A list and not a set, so that a second pod on a node is noticed.
             if done && running.iter().eq(expected.iter()) {
                 Ok(daemonset)
             } else {
@@ -50,7 +50,7 @@ impl Namespace {
         })
     }
 
-    /// The nodes of a DaemonSet's running pods in order, each as often as it has one.
+    /// Returns the nodes of a DaemonSet's running pods, sorted, with one entry per pod.
     pub(crate) fn running(&self, daemonset: &Value) -> Vec<String> {
         let mut nodes: Vec<String> = self
             .pods(daemonset)
@@ -64,7 +64,7 @@ impl Namespace {
         nodes
     }
 
-    /// The pods that a DaemonSet owns.
+    /// Returns the pods that a DaemonSet owns.
     pub(crate) fn pods(&self, daemonset: &Value) -> Vec<Value> {
         let uid = &daemonset["metadata"]["uid"];
         let mut pods = self.json(&["get", "pods"]);
@@ -73,13 +73,13 @@ impl Namespace {
         pods
     }
 
-    /// The names of a DaemonSet's pods.
+    /// Returns the names of a DaemonSet's pods.
     pub(crate) fn pod_names(&self, daemonset: &Value) -> BTreeSet<String> {
         let names = self.pods(daemonset);
         names.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The revisions that the controller keeps, in order.
+    /// Returns the revisions that the controller keeps, sorted.
     pub(crate) fn revisions(&self) -> Vec<u64> {
         let revisions = self.json(&["get", "controllerrevisions"]);
         let mut revisions: Vec<u64> = revisions["items"]
@@ -93,7 +93,7 @@ impl Namespace {
     }
 }
 
-/// The object's generation: how often its `spec` was changed.
+/// Returns the object's generation, which counts the changes of its `spec`.
 pub(crate) fn generation(object: &Value) -> u64 {
     object["metadata"]["generation"].as_u64().unwrap()
 }

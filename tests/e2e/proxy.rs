@@ -1,11 +1,11 @@
-//! Between a server and the API server, so that one of them can be away for the other.
+//! A proxy between a server and the API server, which can interrupt the connection.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Hands bytes on, unless it is cut.
+/// Forwards bytes, unless the connection is cut.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -23,7 +23,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let state = Arc::<Mutex<State>>::default();
         let shared = Arc::clone(&state);
-        // Ends with the process: nobody connects any more once the test is over.
+        // Ends with the process. Nobody connects after the test.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let mut state = shared.lock().unwrap();
@@ -34,7 +34,7 @@ impl Proxy {
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     thread::spawn(move || {
-                        // A cut connection ends here.
+                        // Returns if the connection was cut.
                         let _ = io::copy(&mut from, &mut to);
                         let _ = to.shutdown(Shutdown::Both);
                     });
@@ -45,17 +45,17 @@ impl Proxy {
         Self { address, state }
     }
 
-    /// Ends every connection and takes no more.
+    /// Closes every connection and accepts no more.
     pub(crate) fn cut(&self) {
         let mut state = self.state.lock().unwrap();
         state.cut = true;
         for stream in state.open.drain(..) {
-            // It may be closed already.
+            // Fails if the connection is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub(crate) fn mend(&self) {
         self.state.lock().unwrap().cut = false;
     }

@@ -1,4 +1,4 @@
-//! Webhook configurations of one test: the API server asks for that test's objects only, and they go with it.
+//! Webhook configurations of one test. They select only that test's objects, and the test deletes them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Kubectl, eventually, unique};
 
-/// One configuration of each kind that has entries, both of one name. They go when this is dropped.
+/// One configuration of each kind that has entries; both have the same name. They are deleted on drop.
 #[derive(Debug)]
 pub(crate) struct Registration {
     name: String,
 }
 
-/// Entries of both configurations, but for their `clientConfig`.
+/// Entries of both configurations, without their `clientConfig`.
 pub(crate) type Entries = Vec<(Kind, Value)>;
 
-/// When the API server asks.
+/// The point at which the API server calls the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// After defaults, before validation.
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
 impl Kind {
     const ALL: [Self; 2] = [Self::Mutating, Self::Validating];
 
-    /// The path of Wardset's that is asked.
+    /// Returns Wardset's path for this kind.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Mutating => "/mutate",
@@ -47,14 +47,14 @@ impl Kind {
 }
 
 impl Registration {
-    /// A name for a registration, and for the label by which it tells its own objects. Webhooks are called in the order of
-    /// their configurations' names, so in the order in which they were named.
+    /// Returns a name for a registration and its label. The API server calls webhooks in the order of their
+    /// configurations' names, and each name sorts after those from earlier calls.
     pub(crate) fn name() -> String {
         unique("e2e")
     }
 
-    /// Registers a server on this port of loopback, and waits until the API server asks it: until `asked` has seen a
-    /// review of the DaemonSet [`PROBE`] on the path of each kind.
+    /// Registers a server on this loopback port, and waits until the API server calls it. `asked` must return true
+    /// after a review of the DaemonSet [`PROBE`] arrived on the path of the kind.
     pub(crate) fn create(
         name: String,
         entries: Entries,
@@ -88,12 +88,12 @@ impl Registration {
         registration
     }
 
-    /// The key of the label that its namespaces have, or its objects.
+    /// Returns the key of the label that its namespaces or objects have.
     pub(crate) fn label(name: &str) -> String {
         format!("e2e.wardset.dev/{name}")
     }
 
-    /// Asks for a DaemonSet that is never stored, until the API server asks.
+    /// Creates a DaemonSet in dry runs until the API server calls the webhook.
     fn wait(&self, asked: impl Fn() -> bool) {
         let kubectl = Kubectl::new();
         let labels = json!({ Self::label(&self.name): "" });
@@ -113,7 +113,7 @@ impl Registration {
                 },
             },
         });
-        eventually(Duration::from_secs(30), "the API server asks the webhook", || {
+        eventually(Duration::from_secs(30), "the API server calls the webhook", || {
             let run =
                 kubectl.run_with_input(&["create", "--dry-run=server", "--filename=-"], &probe.to_string());
             if asked() { Ok(()) } else { Err(run) }
@@ -123,7 +123,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // No second panic while a test fails: nothing of this matches another test's objects.
+        // Does not panic, because the test may be failing already. Leftovers match no objects of other tests.
         let kubectl = Kubectl::new();
         let kinds = Kind::ALL.map(Kind::resource).join(",");
         kubectl.run(&["delete", &kinds, &self.name, "--ignore-not-found", "--wait=false"]);
@@ -131,7 +131,7 @@ impl Drop for Registration {
     }
 }
 
-/// The entries for DaemonSets that `deploy/install.yaml` registers.
+/// Returns the entries for DaemonSets in `deploy/install.yaml`.
 pub(crate) fn shipped() -> Entries {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");
     let documents = wardset::yaml::documents::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -144,9 +144,13 @@ pub(crate) fn shipped() -> Entries {
             }
         }
     }
-    assert_eq!(entries.len(), 4, "each kind has an entry for kube-system, and one for the other namespaces");
+    assert_eq!(
+        entries.len(),
+        4,
+        "expected an entry for kube-system and one for other namespaces, of each kind"
+    );
     entries
 }
 
-/// The name of the DaemonSet that finds out whether the API server asks already.
+/// The name of the DaemonSet that detects when the API server starts to call a webhook.
 pub(crate) const PROBE: &str = "probe";

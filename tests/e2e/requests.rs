@@ -1,4 +1,5 @@
-//! What the API server asks, and when: the order of defaults, webhooks and validation, and what never comes.
+//! The requests of the API server: the order of defaults, webhooks and validation, and the requests that are never
+//! sent.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn create(namespace: &Namespace, object: &Value, args: &[&str]) -> Run {
 }
 
 #[test]
-fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_ones_after_it() {
+fn mutating_webhooks_run_after_defaults_and_before_validation() {
     let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut wrong = example();
@@ -33,7 +34,7 @@ fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_on
     assert_eq!(canned.operations()[1..], ["Mutating CREATE", "Validating CREATE"]);
     for one in &asked[1..] {
         let object = &one.request()["object"];
-        // What the author left out looks as what the author wrote.
+        // Defaults are indistinguishable from the author's fields.
         assert_eq!(
             object["spec"]["updateStrategy"],
             json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1, "maxSurge": 0 } })
@@ -44,13 +45,13 @@ fn mutating_webhooks_come_after_defaults_and_before_validation_and_validating_on
         assert_eq!((&one.request()["dryRun"], &one.request()["oldObject"]), (&json!(true), &Value::Null));
         assert_eq!(one.request()["userInfo"]["username"], "kubernetes-admin");
     }
-    // Only the later one knows what the API server gives to each object.
+    // Only the validating webhook sees the fields that the API server generates.
     assert!(asked[1].request()["object"]["metadata"]["uid"].is_null());
     assert!(asked[2].request()["object"]["metadata"]["uid"].is_string());
 }
 
 #[test]
-fn what_cannot_be_read_reaches_no_webhook() {
+fn malformed_objects_reach_no_webhook() {
     let canned = Canned::start(&[(Mutating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut unknown = example();
@@ -61,13 +62,13 @@ fn what_cannot_be_read_reaches_no_webhook() {
     wrong["spec"]["template"]["spec"]["containers"] = json!("none");
     create(&namespace, &wrong, &["--dry-run=server"]).failed();
     assert_eq!(canned.operations(), Vec::<String>::new());
-    // Where the author asks for less care, the field is dropped before a webhook sees the object.
+    // If the author asks for less validation, the API server drops the field before it calls the webhook.
     create(&namespace, &unknown, &["--dry-run=server", "--validate=ignore"]).succeeded();
     assert!(canned.asked()[0].request()["object"]["spec"]["unheardOf"].is_null());
 }
 
 #[test]
-fn the_name_of_an_object_with_generate_name_is_known_only_after_validation() {
+fn generated_name_is_known_only_to_validating_webhooks() {
     let canned = Canned::start(&[(Mutating, json!({})), (Validating, json!({}))], Asked::allow);
     let namespace = canned.namespace("requests");
     let mut object = example();
@@ -81,8 +82,8 @@ fn the_name_of_an_object_with_generate_name_is_known_only_after_validation() {
 }
 
 #[test]
-fn a_webhook_is_asked_again_where_a_later_one_changed_the_object_and_it_says_if_needed() {
-    // Told apart by their deadlines.
+fn if_needed_webhook_is_called_again_if_a_later_one_changes_the_object() {
+    // Their timeouts distinguish the entries.
     let entry = |name: &str, policy: &str, timeout: u8| {
         (Mutating, json!({ "name": name, "reinvocationPolicy": policy, "timeoutSeconds": timeout }))
     };
@@ -112,7 +113,7 @@ fn a_webhook_is_asked_again_where_a_later_one_changed_the_object_and_it_says_if_
 }
 
 #[test]
-fn status_and_deletes_come_only_to_those_who_ask_for_them() {
+fn status_and_deletes_reach_only_webhooks_with_a_rule_for_them() {
     let all = json!([{
         "apiGroups": ["apps"], "apiVersions": ["*"], "resources": ["daemonsets", "daemonsets/*"], "operations": ["*"],
     }]);
@@ -126,21 +127,22 @@ fn status_and_deletes_come_only_to_those_who_ask_for_them() {
         let resource = request["subResource"].as_str().unwrap_or("itself");
         format!("{} {resource}", request["operation"].as_str().unwrap())
     };
-    eventually(Duration::from_secs(10), "the delete is seen", || {
+    eventually(Duration::from_secs(10), "the webhook receives the delete", || {
         let asked: Vec<String> =
             canned.asked().iter().filter(|one| one.kind == Validating).map(everything).collect();
         let seen = ["CREATE itself", "UPDATE status", "DELETE itself"];
         if seen.iter().all(|seen| asked.iter().any(|one| one == seen)) { Ok(()) } else { Err(asked) }
     });
-    // With the rules that are shipped, none of it comes.
+    // With the shipped rules, none of these requests arrives.
     let asked = canned.asked();
     let shipped: Vec<String> = asked.iter().filter(|one| one.kind == Mutating).map(everything).collect();
     assert_eq!(shipped, ["CREATE itself"]);
 }
 
 #[test]
-fn there_is_no_other_version_of_daemonsets_left_to_convert() {
-    // What `matchPolicy: Equivalent` is for. Should this fail one day, such a request is to be tried.
+fn daemonsets_have_only_one_api_version() {
+    // `matchPolicy: Equivalent` matters only with another version. If this test ever fails, add a test of such a
+    // request.
     let kubectl = Kubectl::new();
     let group: Value = serde_json::from_str(&kubectl.succeed(&["get", "--raw=/apis/apps"])).unwrap();
     assert_eq!(group["versions"].as_array().unwrap().len(), 1, "{group:#}");

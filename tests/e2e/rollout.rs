@@ -1,4 +1,4 @@
-//! Updates that roll a DaemonSet's pods, and those that don't.
+//! Updates that restart a DaemonSet's pods, and updates that do not.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn history(namespace: &Namespace, args: &[&str]) -> String {
 }
 
 #[test]
-fn set_image_and_undo_roll_the_pods_and_keep_what_the_policies_added() {
+fn set_image_and_undo_restart_the_pods_and_keep_the_additions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("rollout");
     namespace.succeed(&["apply", "--filename", &namespace.example_file(), "--record"]);
@@ -51,7 +51,7 @@ fn set_image_and_undo_roll_the_pods_and_keep_what_the_policies_added() {
     assert_eq!(run.stdout, "daemonset.apps/fluentd-agent rolled back\n");
     let third = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     assert_eq!((generation(&third), &third["spec"]["template"]), (3, &first["spec"]["template"]));
-    // The first one under a new number: the template is the same to the byte.
+    // The revision is the first one under a new number, because the templates are equal byte for byte.
     assert_eq!(namespace.revisions(), [2, 3]);
 
     let updates: Vec<String> =
@@ -61,7 +61,7 @@ fn set_image_and_undo_roll_the_pods_and_keep_what_the_policies_added() {
 }
 
 #[test]
-fn restart_replaces_each_pod_and_keeps_what_the_policies_added() {
+fn restart_replaces_each_pod_and_keeps_the_additions() {
     let gate = Gate::shared();
     let namespace = gate.namespace("restart");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -79,7 +79,7 @@ fn restart_replaces_each_pod_and_keeps_what_the_policies_added() {
 }
 
 #[test]
-fn labels_and_annotations_of_the_object_roll_nothing() {
+fn labels_and_annotations_of_the_object_restart_no_pods() {
     let gate = Gate::shared();
     let namespace = gate.namespace("metadata");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
@@ -89,7 +89,7 @@ fn labels_and_annotations_of_the_object_roll_nothing() {
     assert_eq!(labelled, "daemonset.apps/fluentd-agent labeled\n");
     let annotated = namespace.succeed(&["annotate", "ds", "fluentd-agent", "note=x"]);
     assert_eq!(annotated, "daemonset.apps/fluentd-agent annotated\n");
-    // What a policy added and the author takes away comes back.
+    // If the author removes a policy's addition, the policy adds it again.
     namespace.succeed(&["label", "ds", "fluentd-agent", "app.kubernetes.io/component-"]);
     let second = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     assert_eq!(
@@ -102,14 +102,14 @@ fn labels_and_annotations_of_the_object_roll_nothing() {
 }
 
 #[test]
-fn what_was_stored_before_wardset_came_keeps_its_template_until_its_author_changes_it() {
+fn older_object_keeps_its_template_until_its_author_changes_it() {
     let gate = Gate::shared();
     let namespace = Namespace::new("before");
     namespace.succeed(&["create", "--filename", &namespace.example_file()]);
     let first = namespace.settled("fluentd-agent", &WORKERS);
     let pods = namespace.pod_names(&first);
     namespace.succeed(&["label", "namespace", namespace.name(), &format!("{}=", gate.label())]);
-    eventually(Duration::from_secs(30), "its namespace is reviewed", || {
+    eventually(Duration::from_secs(30), "Wardset reviews the namespace", || {
         namespace.succeed(&["annotate", "ds", "fluentd-agent", "now=yes", "--dry-run=server"]);
         let decided = gate.decisions(namespace.name());
         if decided.is_empty() { Err(decided) } else { Ok(()) }
@@ -125,10 +125,10 @@ fn what_was_stored_before_wardset_came_keeps_its_template_until_its_author_chang
     let decided = gate.decisions(namespace.name());
     let last = decided.iter().rfind(|decided| decided.webhook == "mutate").unwrap();
     assert_eq!(last.short(), "mutate update allowed /metadata/labels/app.kubernetes.io~1component");
-    // The built-in policies don't ask for what the gate would hold back.
+    // The built-in policies do not request changes that the gate would drop.
     assert_eq!(gate.metric("wardset_template_held_back_total"), held_back);
 
-    // From the first change of the template on, it is as if it were new.
+    // After the first change of the template, the object is treated as a new one.
     namespace.succeed(&["set", "image", "ds", "fluentd-agent", &format!("fluentd={NEW_IMAGE}")]);
     let third = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     assert_eq!(third["spec"]["template"]["spec"]["affinity"], affinity());
@@ -137,7 +137,7 @@ fn what_was_stored_before_wardset_came_keeps_its_template_until_its_author_chang
     let last = decided.iter().rfind(|decided| decided.webhook == "mutate").unwrap();
     assert_eq!(last.patch, ADDED.split_once(',').unwrap().1);
 
-    // The way back to a revision without the additions is a change of the template, too.
+    // An undo to a revision without the additions changes the template too.
     namespace.succeed(&["rollout", "undo", "ds", "fluentd-agent", "--to-revision=1"]);
     let fourth = namespace.settled("fluentd-agent", &WORKERS_AND_GPU);
     assert_eq!(image(&fourth), image(&first));

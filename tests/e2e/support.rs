@@ -1,4 +1,4 @@
-//! What the tests have in common: kubectl, namespaces of their own, and waiting for what a cluster does in its own time.
+//! Shared helpers: kubectl, one namespace per test, and waiting for asynchronous changes in a cluster.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,22 +22,24 @@ pub(crate) struct Kubectl {
     program: OsString,
 }
 
-/// What a run of kubectl came to.
+/// The result of a run of kubectl.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The command, as one would type it.
+    /// The command as a user would type it.
     pub(crate) command: String,
     /// Whether it exited with 0.
     pub(crate) success: bool,
-    /// Data.
+    /// The data.
     pub(crate) stdout: String,
-    /// Words: warnings of the API server and of webhooks, too.
+    /// Messages, including warnings of the API server and of webhooks.
     pub(crate) stderr: String,
 }
 
 impl Kubectl {
+    /// Returns the kubectl of the control plane under test.
+    ///
     /// # Panics
-    /// There is no control plane: a test must not fall back to the cluster that the user works with.
+    /// Panics if there is no control plane. A test must never use the user's own cluster instead.
     pub(crate) fn new() -> Self {
         let program = env::var_os("WARDSET_E2E_KUBECTL");
         assert!(
@@ -47,12 +49,12 @@ impl Kubectl {
         Self { program: program.unwrap() }
     }
 
-    /// Runs it, whatever comes of it.
+    /// Runs kubectl, and returns failures too.
     pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.run_with_input(args, "")
     }
 
-    /// Runs it with something on its stdin (`--filename=-`), whatever comes of it.
+    /// Runs kubectl with input on stdin (`--filename=-`), and returns failures too.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Run {
         let mut child = Command::new(&self.program)
             .args(args)
@@ -62,7 +64,7 @@ impl Kubectl {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // It reads all of its input before it says anything; where it doesn't read, its status says why.
+        // kubectl reads its whole input before it prints. If it does not read, its status tells why.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().unwrap();
@@ -74,18 +76,18 @@ impl Kubectl {
         }
     }
 
-    /// Its stdout.
+    /// Runs kubectl and returns its stdout.
     ///
     /// # Panics
-    /// It fails.
+    /// Panics if it fails.
     pub(crate) fn succeed(&self, args: &[&str]) -> String {
         self.run(args).succeeded().stdout
     }
 
-    /// Its stdout as JSON.
+    /// Runs kubectl and returns its stdout as JSON.
     ///
     /// # Panics
-    /// It fails.
+    /// Panics if it fails.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let args = [args, &["--output=json"]].concat();
         serde_json::from_str(&self.succeed(&args)).unwrap()
@@ -93,38 +95,42 @@ impl Kubectl {
 }
 
 impl Run {
+    /// Returns the run.
+    ///
     /// # Panics
-    /// It failed.
+    /// Panics if kubectl failed.
     pub(crate) fn succeeded(self) -> Self {
         assert!(self.success, "`{}` failed:\n{}", self.command, self.stderr);
         self
     }
 
+    /// Returns the run.
+    ///
     /// # Panics
-    /// It succeeded.
+    /// Panics if kubectl succeeded.
     pub(crate) fn failed(self) -> Self {
         assert!(!self.success, "`{}` succeeded:\n{}{}", self.command, self.stdout, self.stderr);
         self
     }
 }
 
-/// A namespace that no other test uses, deleted when it is dropped. Has what a new namespace gets: pods can be made.
+/// A namespace for one test, in which pods can be created. It is deleted on drop.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     kubectl: Kubectl,
     name: String,
     folder: TempDir,
-    /// What runs in it depends on the nodes.
+    /// Pods in the namespace depend on the nodes.
     _nodes: Rc<Hold>,
 }
 
 impl Namespace {
-    /// A namespace whose name starts with `prefix`.
+    /// Creates a namespace whose name starts with `prefix`.
     pub(crate) fn new(prefix: &str) -> Self {
         Self::labelled(prefix, &[])
     }
 
-    /// A namespace whose name starts with `prefix`, with these labels (`KEY` or `KEY=VALUE`) from its birth on.
+    /// Creates a namespace whose name starts with `prefix`. It has these labels (`KEY` or `KEY=VALUE`) from the start.
     pub(crate) fn labelled(prefix: &str, labels: &[&str]) -> Self {
         let name = unique(prefix);
         let kubectl = Kubectl::new();
@@ -145,61 +151,61 @@ impl Namespace {
         namespace
     }
 
-    /// Its name.
+    /// Returns its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The path of a file with this text, which is there as long as the namespace is.
+    /// Writes a file with this text, and returns its path. The file exists as long as the namespace value.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// `examples/fluentd-ds.yaml` as it is, but for its namespace.
+    /// Writes `examples/fluentd-ds.yaml` with this namespace to a file, and returns its path.
     pub(crate) fn example_file(&self) -> String {
         let text = example_text().replace("namespace: default", &format!("namespace: {}", self.name));
         self.file("fluentd-ds.yaml", &text)
     }
 
-    /// As [`Kubectl::run`], in this namespace.
+    /// Calls [`Kubectl::run`] in this namespace.
     pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.kubectl.run(&self.with_name(args))
     }
 
-    /// As [`Kubectl::succeed`], in this namespace.
+    /// Calls [`Kubectl::succeed`] in this namespace.
     pub(crate) fn succeed(&self, args: &[&str]) -> String {
         self.run(args).succeeded().stdout
     }
 
-    /// As [`Kubectl::json`], in this namespace.
+    /// Calls [`Kubectl::json`] in this namespace.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.kubectl.json(&self.with_name(args))
     }
 
-    /// As [`Kubectl::run_with_input`], in this namespace.
+    /// Calls [`Kubectl::run_with_input`] in this namespace.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Run {
         self.kubectl.run_with_input(&self.with_name(args), input)
     }
 
-    /// Applies an object, which is put into this namespace.
+    /// Applies an object in this namespace.
     ///
     /// # Panics
-    /// It is refused.
+    /// Panics if it is refused.
     pub(crate) fn apply(&self, object: &Value) -> Run {
         self.try_apply(object).succeeded()
     }
 
-    /// Applies an object, which is put into this namespace, and returns the words of the refusal.
+    /// Applies an object in this namespace, and returns the message of the refusal.
     ///
     /// # Panics
-    /// It is not refused.
+    /// Panics if it is not refused.
     pub(crate) fn refuse(&self, object: &Value) -> String {
         self.try_apply(object).failed().stderr
     }
 
-    /// Applies an object, which is put into this namespace.
+    /// Applies an object in this namespace, and returns failures too.
     pub(crate) fn try_apply(&self, object: &Value) -> Run {
         let mut object = object.clone();
         object["metadata"]["namespace"] = self.name().into();
@@ -213,7 +219,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Not waited for, and no second panic while a test fails: the control plane is thrown away anyway.
+        // Does not wait, because the control plane is thrown away. Does not panic, because the test may be failing
+        // already.
         let _ = Command::new(&self.kubectl.program)
             .args(["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"])
             .stdout(Stdio::null())
@@ -222,10 +229,10 @@ impl Drop for Namespace {
     }
 }
 
-/// Tries again until it succeeds, and returns what it succeeded with.
+/// Retries until the attempt succeeds, and returns its value.
 ///
 /// # Panics
-/// It does not succeed within `limit`; the message has what was waited for and what was there last.
+/// Panics if it does not succeed within `limit`. The message contains the expectation and the last state.
 pub(crate) fn eventually<T, Last: Debug>(
     limit: Duration,
     what: &str,
@@ -237,7 +244,7 @@ pub(crate) fn eventually<T, Last: Debug>(
             Ok(value) => return value,
             Err(last) => assert!(
                 start.elapsed() < limit,
-                "{what}: not within {} s; last there was {last:#?}",
+                "expected within {} s: {what}; last state: {last:#?}",
                 limit.as_secs()
             ),
         }
@@ -245,14 +252,14 @@ pub(crate) fn eventually<T, Last: Debug>(
     }
 }
 
-/// A name that nothing else in the cluster has. Names sort as they were made.
+/// Returns a name that is unique in the cluster. Names sort in the order of their creation.
 pub(crate) fn unique(prefix: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("{prefix}-{}-{number:04}", std::process::id())
 }
 
-/// `examples/fluentd-ds.yaml`: a DaemonSet that nothing is wrong with.
+/// Returns `examples/fluentd-ds.yaml`, a DaemonSet without problems.
 pub(crate) fn example() -> Value {
     wardset::yaml::documents::<Value>(&example_text()).unwrap().remove(0)
 }

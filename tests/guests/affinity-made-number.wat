@@ -1,4 +1,4 @@
-;; Makes the affinity a number.
+;; Replaces the affinity with a number.
 ;;@ writes /spec/template/spec/affinity
 (data (i32.const 0x1000) "/spec/template/spec/affinity")
 (data (i32.const 0x1100) "7")

@@ -1,4 +1,4 @@
-;; Replaces the annotations whole, kubectl's own among them.
+;; Replaces all annotations, kubectl's own among them.
 ;;@ writes /metadata/annotations
 (data (i32.const 0x1000) "/metadata/annotations")
 (data (i32.const 0x1100) "{}")

@@ -1,2 +1,2 @@
-;; Answers outside of its memory.
+;; Returns an answer outside its memory.
 (func $hostile (result i32) (i32.const 0xfffffff0))

@@ -1,2 +1,2 @@
-;; Answers at an odd address.
+;; Returns an answer at an odd address.
 (func $hostile (result i32) (drop (call $changed)) (i32.const 1))

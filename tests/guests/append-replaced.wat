@@ -1,4 +1,4 @@
-;; Replaces the element after the last.
+;; Replaces the element after the last one.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/spec/tolerations/-")
 (data (i32.const 0x1100) "{}")

@@ -1,4 +1,4 @@
-;; Adds below the element after the last.
+;; Adds below the element after the last one.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/spec/tolerations/-/key")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Changes at what is no JSON Pointer.
+;; Makes a change at a malformed JSON Pointer.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "metadata/labels/~2")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Makes the list of containers a text.
+;; Replaces the list of containers with a string.
 ;;@ writes /spec/template/spec
 (data (i32.const 0x1000) "/spec/template/spec/containers")
 (data (i32.const 0x1100) "\"none\"")

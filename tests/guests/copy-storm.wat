@@ -1,4 +1,4 @@
-;; Copies 15 MiB of memory over themselves again and again.
+;; Copies 15 MiB of memory onto itself again and again.
 ;;@ memory 250
 (func $hostile (result i32)
   (loop $for-ever

@@ -1,2 +1,2 @@
-;; A core module, not a component.
+;; Is a core module, not a component.
 (module (func (export "evaluate")))

@@ -1,2 +1,2 @@
-;; Declares that it reads at what is no JSON Pointer.
+;; Declares a read at a malformed JSON Pointer.
 ;;@ reads /a~2

@@ -1,2 +1,2 @@
-;; Declares that it writes at what is no JSON Pointer.
+;; Declares a write at a malformed JSON Pointer.
 ;;@ writes metadata/labels

@@ -1,2 +1,2 @@
-;; States a schema of its settings that is no JSON.
+;; Declares a settings schema that is not JSON.
 ;;@ schema [{

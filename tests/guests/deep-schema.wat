@@ -1,4 +1,4 @@
-;; States a schema of its settings that is nested ten thousand deep.
+;; Declares a settings schema that is nested ten thousand levels deep.
 (func (export "manifest") (result i32)
   (local $at i32)
   (local.set $at (i32.const 0x5000))

@@ -1,4 +1,4 @@
-;; Denies for as many reasons as are taken, each of them twelve KiB of line breaks, escapes and bells.
+;; Denies for the maximum number of reasons, each twelve KiB of line breaks, escapes and bells.
 ;;@ memory 4
 (func $hostile (result i32)
   (local $at i32)

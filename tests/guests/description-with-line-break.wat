@@ -1,4 +1,4 @@
-;; Describes itself in two lines, the second of which looks like one of the host's.
+;; Has a description of two lines; the second imitates a log line.
 (data (i32.const 0x1000) "harmless\0aERROR wardset: forged")
 (func (export "manifest") (result i32)
   (i32.store (i32.const 0x4010) (i32.const 0x1000))

@@ -1,2 +1,2 @@
-;; A whole component that exports nothing.
+;; Is a whole component that exports nothing.
 (component)

@@ -1,4 +1,4 @@
-;; A whole component whose exports have the contract's names and other types.
+;; Is a whole component whose exports have the contract's names but other types.
 (component
   (core module $main
     (func (export "manifest") (result i32) (i32.const 1))

@@ -1,4 +1,4 @@
-;; Fills eight MiB over and over: few instructions, much work.
+;; Fills eight MiB of memory again and again: few instructions, much work.
 ;;@ memory 160
 (func $hostile (result i32)
   (loop $for-ever

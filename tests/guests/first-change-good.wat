@@ -1,4 +1,4 @@
-;; Makes a change that is in order, and then one that is not: of the first nothing may be left.
+;; Makes a valid change, then a forbidden one; the host must undo the first.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/first")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,11 +1,11 @@
-;; The frame around each guest of this folder that is not a whole component itself: the contract's types and imports, a
-;; memory, and answers that are in order. A guest brings what is out of order, as fields of the module `$main`; what it
-;; defines itself takes the place of the field between `;;?` and `;;.` here. `{…}` is filled in from the guest's `;;@` lines.
+;; The frame around each guest of this folder that is not a whole component. It has the contract's types and imports, a
+;; memory and correct answers. A guest contributes its misbehaviour as fields of the module `$main`. If the guest defines a
+;; field that stands here between `;;?` and `;;.`, the guest's field replaces it. `{…}` is filled from the guest's `;;@` lines.
 ;;
-;; The hostile part is `$hostile`. It runs only where the review is a dry run, so that a test can ask the same policy for
-;; a clean review next.
+;; The hostile part is `$hostile`. It runs only if the review is a dry run, so a test can request a clean review from the
+;; same policy afterwards.
 ;;
-;; Memory: 0x0000 the answer          0x0040 what an import returns    0x0400 the list of changes
+;; Memory: 0x0000 the answer          0x0040 the result of an import   0x0400 the list of changes
 ;;         0x1000 the guest's own     0x4000 the manifest              0x8000 the heap
 (component
   (type $types-type (instance
@@ -25,8 +25,9 @@
       (field "fix" string)))
     (export "denial" (type $denial (eq $j)))
     (type $k (record (field "pointer" string) (field "message" string))) (export "warning" (type $warning (eq $k)))
+    (type $n (record (field "pointer" string) (field "message" string))) (export "note" (type $note (eq $n)))
     (type $l (record (field "denials" (list $denial)) (field "changes" (list $change))
-      (field "warnings" (list $warning))))
+      (field "warnings" (list $warning)) (field "notes" (list $note))))
     (export "verdict" (type (eq $l)))
     (type $m (record (field "name" string) (field "version" string) (field "description" string)
       (field "reads" (list string)) (field "writes" (list string)) (field "cluster" (list $cluster-data))
@@ -73,7 +74,7 @@
   (core func $write (canon lower (func $log "write") (memory $memory)))
 
   (core module $main
-    ;; The request's fields, of which number 9 is `dry-run`, and the settings.
+    ;; Parameters: the fields of the request (number 9 is `dry-run`), then the settings.
     (type $evaluate (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
     (import "host" "object" (func $object (param $pointer i32) (param $len i32) (param $into i32)))
     (import "host" "old-object" (func $old-object (param $pointer i32) (param $len i32) (param $into i32)))
@@ -82,14 +83,14 @@
     (import "base" "memory" (memory 1))
     {manifest}
 
-    ;; The length of the text at $at, which ends at a zero byte.
+    ;; Returns the length of the zero-terminated text at $at.
     (func $len (param $at i32) (result i32)
       (local $n i32)
       (loop $next
         (if (i32.load8_u (i32.add (local.get $at) (local.get $n)))
           (then (local.set $n (i32.add (local.get $n) (i32.const 1))) (br $next))))
       (local.get $n))
-    ;; `object`, with a text that ends at a zero byte.
+    ;; Calls `object` with the zero-terminated text at $pointer.
     (func $read (param $pointer i32)
       (call $object (local.get $pointer) (call $len (local.get $pointer)) (i32.const 0x40)))
     ;; Appends a change: 0 adds, 1 replaces, 2 removes.
@@ -109,7 +110,7 @@
     (func $replace (param $path i32) (param $value i32)
       (call $edit (i32.const 1) (local.get $path) (local.get $value)))
     (func $remove (param $path i32) (call $edit (i32.const 2) (local.get $path) (i32.const 0)))
-    ;; The verdict with these lists.
+    ;; Returns a verdict with these lists.
     (func $verdict
       (param $denials i32) (param $of-denials i32) (param $changes i32) (param $of-changes i32)
       (param $warnings i32) (param $of-warnings i32) (result i32)
@@ -120,18 +121,21 @@
       (i32.store (i32.const 16) (local.get $of-changes))
       (i32.store (i32.const 20) (local.get $warnings))
       (i32.store (i32.const 24) (local.get $of-warnings))
+      ;; No notes.
+      (i32.store (i32.const 28) (i32.const 0))
+      (i32.store (i32.const 32) (i32.const 0))
       (i32.const 0))
-    ;; The verdict with the changes that were appended.
+    ;; Returns a verdict with the appended changes.
     (func $changed (result i32)
       (call $verdict (i32.const 0) (i32.const 0) (i32.const 0x400) (global.get $changes) (i32.const 0) (i32.const 0)))
-    ;; The verdict with one warning, whose text this is.
+    ;; Returns a verdict with one warning.
     (func $warned (param $text i32) (param $len i32) (result i32)
       (i32.store (i32.const 0x80) (i32.const 0))
       (i32.store (i32.const 0x84) (i32.const 0))
       (i32.store (i32.const 0x88) (local.get $text))
       (i32.store (i32.const 0x8c) (local.get $len))
       (call $verdict (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x80) (i32.const 1)))
-    ;; The error with this text.
+    ;; Returns an error with this text.
     (func $declined (param $text i32) (param $len i32) (result i32)
       (i32.store (i32.const 0) (i32.const 1))
       (i32.store (i32.const 4) (local.get $text))

@@ -1,4 +1,4 @@
-;; Makes handles of a resource of its own without end, each of which takes the host's memory and none of the guest's.
+;; Creates handles of its own resource without end; each uses memory of the host and none of the guest.
 ;;@ component
 (type $resource (resource (rep i32)))
 (core func $new (canon resource.new $resource))

@@ -1,4 +1,4 @@
-;; States a schema of its settings of half a MiB, most of it blanks.
+;; Declares a settings schema of half a MiB, most of it blanks.
 ;;@ memory 20
 (func (export "manifest") (result i32)
   (memory.fill (i32.const 0x10000) (i32.const 0x20) (i32.const 0x80000))

@@ -1,4 +1,4 @@
-;; Reads the document after it has answered.
+;; Reads the document in `post-return`, after its answer.
 (global $asked (mut i32) (i32.const 0))
 (func $hostile (result i32) (global.set $asked (i32.const 1)) (call $changed))
 (func (export "post-evaluate") (param i32) (if (global.get $asked) (then (call $read (i32.const 0x1000)))))

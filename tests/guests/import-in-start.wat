@@ -1,3 +1,3 @@
-;; Reads the document while it starts.
+;; Reads the document in its start function.
 (func $start (call $read (i32.const 0x1000)))
 (start $start)

@@ -1,2 +1,2 @@
-;; A whole component that asks for a function without a package.
+;; Is a whole component that imports a function without a package.
 (component (import "escape" (func)))

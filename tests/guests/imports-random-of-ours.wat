@@ -1,3 +1,3 @@
-;; A whole component that asks the contract's own package for what isn't in it.
+;; Is a whole component that imports an interface of the contract's package that does not exist.
 (component
   (import "wardset:policy/random@0.1.0" (instance (export "bytes" (func (result u64))))))

@@ -1,4 +1,4 @@
-;; A whole component of no version of the contract at all.
+;; Is a whole component that imports the contract without a version.
 (component
   (import "wardset:policy/document" (instance
     (export "object" (func (param "pointer" string) (result (option string)))))))

@@ -1,4 +1,4 @@
-;; Makes a label a number.
+;; Replaces a label with a number.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/team")
 (data (i32.const 0x1100) "5")

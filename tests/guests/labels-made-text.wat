@@ -1,4 +1,4 @@
-;; Makes the labels a text.
+;; Replaces the labels with a string.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels")
 (data (i32.const 0x1100) "\"text\"")

@@ -1,4 +1,4 @@
-;; Makes the template's label that the selector asks for a number.
+;; Makes the template's label that the selector requires a number.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/metadata/labels/app")
 (data (i32.const 0x1100) "5")

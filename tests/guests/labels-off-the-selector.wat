@@ -1,4 +1,4 @@
-;; Changes the template's label that the selector asks for.
+;; Changes the template's label that the selector requires.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/metadata/labels/app")
 (data (i32.const 0x1100) "\"other\"")

@@ -1,4 +1,4 @@
-;; Answers with 900,000 warnings, all of them the same text of a MiB: fourteen MiB that unfold to 900 GiB.
+;; Returns 900,000 warnings that share one text of a MiB: fourteen MiB that expand to 900 GiB.
 ;;@ memory 240
 (func $hostile (result i32)
   (local $at i32)

@@ -1,4 +1,4 @@
-;; Logs twenty lines of nearly a MiB, and line breaks that would begin a line of their own.
+;; Logs twenty messages of nearly a MiB with line breaks that would forge log lines.
 ;;@ memory 20
 (data (i32.const 0x1000) "harmless\0aERROR wardset: forged\0d\1b[31m")
 (func $hostile (result i32)

@@ -1,4 +1,4 @@
-;; Declares that it reads at a pointer of half a MiB.
+;; Declares a read at a pointer of half a MiB.
 ;;@ memory 20
 (data (i32.const 0x1000) "\00\00\01\00\00\00\08\00")
 (func (export "manifest") (result i32)

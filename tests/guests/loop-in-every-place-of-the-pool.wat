@@ -1,4 +1,4 @@
-;; Never answers, and has as many core instances, memories and tables as one module may have.
+;; Loops forever, and has the maximum number of core instances, memories and tables.
 (table 1 funcref)
 (memory 1)
 (func $hostile (result i32) (loop $for-ever (br $for-ever)) (unreachable))

@@ -1,4 +1,4 @@
-;; Answers, and then never lets go of the answer.
+;; Answers, then loops forever in `post-return`.
 (global $asked (mut i32) (i32.const 0))
 (func $hostile (result i32) (global.set $asked (i32.const 1)) (call $changed))
 (func (export "post-evaluate") (param i32)

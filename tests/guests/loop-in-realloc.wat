@@ -1,4 +1,4 @@
-;; Gives the host room for the first text of a call, and never for the second: the settings are taken, a review isn't.
+;; Loops forever in the second `realloc` of a call: validation of settings needs one, a review needs two.
 ;;@ base
 (global $calls (mut i32) (i32.const 0))
 (func (export "realloc") (param i32 i32 i32 i32) (result i32)

@@ -1,2 +1,2 @@
-;; Never says whether its settings are good.
+;; Loops forever in `validate-settings`.
 (func (export "validate-settings") (param i32 i32) (result i32) (loop $for-ever (br $for-ever)) (unreachable))

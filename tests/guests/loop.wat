@@ -1,2 +1,2 @@
-;; Never answers.
+;; Loops forever instead of answering.
 (func $hostile (result i32) (loop $for-ever (br $for-ever)) (unreachable))

@@ -1,4 +1,4 @@
-;; States a manifest with a million `reads`, all of them the same text of 64 KiB.
+;; Returns a manifest with a million `reads` that share one text of 64 KiB.
 ;;@ memory 160
 (func (export "manifest") (result i32)
   (local $at i32)

@@ -1,4 +1,4 @@
-;; Makes 3,000 changes, each of them in order.
+;; Makes 3,000 valid changes.
 ;;@ writes /metadata/labels
 ;;@ memory 4
 (data (i32.const 0x1000) "/metadata/labels/x")

@@ -1,4 +1,4 @@
-;; A whole component of very many core instances, each of which takes room in the pool that others need too.
+;; Is a whole component with enough core instances to exhaust the pool.
 (component
   (core module $empty)
   (core instance (instantiate $empty)) (core instance (instantiate $empty)) (core instance (instantiate $empty))

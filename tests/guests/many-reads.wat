@@ -1,4 +1,4 @@
-;; States a manifest with four thousand reads.
+;; Declares four thousand reads.
 (func (export "manifest") (result i32)
   (local $at i32)
   (local.set $at (i32.const 0x5000))

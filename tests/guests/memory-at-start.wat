@@ -1,2 +1,2 @@
-;; Declares 18.75 MiB from the start.
+;; Declares an initial memory of 18.75 MiB.
 ;;@ memory 300

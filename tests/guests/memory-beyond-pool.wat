@@ -1,2 +1,2 @@
-;; Declares 64 MiB from the start, more than any sandbox has room for.
+;; Declares an initial memory of 64 MiB, more than a sandbox has.
 ;;@ memory 1024

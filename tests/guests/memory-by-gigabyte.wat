@@ -1,2 +1,2 @@
-;; Takes a gigabyte at once.
+;; Grows its memory by a gigabyte at once.
 (func $hostile (result i32) (drop (memory.grow (i32.const 0x4000))) (call $changed))

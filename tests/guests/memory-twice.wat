@@ -1,4 +1,4 @@
-;; Takes ten MiB twice, in two memories, each of which alone is within the limit.
+;; Grows two memories by ten MiB each; each alone is within the limit.
 (memory $second 1)
 (func $hostile (result i32)
   (drop (memory.grow 0 (i32.const 160)))

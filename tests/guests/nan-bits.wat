@@ -1,4 +1,4 @@
-;; Makes NaNs of every kind, and warns where their bits are not those of the one kind that there may be.
+;; Computes NaNs in several ways, and warns if their bits differ from the canonical NaN.
 (data (i32.const 0x1000) "fresh")
 (func $hostile (result i32)
   (local $zero f64)

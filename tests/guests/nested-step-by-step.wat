@@ -1,4 +1,4 @@
-;; Nests 200 objects by 200 changes, each of which is shallow.
+;; Nests 200 objects by 200 changes, each of them shallow.
 ;;@ writes /metadata/labels
 ;;@ memory 8
 (data (i32.const 0x1100) "{}")
@@ -6,7 +6,7 @@
   (local $n i32) (local $path i32) (local $to i32)
   (local.set $path (i32.const 0x10000))
   (loop $next
-    ;; `/metadata/labels` and then $n times `/x`; the list of changes lies at 0x60000.
+    ;; Adds `{}` at `/metadata/labels` followed by $n times `/x`. The list of changes is at 0x60000.
     (memory.copy (local.get $path) (i32.const 0x1300) (i32.const 16))
     (local.set $to (i32.add (local.get $path) (i32.const 16)))
     (local.set $n (i32.add (local.get $n) (i32.const 1)))

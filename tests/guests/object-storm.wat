@@ -1,4 +1,4 @@
-;; Asks for the whole document over and over, always into the same place.
+;; Requests the whole document again and again, always into the same memory.
 (func $hostile (result i32)
   (loop $for-ever (call $read (i32.const 0x1000)) (br $for-ever))
   (unreachable))

@@ -1,4 +1,4 @@
-;; Asks for the whole old object over and over, always into the same place.
+;; Requests the whole old object again and again, always into the same memory.
 (func $hostile (result i32)
   (loop $for-ever
     (call $old-object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))

@@ -1,4 +1,4 @@
-;; Reads of the old object the parent of what its manifest declares.
+;; Reads the parent of a declared read in the old object.
 ;;@ reads /metadata/labels
 (data (i32.const 0x1000) "/metadata")
 (func $hostile (result i32)

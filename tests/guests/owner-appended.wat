@@ -1,4 +1,4 @@
-;; Appends an owner where none is, and its `writes` name the parent only.
+;; Adds an owner reference; its `writes` name only the parent.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata/ownerReferences")
 (data (i32.const 0x1100) "[{\"kind\":\"Pod\"}]")

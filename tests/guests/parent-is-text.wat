@@ -1,4 +1,4 @@
-;; Adds below what is neither object nor array.
+;; Adds below a string.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata/labels/team/x")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Adds below a parent that isn't there.
+;; Adds below a missing parent.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata/nothing/here")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Replaces `/metadata` whole, with another uid under an escaped key.
+;; Replaces `/metadata` with an object that has another uid under an escaped key.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata")
 (data (i32.const 0x1100) "{\"name\":\"node-agent\",\"namespace\":\"agents\",\"labels\":{},\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{}\"},\"finalizers\":[\"wardset.dev/test\"],\"u\\u0069d\":\"stolen\"}")

@@ -1,4 +1,4 @@
-;; Replaces `/spec` whole, with another selector in it.
+;; Replaces `/spec` with an object that has another selector.
 ;;@ writes /spec
 (data (i32.const 0x1000) "/spec")
 (data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"other\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"node-agent\"}},\"spec\":{\"containers\":[{\"name\":\"agent\",\"image\":\"agent:1\"}],\"tolerations\":[{\"operator\":\"Exists\"}]}}}")

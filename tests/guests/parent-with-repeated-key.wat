@@ -1,4 +1,4 @@
-;; Replaces `/metadata` whole, with two uids in it: which of them counts?
+;; Replaces `/metadata` with an object that has a duplicate key `uid`.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata")
 (data (i32.const 0x1100) "{\"name\":\"node-agent\",\"namespace\":\"agents\",\"labels\":{},\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{}\"},\"finalizers\":[\"wardset.dev/test\"],\"uid\":\"3f1d\",\"uid\":\"stolen\"}")

@@ -1,4 +1,4 @@
-;; Replaces `/metadata` whole, and leaves the finalizers out.
+;; Replaces `/metadata` with an object that has no finalizers.
 ;;@ writes /metadata
 (data (i32.const 0x1000) "/metadata")
 (data (i32.const 0x1100) "{\"name\":\"node-agent\",\"namespace\":\"agents\",\"uid\":\"3f1d\",\"labels\":{},\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{}\"}}")

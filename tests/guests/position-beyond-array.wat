@@ -1,4 +1,4 @@
-;; Adds an element far beyond an array's end.
+;; Adds an element far beyond the end of an array.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/spec/tolerations/18446744073709551616")
 (data (i32.const 0x1100) "{}")

@@ -1,4 +1,4 @@
-;; Adds an element at `00`.
+;; Adds an element at index `00`.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/spec/tolerations/00")
 (data (i32.const 0x1100) "{}")

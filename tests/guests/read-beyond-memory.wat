@@ -1,2 +1,2 @@
-;; Reads beyond its memory, where another sandbox's might lie.
+;; Reads beyond its memory, toward the memory of another sandbox.
 (func $hostile (result i32) (i32.load (i32.const 0xfffffff0)))

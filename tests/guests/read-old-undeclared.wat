@@ -1,4 +1,4 @@
-;; Reads of the old object what its manifest doesn't say.
+;; Reads a pointer in the old object that its manifest does not declare.
 ;;@ reads /metadata/labels
 (data (i32.const 0x1000) "/spec")
 (func $hostile (result i32)

@@ -1,3 +1,3 @@
-;; Tells the host to put a text outside of its memory.
+;; Returns an address outside its memory from `realloc`.
 ;;@ base
 (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0xfffffff0))

@@ -1,5 +1,5 @@
-;; Counts its evaluations in a global, in memory that it had from the start, in memory that it took, and in a table, and
-;; leaves a secret behind; warns `seen` where it finds anything of an evaluation before, and `fresh` where it doesn't.
+;; Records each evaluation in a global, in initial memory, in grown memory and in a table. Warns `seen` if it finds a
+;; trace of an earlier evaluation, otherwise `fresh`.
 ;;@ memory 64
 (global $count (mut i32) (i32.const 0))
 (table $table 2 4 funcref)
@@ -10,7 +10,7 @@
 (data (i32.const 0x1200) "built in")
 (func (export "evaluate") (type $evaluate)
   (local $seen i32) (local $taken i32)
-  ;; Memory that it took is zero, wherever the one before it wrote.
+  ;; Grown memory must be zero, even if an earlier evaluation wrote to it.
   (local.set $taken (i32.mul (memory.grow (i32.const 16)) (i32.const 0x10000)))
   (local.set $seen (global.get $count))
   (local.set $seen (i32.or (local.get $seen) (i32.load (i32.const 0x2000))))
@@ -19,7 +19,7 @@
   (local.set $seen (i32.or (local.get $seen) (i32.load offset=0xffff0 (local.get $taken))))
   (local.set $seen (i32.or (local.get $seen) (i32.eqz (ref.is_null (table.get $table (i32.const 1))))))
   (local.set $seen (i32.or (local.get $seen) (i32.ne (table.size $table) (i32.const 2))))
-  ;; A constant that it was built with is what it was.
+  ;; A constant of the module must have its original value.
   (local.set $seen (i32.or (local.get $seen) (i32.ne (i32.load8_u (i32.const 0x1200)) (i32.const 0x62))))
   (global.set $count (i32.add (global.get $count) (i32.const 1)))
   (i32.store (i32.const 0x2000) (i32.const 0x5ec2e7))

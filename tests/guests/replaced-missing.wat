@@ -1,4 +1,4 @@
-;; Replaces what isn't there.
+;; Replaces a missing member.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/nothing")
 (data (i32.const 0x1100) "\"y\"")

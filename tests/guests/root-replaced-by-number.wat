@@ -1,4 +1,4 @@
-;; Replaces the whole document by what is no object.
+;; Replaces the whole document with a number.
 ;;@ writes ""
 (data (i32.const 0x1000) "")
 (data (i32.const 0x1100) "5")

@@ -1,4 +1,4 @@
-;; Replaces the whole document by an empty one.
+;; Replaces the whole document with an empty object.
 ;;@ writes ""
 (data (i32.const 0x1000) "")
 (data (i32.const 0x1100) "{}")

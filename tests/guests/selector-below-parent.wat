@@ -1,4 +1,4 @@
-;; Adds to the selector, and its `writes` name the parent only.
+;; Adds to the selector; its `writes` name only the parent.
 ;;@ writes /spec
 (data (i32.const 0x1000) "/spec/selector/matchLabels/tier")
 (data (i32.const 0x1100) "\"x\"")

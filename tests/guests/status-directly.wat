@@ -1,4 +1,4 @@
-;; Writes the status; its manifest covers the whole object.
+;; Writes the status; its `writes` cover the whole object.
 ;;@ writes ""
 (data (i32.const 0x1000) "/status/currentNumberScheduled")
 (data (i32.const 0x1100) "0")

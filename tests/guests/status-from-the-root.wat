@@ -1,4 +1,4 @@
-;; Changes the status, and its `writes` are the whole document.
+;; Changes the status; its `writes` name the whole document.
 ;;@ writes ""
 (data (i32.const 0x1000) "/status/currentNumberScheduled")
 (data (i32.const 0x1100) "0")

@@ -1,4 +1,4 @@
-;; Makes a thousand changes of the same label, each another, and then one too deep.
+;; Changes one label a thousand times, then adds a value that is nested too deep.
 ;;@ memory 20
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/team")

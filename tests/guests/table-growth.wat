@@ -1,4 +1,4 @@
-;; Takes a table of a million elements.
+;; Grows a table to a million elements.
 (table $table 1 funcref)
 (func $hostile (result i32)
   (drop (table.grow $table (ref.null func) (i32.const 1000000)))

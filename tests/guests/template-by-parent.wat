@@ -1,4 +1,4 @@
-;; Replaces `/spec` whole, and changes the template in it.
+;; Replaces `/spec` with an object that has another template.
 ;;@ writes /spec
 (data (i32.const 0x1000) "/spec")
 (data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"node-agent\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"node-agent\"}},\"spec\":{\"containers\":[{\"name\":\"agent\",\"image\":\"stolen:1\"}],\"tolerations\":[{\"operator\":\"Exists\"}]}}}")

@@ -1,4 +1,4 @@
-;; Changes the template, which the gate drops where it is closed.
+;; Changes the template; the gate drops the change if it is closed.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template/metadata/labels/x")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Makes the template a list.
+;; Replaces the template with a list.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template")
 (data (i32.const 0x1100) "[]")

@@ -1,4 +1,4 @@
-;; Replaces `/spec` whole, and leaves the template out.
+;; Replaces `/spec` with an object that has no template.
 ;;@ writes /spec
 (data (i32.const 0x1000) "/spec")
 (data (i32.const 0x1100) "{\"selector\":{\"matchLabels\":{\"app\":\"node-agent\"}}}")

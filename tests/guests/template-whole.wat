@@ -1,4 +1,4 @@
-;; Replaces the template whole, which the gate drops where it is closed.
+;; Replaces the whole template; the gate drops the change if it is closed.
 ;;@ writes /spec/template
 (data (i32.const 0x1000) "/spec/template")
 (data (i32.const 0x1100) "{}")

@@ -1,4 +1,4 @@
-;; Makes the list of tolerations a map.
+;; Replaces the list of tolerations with a map.
 ;;@ writes /spec/template/spec/tolerations
 (data (i32.const 0x1000) "/spec/template/spec/tolerations")
 (data (i32.const 0x1100) "{}")

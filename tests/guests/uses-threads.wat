@@ -1,2 +1,2 @@
-;; A whole component that shares memory, as threads would: what it decides could depend on who is quicker.
+;; Is a whole component with shared memory, as threads use it.
 (component (core module (memory 1 1 shared)))

@@ -1,4 +1,4 @@
-;; Adds a value of no byte.
+;; Adds a value of zero bytes.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/x")
 (data (i32.const 0x1100) "")

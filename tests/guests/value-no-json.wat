@@ -1,4 +1,4 @@
-;; Adds a value that is no JSON.
+;; Adds a value that is not JSON.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/x")
 (data (i32.const 0x1100) "{'y")

@@ -1,4 +1,4 @@
-;; Adds a value that would close its place and open another.
+;; Adds a value that would close its object and open another one.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/x")
 (data (i32.const 0x1100) "\"y\"},\"uid\":\"stolen\",\"more\":{")

@@ -1,4 +1,4 @@
-;; Adds a value of 100,000 arrays inside each other.
+;; Adds a value of 100,000 nested arrays.
 ;;@ writes /metadata/labels
 ;;@ memory 8
 (data (i32.const 0x1000) "/metadata/labels/x")

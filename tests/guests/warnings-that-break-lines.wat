@@ -1,4 +1,4 @@
-;; As many warnings as are taken, each of 4 KiB of line breaks, bells and escapes.
+;; Returns the maximum number of warnings, each 4 KiB of line breaks, bells and escapes.
 ;;@ memory 4
 (func $hostile (result i32)
   (local $at i32)

@@ -1,4 +1,4 @@
-;; Not hostile: the neighbour that must come to no harm. Adds a label, on every review.
+;; Not hostile: the neighbour that must stay unharmed. Adds a label on every review.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels/neighbour")
 (data (i32.const 0x1100) "\"unharmed\"")

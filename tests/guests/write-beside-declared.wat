@@ -1,4 +1,4 @@
-;; Changes a place that begins with the same letters as a declared one.
+;; Changes a sibling whose name begins with the name of a declared write.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/labels2")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Replaces the parent of what its manifest's `writes` cover.
+;; Replaces the parent of a declared write.
 ;;@ writes /metadata/labels/x
 (data (i32.const 0x1000) "/metadata/labels")
 (data (i32.const 0x1100) "{}")

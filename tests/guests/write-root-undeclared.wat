@@ -1,4 +1,4 @@
-;; Replaces the whole document, and may write labels only.
+;; Replaces the whole document although it may write only labels.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "")
 (data (i32.const 0x1100) "{}")

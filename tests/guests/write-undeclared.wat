@@ -1,4 +1,4 @@
-;; Changes a place that its manifest's `writes` don't cover.
+;; Changes a pointer that its manifest's `writes` do not cover.
 ;;@ writes /metadata/labels
 (data (i32.const 0x1000) "/metadata/annotations/x")
 (data (i32.const 0x1100) "\"y\"")

@@ -1,4 +1,4 @@
-;; Changes the object, and declares no write at all.
+;; Changes the object although it declares no writes.
 (data (i32.const 0x1000) "/metadata/labels/x")
 (data (i32.const 0x1100) "\"y\"")
 (func $hostile (result i32) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))

@@ -1,5 +1,5 @@
-//! An API server in memory, for one kind of test: it keeps objects with their versions, refuses what is out of date, and tells
-//! watches. It checks nothing else and knows nobody's rights; the real one does that.
+//! An in-memory API server for tests. It stores objects with their versions, rejects outdated writes and notifies
+//! watches. It checks nothing else, permissions included; the tests in `tests/e2e` use a real one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,25 +18,25 @@ use tokio::sync::{Barrier, watch};
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
-/// A server and what it has stored. A clone is the same server.
+/// A server and its stored objects. Clones share the same state.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     state: Arc<Mutex<State>>,
-    /// How many changes there were; watches wait for the next.
+    /// The number of the last change; watches wait for the next one.
     revision: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
-    /// Each change with its revision: the path, the kind of event, the object.
+    /// Each change: its revision, path, kind of event and object.
     events: Vec<(u64, String, &'static str, Value)>,
-    /// The writes that were made: method and path.
+    /// The successful writes: method and path.
     writes: Vec<(Method, String)>,
-    /// How many writes were refused as out of date.
+    /// The number of writes rejected as outdated.
     conflicts: usize,
     down: bool,
-    /// Holds writes back until so many have come.
+    /// Delays writes until this number of them has arrived.
     gate: Option<(Arc<Barrier>, usize)>,
 }
 
@@ -45,7 +45,7 @@ impl ApiServer {
         Self { state: Arc::default(), revision: watch::Sender::new(1) }
     }
 
-    /// A client of this server.
+    /// Returns a client of this server.
     pub(crate) fn client(&self) -> Client {
         let server = self.clone();
         let answer = move |request: Request| {
@@ -55,12 +55,12 @@ impl ApiServer {
         Client::new(Router::new().fallback(answer), "default")
     }
 
-    /// The path of a Secret.
+    /// Returns the path of a Secret.
     pub(crate) fn secret(namespace: &str, name: &str) -> String {
         format!("/api/v1/namespaces/{namespace}/secrets/{name}")
     }
 
-    /// The paths of the two configurations of a name.
+    /// Returns the paths of the two configurations with this name.
     pub(crate) fn configurations(name: &str) -> [String; 2] {
         [MUTATING, VALIDATING].map(|collection| format!("{collection}/{name}"))
     }
@@ -69,13 +69,13 @@ impl ApiServer {
         self.state.lock().unwrap().objects.get(path).cloned()
     }
 
-    /// Stores an object as somebody else would, whatever is there.
+    /// Stores an object on behalf of another client, and replaces an existing one.
     pub(crate) fn put(&self, path: &str, object: Value) {
         let mut state = self.state.lock().unwrap();
         self.store(&mut state, path, object);
     }
 
-    /// Changes an object as somebody else would.
+    /// Changes an object on behalf of another client.
     pub(crate) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut state = self.state.lock().unwrap();
         let mut object = state.objects[path].clone();
@@ -89,7 +89,7 @@ impl ApiServer {
         self.tell(&mut state, path, "DELETED", object);
     }
 
-    /// The writes that clients made, in order, as `METHOD path`.
+    /// Returns the successful writes of clients in order, as `METHOD path`.
     pub(crate) fn writes(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state.writes.iter().map(|(method, path)| format!("{method} {path}")).collect()
@@ -99,12 +99,12 @@ impl ApiServer {
         self.state.lock().unwrap().conflicts
     }
 
-    /// Holds the next `count` writes back until all of them have come.
+    /// Delays the next `count` writes until all of them have arrived.
     pub(crate) fn race(&self, count: usize) {
         self.state.lock().unwrap().gate = Some((Arc::new(Barrier::new(count)), count));
     }
 
-    /// Answers everything with 503 and ends all watches, or answers again.
+    /// If `down` is true, answers every request with 503 and ends all watches; otherwise serves requests again.
     pub(crate) fn set_down(&self, down: bool) {
         self.state.lock().unwrap().down = down;
         self.revision.send_modify(|revision| *revision += 1);
@@ -132,7 +132,7 @@ impl ApiServer {
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let body = to_bytes(body, 1 << 20).await.unwrap();
         if self.state.lock().unwrap().down {
-            return status(StatusCode::SERVICE_UNAVAILABLE, "the API server is away");
+            return status(StatusCode::SERVICE_UNAVAILABLE, "the API server is down");
         }
         if parts.method == Method::GET {
             return if query.contains("fieldSelector=") { self.list(&path, &query) } else { self.one(&path) };
@@ -188,7 +188,7 @@ impl ApiServer {
         }
     }
 
-    /// The list or the watch of the one object that the field selector names.
+    /// Returns the list or the watch of the one object that the field selector names.
     fn list(&self, collection: &str, query: &str) -> Response {
         let parameter = |name: &str| {
             query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
@@ -229,7 +229,7 @@ async fn next_event(
     }
 }
 
-/// A strategic merge: objects by member, lists of objects with names by name.
+/// Returns a strategic merge: objects merge by member, lists of named objects merge by name.
 fn merged(stored: &Value, patch: &Value) -> Value {
     match (stored, patch) {
         (Value::Object(stored), Value::Object(patch)) => {
@@ -264,12 +264,15 @@ fn status(code: StatusCode, reason: &str) -> Response {
     (code, body.to_string()).into_response()
 }
 
-/// Waits until something is so, however long a busy machine takes for it, but not for ever.
+/// Waits until a condition holds. The limit of a minute allows for a busy machine.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "not within a minute: {what}");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(),
+        "expected within a minute: {what}"
+    );
 }

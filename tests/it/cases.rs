@@ -1,4 +1,4 @@
-//! The cases of the built-in policies, through the modules as they are committed and the real sandbox.
+//! Runs the cases of the built-in policies with the committed modules in the real sandbox.
 
 use std::path::Path;
 
@@ -38,6 +38,8 @@ struct Expect {
     #[serde(default)]
     warnings: Vec<Value>,
     #[serde(default)]
+    notes: Vec<Value>,
+    #[serde(default)]
     error: Option<String>,
     #[serde(default)]
     settings_error: Option<String>,
@@ -48,7 +50,7 @@ fn create() -> String {
 }
 
 #[tokio::test]
-async fn the_built_modules_pass_the_cases_of_their_sources() {
+async fn built_modules_pass_the_cases_of_their_sources() {
     let mut run = 0;
     for module in wardset::builtin::MODULES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
@@ -60,13 +62,13 @@ async fn the_built_modules_pass_the_cases_of_their_sources() {
             }
         }
     }
-    assert!(run >= 60, "only {run} cases were found");
+    assert!(run >= 60, "expected at least 60 cases, found {run}");
 }
 
 async fn check(module: &str, case: &Case) {
     let place = format!("{module}: {}", case.name);
     let settings = case.settings.clone().unwrap_or(json!({}));
-    // The case says how the gate stands; the policy's `template` makes it so where the objects don't.
+    // The case chooses the state of the gate. If the objects do not imply it, the policy's `template` field does.
     let gate = case.gate.as_deref().unwrap_or("open");
     let always = if gate == "open" { "  template: always" } else { "" };
     let snapshot = support::try_snapshot(&support::policy("case", module, &settings, always)).await;
@@ -90,7 +92,7 @@ async fn check(module: &str, case: &Case) {
             },
         )),
     };
-    // A closed gate needs an update with the same template.
+    // A closed gate requires an update with an unchanged template.
     let old = if gate == "closed" { Some(with_template_of(&object, old)) } else { old };
     let decision = support::decide(&snapshot, &object, old.as_ref()).await;
     let result = &decision.reports[0].result;
@@ -105,12 +107,18 @@ async fn check(module: &str, case: &Case) {
             check_denials(&place, denials, &case.expect.denials);
             check_warnings(&place, warnings, &case.expect.warnings);
         }
-        (Reported::Allowed { applied, warnings, .. }, None) => {
+        (Reported::Allowed { applied, warnings, notes, .. }, None) => {
             assert_eq!(case.expect.denials, [] as [Value; 0], "{place}");
             let applied: Vec<_> = applied.iter().map(|Applied { operation, .. }| operation.clone()).collect();
             let applied: Value = serde_json::from_str(&patch::to_json(&applied)).unwrap();
             assert_eq!(applied, json!(case.expect.changes), "{place}");
             check_warnings(&place, warnings, &case.expect.warnings);
+            assert_eq!(notes.len(), case.expect.notes.len(), "{place}: {notes:?}");
+            for (found, expected) in notes.iter().zip(&case.expect.notes) {
+                assert_eq!(found.pointer, expected["pointer"].as_str().unwrap(), "{place}");
+                let part = expected["contains"].as_str().unwrap_or_default();
+                assert!(found.message.contains(part), "{place}: {found:?}");
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that are slow, idle, many or rude, and a server that ends: others notice nothing of it.
+//! Slow, idle, numerous or malicious clients, and a server that shuts down. Other clients must notice nothing.
 
 mod ending;
 mod load;
@@ -18,10 +18,10 @@ use wardset::server::{Limits, Options};
 use crate::serve::Server;
 use crate::support::{self, admission_review, daemonset};
 
-/// No test waits longer, however slow the machine.
+/// Limit for every wait in these tests, for slow machines too.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What a client needs for a handshake on a busy machine, and a test can wait for.
+/// Timeout of request headers in these tests: long enough for a handshake on a busy machine, short enough to wait for.
 const HEAD: Duration = Duration::from_secs(2);
 
 /// Longer than any test.
@@ -35,7 +35,7 @@ async fn server(change: impl FnOnce(Options) -> Options) -> Server {
     Server::launch(support::defaults().await, |options| change(Options { limits: limits(), ..options }))
 }
 
-/// A client of TLS that speaks no HTTP of itself.
+/// Opens a TLS connection on which the test itself writes HTTP.
 async fn connect(server: &Server, protocol: &str) -> TlsStream<TcpStream> {
     connect_to(server.addresses.webhook.port(), server.certificates.path(), protocol).await
 }
@@ -54,20 +54,20 @@ async fn connect_to(port: u16, certificates: &Path, protocol: &str) -> TlsStream
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
 }
 
-/// The head of a review over HTTP/1.1 whose body has so many bytes.
+/// Returns the headers of a review over HTTP/1.1 with a body of this length.
 fn head(length: usize) -> String {
     format!(
         "POST /mutate?timeout=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     )
 }
 
-/// A review as it goes over the wire.
+/// Returns a complete review request.
 fn review() -> Vec<u8> {
     let body = admission_review(&daemonset(), None);
     [head(body.len()).into_bytes(), body].concat()
 }
 
-/// The head of an answer; its body, whose length is said, is read and forgotten.
+/// Reads an answer and returns its headers. Skips the body, whose length the headers state.
 async fn answer(stream: &mut TlsStream<TcpStream>) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -80,20 +80,20 @@ async fn answer(stream: &mut TlsStream<TcpStream>) -> String {
     head
 }
 
-/// What comes of something that must not take for ever.
+/// Returns the result of a future that must complete soon.
 async fn soon<T>(otherwise: &str, what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.unwrap_or_else(|_| panic!("{otherwise}"))
 }
 
-/// Waits until the server has ended a connection, and gives what it said before.
+/// Waits until the server closes a connection, and returns the bytes that it sent before.
 async fn ended(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut said = Vec::new();
-    // However it ends: a reset, or the end of the stream with TLS's goodbye or without.
-    let _ = soon("it was not cut", stream.read_to_end(&mut said)).await;
+    // Every end is fine: a reset, or the end of the stream with or without a TLS `close_notify`.
+    let _ = soon("the server did not close the connection", stream.read_to_end(&mut said)).await;
     said
 }
 
-/// Whether a review is decided, on a connection of its own.
+/// Returns whether the server decides a review on a new connection.
 async fn is_served(server: &Server) -> bool {
     server.post("/mutate", admission_review(&daemonset(), None)).await.status() == 200
 }
@@ -104,32 +104,32 @@ async fn metric(server: &Server, series: &str) -> u64 {
     line.map_or(0, |value| value.parse().unwrap())
 }
 
-/// Waits until a metric is at least so high.
+/// Waits until a metric reaches a value.
 async fn metric_reaches(server: &Server, series: &str, value: u64) {
     let reached = async { while metric(server, series).await < value {} };
     soon(&format!("{series} stays below {value}"), reached).await;
 }
 
-const SLOW: &str = r#"wardset_connections_cut_total{port="webhook",reason="slow"}"#;
-const IDLE: &str = r#"wardset_connections_cut_total{port="webhook",reason="idle"}"#;
-const GAVE_WAY: &str = r#"wardset_connections_cut_total{port="webhook",reason="gave_way"}"#;
-const REFUSED: &str = r#"wardset_connections_cut_total{port="webhook",reason="refused"}"#;
-const RESETS: &str = r#"wardset_connections_cut_total{port="webhook",reason="resets"}"#;
+const SLOW: &str = r#"wardset_connections_closed_total{port="webhook",reason="slow"}"#;
+const IDLE: &str = r#"wardset_connections_closed_total{port="webhook",reason="idle"}"#;
+const EVICTED: &str = r#"wardset_connections_closed_total{port="webhook",reason="evicted"}"#;
+const REFUSED: &str = r#"wardset_connections_closed_total{port="webhook",reason="refused"}"#;
+const RESETS: &str = r#"wardset_connections_closed_total{port="webhook",reason="resets"}"#;
 const OPEN: &str = r#"wardset_connections{port="webhook"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_whose_first_request_does_not_come_is_cut() {
+async fn closes_a_connection_if_its_first_request_does_not_arrive() {
     let server = server(|it| Options { limits: Limits { head: HEAD, ..limits() }, ..it }).await;
-    // Nothing at all, and half a handshake.
+    // No data at all, and half a handshake.
     let mut silent = TcpStream::connect(server.addresses.webhook).await.unwrap();
     let mut half = TcpStream::connect(server.addresses.webhook).await.unwrap();
     half.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
-    // After the handshake: nothing; half a line; each byte of a head for itself.
+    // After the handshake: nothing, half a line, or headers byte by byte.
     let mut quiet = connect(&server, "http/1.1").await;
     let mut line = connect(&server, "http/1.1").await;
     line.write_all(b"POST /mut").await.unwrap();
     let mut dripping = connect(&server, "http/1.1").await;
-    // HTTP/2: nothing but what belongs to the connection; a block of headers byte by byte.
+    // HTTP/2: nothing after the preface, or a block of headers byte by byte.
     let mut hello = connect(&server, "h2").await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     hello.write_all(preface).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_client_whose_first_request_does_not_come_is_cut() {
                 }
             }
         };
-        soon("it was not cut", drops).await;
+        soon("the server did not close the connection", drops).await;
     };
     dripping.write_all(b"POST /mutate HTTP/1.1\r\nX-Long: ").await.unwrap();
     tokio::join!(
@@ -164,7 +164,7 @@ async fn a_client_whose_first_request_does_not_come_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_comes_slowly_later_is_cut_and_a_pause_between_two_is_not() {
+async fn closes_on_slow_headers_but_not_on_a_pause_between_requests() {
     let server = server(|it| Options { limits: Limits { head: HEAD, ..limits() }, ..it }).await;
     let mut patient = connect(&server, "http/1.1").await;
     let mut slow = connect(&server, "http/1.1").await;
@@ -173,7 +173,7 @@ async fn a_head_that_comes_slowly_later_is_cut_and_a_pause_between_two_is_not() 
         assert!(answer(stream).await.starts_with("http/1.1 200"));
     }
     slow.write_all(b"POST /mutate HT").await.unwrap();
-    // Until then the other has been without a request for as long as a head may take.
+    // Meanwhile the other connection is idle for as long as the headers may take.
     ended(&mut slow).await;
     assert_eq!(metric(&server, SLOW).await, 1);
     patient.write_all(&review()).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_head_that_comes_slowly_later_is_cut_and_a_pause_between_two_is_not() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_without_requests_is_ended() {
+async fn closes_idle_connections() {
     let server = server(|it| Options { limits: Limits { idle: HEAD, ..limits() }, ..it }).await;
     let mut first = connect(&server, "http/1.1").await;
     first.write_all(&review()).await.unwrap();
@@ -193,13 +193,13 @@ async fn a_connection_without_requests_is_ended() {
     let (answered, _) = requests.send_request(get, true).unwrap();
     assert_eq!(answered.await.unwrap().status(), 405);
     ended(&mut first).await;
-    let _ = soon("it was not cut", second).await.unwrap();
+    let _ = soon("the server did not close the connection", second).await.unwrap();
     assert_eq!(metric(&server, IDLE).await, 2);
     server.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newcomers_take_the_place_of_idle_connections_and_never_of_an_open_request() {
+async fn evicts_idle_connections_but_never_an_open_request() {
     let server = server(|it| Options { max_connections: 4, ..it }).await;
     let body = admission_review(&daemonset(), None);
     let mut open = connect(&server, "http/1.1").await;
@@ -207,17 +207,18 @@ async fn newcomers_take_the_place_of_idle_connections_and_never_of_an_open_reque
     let mut idle = connect(&server, "http/1.1").await;
     idle.write_all(&review()).await.unwrap();
     assert!(answer(&mut idle).await.starts_with("http/1.1 200"));
-    // Those that never asked for anything go first.
+    // The server evicts connections without any request first.
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(TcpStream::connect(server.addresses.webhook).await.unwrap());
     }
-    metric_reaches(&server, GAVE_WAY, 18).await;
+    metric_reaches(&server, EVICTED, 18).await;
     assert!(is_served(&server).await);
     assert!(metric(&server, OPEN).await <= 4);
     idle.write_all(&review()).await.unwrap();
     assert!(answer(&mut idle).await.starts_with("http/1.1 200"));
-    // Where each connection has an open request, the newcomer is refused, and there is room again once one is answered.
+    // If every connection has an open request, the server refuses new connections. It accepts them again after an
+    // answer.
     let mut others = Vec::new();
     for _ in 0..2 {
         let mut other = connect(&server, "http/1.1").await;
@@ -227,29 +228,29 @@ async fn newcomers_take_the_place_of_idle_connections_and_never_of_an_open_reque
     idle.write_all(head(body.len()).as_bytes()).await.unwrap();
     let url = server.url("/mutate");
     let refused = async {
-        // Until the heads above have been read, one of them may give way to the one that asks.
+        // Until the server has read the headers above, a new connection may evict one of these.
         while metric(&server, REFUSED).await == 0 {
             let _ = server.client().post(&url).send().await;
         }
     };
-    soon("nobody is refused", refused).await;
+    soon("no connection was refused", refused).await;
     open.write_all(&body).await.unwrap();
     assert!(answer(&mut open).await.starts_with("http/1.1 200"));
     drop(open);
     let served = async { while server.client().post(&url).send().await.is_err() {} };
-    soon("nobody is let in", served).await;
+    soon("no new connection was accepted", served).await;
     drop((idle, others));
     server.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_of_any_length_are_refused() {
+async fn refuses_oversized_headers() {
     let server = server(|it| it).await;
     let mut flood = connect(&server, "http/1.1").await;
     let (mut reads, mut writes) = tokio::io::split(&mut flood);
     let write = async {
         let _ = writes.write_all(b"POST /mutate HTTP/1.1\r\nHost: localhost\r\n").await;
-        // As much as a million; the server has hung up long before.
+        // Up to a million headers. The server closes the connection long before.
         for _ in 0..1_000_000 {
             if writes.write_all(b"X-Flood: 0123456789\r\n").await.is_err() {
                 break;
@@ -274,7 +275,7 @@ async fn heads_of_any_length_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_resets_what_it_asks_for_is_cut() {
+async fn closes_a_connection_that_keeps_resetting_its_requests() {
     let server = server(|it| it).await;
     let (mut requests, connection) = h2::client::handshake(connect(&server, "h2").await).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -296,9 +297,9 @@ async fn a_client_that_resets_what_it_asks_for_is_cut() {
         }
     };
     let both = async { tokio::join!(storm, other) };
-    soon("the storm goes on", both).await;
-    let ended = soon("it was not cut", connection).await.unwrap();
-    // By h2, where resets overtake their streams, or by the server's own count.
+    soon("the storm of resets did not end", both).await;
+    let ended = soon("the server did not close the connection", connection).await.unwrap();
+    // Either h2 closes the connection because resets overtake their streams, or the server's own count does.
     let cut = metric(&server, RESETS).await;
     assert!(ended.is_err() && cut <= 1, "{ended:?}, {cut}");
     server.shut_down().await;

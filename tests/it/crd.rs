@@ -1,17 +1,17 @@
-//! The CustomResourceDefinition is what the types say, and what a file may say a cluster takes too.
+//! The CustomResourceDefinition matches the types, and a cluster accepts every policy that a file may contain.
 
 use serde_json::{Value, json};
 
 #[test]
-fn the_chart_has_the_definition_that_the_types_make() {
+fn the_definition_in_the_chart_matches_the_types() {
     let committed = include_str!("../../deploy/chart/wardset/files/policies.wardset.dev.yaml");
     assert!(
         committed == wardset::crd::yaml(),
-        "the chart's CustomResourceDefinition is not what the types make\nhint: run `cargo xtask deploy` and commit `deploy`"
+        "the chart's CustomResourceDefinition does not match the types\nhint: run `cargo xtask deploy` and commit `deploy`"
     );
 }
 
-/// Every part of a schema with its path.
+/// Collects every part of a schema with its path.
 fn walk<'s>(path: String, schema: &'s Value, found: &mut Vec<(String, &'s Value)>) {
     found.push((path.clone(), schema));
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -25,7 +25,7 @@ fn walk<'s>(path: String, schema: &'s Value, found: &mut Vec<(String, &'s Value)
 }
 
 #[test]
-fn every_field_is_described_and_every_text_and_list_is_bounded() {
+fn every_field_has_a_description_and_every_text_and_list_a_bound() {
     let definition = wardset::crd::definition();
     let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut found = Vec::new();
@@ -51,7 +51,7 @@ fn every_field_is_described_and_every_text_and_list_is_bounded() {
 }
 
 #[test]
-fn defaults_are_those_of_a_file_that_says_nothing() {
+fn defaults_match_those_of_a_minimal_file() {
     let definition = wardset::crd::definition();
     let spec =
         &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];

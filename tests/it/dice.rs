@@ -1,12 +1,12 @@
-//! Chance that can be had again.
+//! Reproducible randomness.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-/// Numbers that look random, and are the same in each run (splitmix64).
+/// A pseudo-random sequence that is the same in each run (splitmix64).
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// The run `n` of those that `seed` stands for.
+    /// Returns sequence number `n` of the given seed.
     pub(crate) fn new(seed: u64, n: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n.wrapping_mul(0xd129_0d34_5a2f_8b15))
     }
@@ -19,17 +19,17 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below `most`.
+    /// Returns a number below `most`.
     pub(crate) fn below(&mut self, most: usize) -> usize {
         usize::try_from(self.next() % most as u64).unwrap()
     }
 
-    /// True once in so many times.
+    /// Returns true once in `chances` times on average.
     pub(crate) fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
 
-    /// One of them.
+    /// Returns one of the values.
     pub(crate) fn pick<'v, T>(&mut self, values: &'v [T]) -> &'v T {
         &values[self.below(values.len())]
     }

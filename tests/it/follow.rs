@@ -1,4 +1,4 @@
-//! Policies that change while a server runs: what is good comes into force, what is bad changes nothing.
+//! Policies that change while a server runs: valid edits become active, invalid ones change nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use wardset_runtime::{Cache, CompileLimits};
 use crate::hostile;
 use crate::support::{self, daemonset, policy};
 
-/// Adds the label `team` with this value.
+/// Returns a policy that adds the label `team` with this value.
 fn labels(name: &str, team: &str) -> String {
     policy(name, "default-labels", &json!({"labels": {"example.com/team": team}}), "")
 }
@@ -23,7 +23,7 @@ fn store() -> Arc<Store> {
     Arc::new(Store::new(Arc::new(support::modules()), Arc::new(Metrics::new())).unwrap())
 }
 
-/// The value of the label `team` that reviews get now.
+/// Returns the value of the label `team` after a review by the active policies.
 async fn team(store: &Store) -> Value {
     let object = daemonset();
     let decision = support::decide(&store.live().load_full(), &object, None).await;
@@ -41,7 +41,7 @@ async fn follow(folder: &Path, store: &Arc<Store>) -> Followed {
 }
 
 #[tokio::test]
-async fn an_edited_file_is_in_force_after_the_next_look() {
+async fn an_edited_file_is_active_after_the_next_poll() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store());
     let file = folder.path().join("labels.yaml");
     std::fs::write(&file, labels("labels", "one")).unwrap();
@@ -53,7 +53,7 @@ async fn an_edited_file_is_in_force_after_the_next_look() {
 }
 
 #[tokio::test]
-async fn bad_files_leave_what_came_from_them_in_force_and_touch_no_other() {
+async fn keeps_policies_of_malformed_files_and_updates_others() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store());
     let file = folder.path().join("labels.yaml");
     std::fs::write(&file, labels("labels", "one")).unwrap();
@@ -81,17 +81,17 @@ async fn bad_files_leave_what_came_from_them_in_force_and_touch_no_other() {
 }
 
 #[tokio::test]
-async fn a_policy_that_its_module_refuses_goes_on_as_it_was_and_says_why() {
+async fn keeps_the_last_good_revision_if_the_module_refuses_an_edit() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store());
     let file = folder.path().join("labels.yaml");
     std::fs::write(&file, labels("labels", "one")).unwrap();
     let mut followed = follow(folder.path(), &store).await;
     for (bad, says) in [
         (policy("labels", "default-labels", &json!({"labels": 1}), ""), "spec.settings"),
-        (policy("labels", "no-such-module", &json!({}), ""), "no built-in module `no-such-module`"),
+        (policy("labels", "no-such-module", &json!({}), ""), "unknown built-in module `no-such-module`"),
         (
             labels("labels", "x").replace("builtin:default-labels", "file:gone.wasm"),
-            "gone.wasm` can't be read",
+            "failed to read the module `",
         ),
         (labels("labels", "x") + "  limits: {timeout: 1h}\n", "spec.limits.timeout"),
     ] {
@@ -106,7 +106,7 @@ async fn a_policy_that_its_module_refuses_goes_on_as_it_was_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_module_that_changes_is_loaded_anew() {
+async fn reloads_a_changed_module() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store());
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/built");
     std::fs::copy(built.join("default-labels.wasm"), folder.path().join("m.wasm")).unwrap();
@@ -128,7 +128,7 @@ async fn a_module_that_changes_is_loaded_anew() {
 }
 
 #[tokio::test]
-async fn files_that_go_take_their_policies_along_but_an_empty_folder_does_not() {
+async fn removes_policies_of_deleted_files_unless_the_folder_is_empty() {
     let (folder, store) = (tempfile::tempdir().unwrap(), store());
     std::fs::write(folder.path().join("a.yaml"), labels("a", "one")).unwrap();
     std::fs::write(folder.path().join("b.yaml"), labels("b", "two")).unwrap();
@@ -139,7 +139,7 @@ async fn files_that_go_take_their_policies_along_but_an_empty_folder_does_not() 
     std::fs::remove_file(folder.path().join("b.yaml")).unwrap();
     followed.look().await;
     assert_eq!(team(&store).await, "two");
-    assert!(matches!(state(&store, "b"), State::LastGood(problem) if problem.contains("has no policy")));
+    assert!(matches!(state(&store, "b"), State::LastGood(problem) if problem.contains("found none in")));
 }
 
 fn wanted(name: &str, spec: &Value, last_good: Option<&Value>) -> Wanted {
@@ -155,13 +155,13 @@ fn wanted(name: &str, spec: &Value, last_good: Option<&Value>) -> Wanted {
     }
 }
 
-/// `spec` of a policy that adds the label `team`.
+/// Returns the `spec` of a policy that adds the label `team`.
 fn spec(team: &str) -> Value {
     json!({"module": "builtin:default-labels", "settings": {"labels": {"example.com/team": team}}})
 }
 
 #[tokio::test]
-async fn a_server_that_starts_with_a_bad_policy_goes_on_with_what_was_in_force_before() {
+async fn starts_with_the_last_good_revision_of_an_invalid_policy() {
     let store = store();
     let bad = json!({"module": "builtin:default-labels", "settings": {"labels": 1}});
     store.put(Source::Cluster, vec![wanted("labels", &bad, Some(&spec("before")))]).await;
@@ -170,7 +170,7 @@ async fn a_server_that_starts_with_a_bad_policy_goes_on_with_what_was_in_force_b
 }
 
 #[tokio::test]
-async fn a_policy_that_never_came_into_force_fails_reviews_as_its_on_error_says() {
+async fn applies_on_error_if_a_policy_was_never_active() {
     let store = store();
     let bad = |on_error: &str| json!({"module": "builtin:gone", "onError": on_error});
     for (on_error, outcome) in [("fail", "failed"), ("deny", "denied"), ("allow", "allowed")] {
@@ -190,7 +190,7 @@ async fn a_policy_that_never_came_into_force_fails_reviews_as_its_on_error_says(
 }
 
 #[tokio::test]
-async fn of_two_policies_of_one_name_the_file_is_in_force() {
+async fn a_file_overrides_a_cluster_policy_with_the_same_name() {
     let store = store();
     store.put(Source::Cluster, vec![wanted("labels", &spec("cluster"), None)]).await;
     store.put(Source::Files, vec![wanted("labels", &spec("file"), None)]).await;
@@ -200,7 +200,7 @@ async fn of_two_policies_of_one_name_the_file_is_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_review_sees_a_mix_of_old_and_new() {
+async fn no_review_sees_a_mix_of_two_revisions() {
     let store = store();
     let both = |team: &str| {
         let second =
@@ -226,14 +226,15 @@ async fn no_review_sees_a_mix_of_old_and_new() {
         store.put(Source::Cluster, both(&edit.to_string())).await;
         tokio::task::yield_now().await;
     }
-    assert!(reviews.await.unwrap().len() > 1, "no edit fell between the reviews");
+    assert!(reviews.await.unwrap().len() > 1, "no edit happened between the reviews");
 }
 
-/// While the module of one policy takes its whole time to compile, others come into force; it never does, and says so.
+/// While one policy's module compiles for very long, other policies become active. The slow one never does, and its
+/// state says why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_that_is_slow_to_compile_holds_up_no_other_change() {
+async fn a_slow_compilation_delays_no_other_change() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), Cache::open(support::cache_folder()).unwrap());
-    // More than the store's patience, so that the change goes ahead without it.
+    // Longer than the store waits for a compilation, so the change becomes active without it.
     let limits = CompileLimits { time: Duration::from_secs(6), memory: 1 << 30 };
     let modules = Modules::new(support::engine(), Some(cache), support::compiler(limits));
     let store = Arc::new(Store::new(Arc::new(modules), Arc::new(Metrics::new())).unwrap());
@@ -253,23 +254,23 @@ async fn a_module_that_is_slow_to_compile_holds_up_no_other_change() {
         assert_eq!((self::team(&store).await, state(&store, "labels")), (json!(team), State::Ready));
         assert_eq!(state(&store, "slow"), State::Pending);
     }
-    // What was in force of it goes on, while it is compiled and after.
+    // Its previous revision stays active during the compilation and after it.
     let in_force = || store.live().load().plans().iter().any(|plan| &*plan.policy.name == "slow");
     assert!(in_force());
     until_known(&store, "slow").await;
     let State::LastGood(problem) = state(&store, "slow") else { panic!("{:?}", state(&store, "slow")) };
     assert!(problem.contains("took longer than 6s"), "{problem}");
     assert!(in_force());
-    // It is not tried again, so the next change finds it as it is.
+    // The store does not retry the compilation, so the next change leaves the state as it is.
     std::fs::write(&file, labels("labels", "five")).unwrap();
     followed.look().await;
     assert!(matches!(state(&store, "slow"), State::LastGood(_)));
     assert_eq!(team(&store).await, "five");
 }
 
-/// A policy that goes while its module is compiled doesn't come back.
+/// A policy that is deleted during the compilation of its module does not come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pending_policy_that_goes_is_gone() {
+async fn a_policy_deleted_during_compilation_stays_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let limits = CompileLimits { time: Duration::from_secs(600), memory: 1 << 30 };
     let modules = Arc::new(Modules::new(support::engine(), None, support::compiler(limits)));
@@ -280,10 +281,13 @@ async fn a_pending_policy_that_goes_is_gone() {
     let slow = json!({"module": format!("file:{}", file.display())});
     store.put(Source::Cluster, vec![wanted("slow", &slow, None)]).await;
     assert_eq!(state(&store, "slow"), State::Pending);
-    assert!(store.live().load().plans().is_empty(), "what was never in force isn't while it is compiled");
+    assert!(
+        store.live().load().plans().is_empty(),
+        "a policy that was never active must not be active while it compiles"
+    );
     store.put(Source::Cluster, Vec::new()).await;
     assert!(store.standings().borrow().is_empty());
-    // Its compiler is ended, else two of them would leave no place to others.
+    // The compiler of the deleted policy is stopped. Otherwise two of them would hold all compiler permits.
     store.put(Source::Cluster, vec![wanted("labels", &spec("one"), None)]).await;
     until_known(&store, "labels").await;
     assert_eq!(state(&store, "labels"), State::Ready);

@@ -1,24 +1,24 @@
-//! The guests of `tests/guests`, from text to components.
+//! Builds the guests of `tests/guests` from text.
 //!
-//! A guest is either a whole component, or fields for the frame (`frame.wat`, which says how). Lines that begin with
-//! `;;@` tell the frame what the fields can't:
+//! A guest is either a whole component, or fields for the frame (see `frame.wat`). Lines that begin with `;;@`
+//! configure the frame:
 //!
 //! ```text
-//! ;;@ memory 20          pages of memory from the start; default 1
+//! ;;@ memory 20          initial memory in pages; default 1
 //! ;;@ reads /a /b        the manifest's `reads`; default `""`, the whole document; `none` for none
 //! ;;@ writes /a          the manifest's `writes`; default none
 //! ;;@ cluster namespace-labels
 //! ;;@ schema {}          the manifest's `settings-schema`, up to the end of the line
-//! ;;@ base               the fields that follow belong to the module `$base`
-//! ;;@ component          the fields that follow belong to the component
+//! ;;@ base               the next fields belong to the module `$base`
+//! ;;@ component          the next fields belong to the component
 //! ```
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::fs;
 use std::path::PathBuf;
 
-/// The component of the guest `name`.
+/// Returns the component of the guest `name`.
 pub(crate) fn component(name: &str) -> Vec<u8> {
     let text = text(name);
     let whole = if text.lines().any(|line| line.starts_with("(component") || line.starts_with("(module")) {
@@ -29,7 +29,7 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
     parse(name, &whole)
 }
 
-/// The component of a guest that a test makes up: fields for the frame.
+/// Returns the component of a guest that a test generates as fields for the frame.
 pub(crate) fn made(name: &str, text: &str) -> Vec<u8> {
     parse(name, &framed(name, text))
 }
@@ -38,14 +38,14 @@ fn parse(name: &str, whole: &str) -> Vec<u8> {
     wat::parse_str(whole).unwrap_or_else(|error| panic!("guest `{name}`: {error}"))
 }
 
-/// What the guest does: the comment at its head, on one line.
+/// Returns the description of the guest on one line: the comment at the top of its file.
 pub(crate) fn purpose(name: &str) -> String {
     let text = text(name);
     let lines = text.lines().take_while(|line| line.starts_with(";; ")).map(|line| &line[3..]);
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// The names of all guests, in order.
+/// Returns the names of all guests, sorted.
 pub(crate) fn all() -> Vec<String> {
     let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut names: Vec<String> = files
@@ -65,7 +65,7 @@ fn text(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("guest `{name}`: {error}"))
 }
 
-/// A guest's own fields, by the part of the frame that they go to, and what its manifest says.
+/// A guest's own fields, grouped by the part of the frame that contains them, and its manifest.
 struct Fields {
     main: String,
     base: String,
@@ -145,7 +145,7 @@ impl Fields {
 }
 
 impl Manifest {
-    /// The record `manifest` as the canonical ABI lays it out, as a data segment.
+    /// Returns the record `manifest` as a data segment, in the layout of the canonical ABI.
     fn segment(&self) -> String {
         const AT: usize = 0x4000;
         const RECORD: usize = 56;
@@ -174,7 +174,7 @@ impl Manifest {
     }
 }
 
-/// A pointer and a length, as they lie in memory.
+/// Returns a pointer and a length in their layout in memory.
 fn pair(at: usize, len: usize) -> [u8; 8] {
     let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
     let mut both = [0; 8];

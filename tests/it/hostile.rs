@@ -1,10 +1,10 @@
-//! Guests that mean harm, and what contains each of them.
+//! Hostile guests, and the mechanism that contains each of them.
 //!
-//! [`GUESTS`] is the table: each guest, the review that it gets, and what stops it. For each there is a test that goes
-//! through every `mode` and `onError`, and that looks at the next review and at the policies around it. What is made for the
-//! compiler is in `bombs`. `cargo xtask hostile` prints all of it, with the time that it took.
+//! [`GUESTS`] lists each guest, its review and the mechanism that stops it. Each guest has a test that tries every
+//! `mode` and `onError`, and checks the next review and the neighbouring policies. `bombs` holds the modules that
+//! attack the compiler. `cargo xtask hostile` prints everything as a table, with times.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod bombs;
 mod bytes;
@@ -33,34 +33,34 @@ use wardset_runtime::{Engine, EngineOptions, LoadError, Module, SettingsError, S
 
 use crate::guests;
 
-/// What stops a guest.
+/// The mechanism that contains a guest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum By {
-    /// Its bytes or its shape are refused before any of it runs.
+    /// The host refuses its bytes or its structure before any of its code runs.
     Load(Refusal),
-    /// It fails while it starts or is asked for its manifest, so that it is never loaded.
+    /// It fails in its start function or in `manifest`, so the host does not load it.
     Start(FailureClass),
-    /// It fails when it is asked about its settings, so that no policy of it comes into force.
+    /// It fails in `validate-settings`, so no policy of it becomes active.
     Settings(FailureClass),
-    /// It refuses its settings.
+    /// It rejects its settings.
     RefusesSettings,
-    /// It asks for cluster data that the operator doesn't allow.
+    /// It requests cluster data that the operator does not allow.
     ClusterData,
-    /// The review fails with this class, and the next one of the same policy is as it should be.
+    /// The review fails with this class. The next review of the same policy succeeds.
     Review(FailureClass),
     /// Each review of the policy fails with this class.
     EachReview(FailureClass),
-    /// So many of its changes are dropped by the template gate, and it is otherwise taken at its word.
+    /// The template gate drops this number of its changes. The rest of its verdict counts.
     Gate(usize),
-    /// It gets nothing by it: the review goes on as if it had said nothing.
+    /// It has no effect: the review continues as if the verdict were empty.
     Nothing,
-    /// It denies, which is taken at its word where it is enforced, and cut to what anybody reads.
+    /// Its denial counts if the policy enforces. The host truncates the message to a readable length.
     Denial,
-    /// It is taken at its word, and what the author sees of that is cut to what the API server carries.
+    /// Its verdict counts. The host truncates the warnings to the limit of the API server.
     Warnings,
 }
 
-/// Why a module isn't loaded.
+/// The reason why the host does not load a module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Refusal {
     Compile,
@@ -72,20 +72,20 @@ enum Refusal {
     TooMany,
     Schema,
     Text,
-    /// There is more in it than in any policy.
+    /// It exceeds a limit on the number or size of its parts.
     Shape,
-    /// The compiler was stopped at its deadline.
+    /// The deadline of the compiler stopped the compilation.
     Time,
-    /// The compiler's process broke down over it, and nothing else did.
+    /// The module crashed the process of the compiler, and nothing else.
     Compiler,
 }
 
-/// The review that a guest gets.
+/// The kind of review that a guest gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Of {
-    /// A create, so the template may be changed.
+    /// A create, so policies may change the template.
     Create,
-    /// An update that leaves the template alone.
+    /// An update that does not touch the template.
     Update,
 }
 
@@ -120,7 +120,7 @@ guests! {
     stops_table_fills: "table-fill-storm" of Create => Review(Deadline);
     stops_copies: "copy-storm" of Create => Review(Deadline);
     stops_a_storm_of_host_calls: "object-storm" of Create => Review(Deadline);
-    stops_a_storm_of_calls_for_the_old_object: "old-object-storm" of Update => Review(Deadline);
+    stops_a_storm_of_reads_of_the_old_object: "old-object-storm" of Update => Review(Deadline);
     stops_a_storm_of_log_calls: "log-storm-without-end" of Create => Review(Deadline);
     stops_recursion: "recursion" of Create => Review(Trap);
     stops_recursion_in_start: "recursion-in-start" of Create => Start(Trap);
@@ -129,21 +129,21 @@ guests! {
     survives_a_read_beyond_memory: "read-beyond-memory" of Create => Review(Trap);
     survives_a_call_through_null: "call-through-null" of Create => Review(Trap);
 
-    bounds_memory_taken_by_the_page: "memory-by-page" of Create => Review(Memory);
-    bounds_memory_taken_at_once: "memory-by-gigabyte" of Create => Review(Memory);
-    bounds_memory_taken_in_start: "memory-in-start" of Create => Start(Memory);
-    bounds_memory_declared: "memory-at-start" of Create => Start(Memory);
-    bounds_memory_declared_beyond_the_pool: "memory-beyond-pool" of Create => Load(Refusal::Compile);
-    bounds_all_memories_together: "memory-twice" of Create => Review(Memory);
+    bounds_memory_grown_by_page: "memory-by-page" of Create => Review(Memory);
+    bounds_memory_grown_at_once: "memory-by-gigabyte" of Create => Review(Memory);
+    bounds_memory_grown_in_start: "memory-in-start" of Create => Start(Memory);
+    bounds_declared_memory: "memory-at-start" of Create => Start(Memory);
+    bounds_declared_memory_beyond_the_pool: "memory-beyond-pool" of Create => Load(Refusal::Compile);
+    bounds_the_sum_of_all_memories: "memory-twice" of Create => Review(Memory);
     bounds_table_growth: "table-growth" of Create => Review(Memory);
-    bounds_tables_declared: "table-at-start" of Create => Load(Refusal::Compile);
+    bounds_declared_tables: "table-at-start" of Create => Load(Refusal::Compile);
     bounds_core_instances: "many-core-instances" of Create => Load(Refusal::Compile);
     bounds_handles: "handle-storm" of Create => Start(Output);
 
     bounds_an_answer_of_megabytes: "answer-of-megabytes" of Create => Review(Output);
-    bounds_a_list_of_2_to_31: "list-of-2-to-31" of Create => Review(Output);
-    bounds_a_list_of_one_text: "list-of-one-text" of Create => Review(Output);
-    bounds_a_manifest_of_one_text: "manifest-of-one-text" of Create => Start(Output);
+    bounds_a_list_of_2_to_31_elements: "list-of-2-to-31" of Create => Review(Output);
+    bounds_a_list_that_shares_one_text: "list-of-one-text" of Create => Review(Output);
+    bounds_a_manifest_that_shares_one_text: "manifest-of-one-text" of Create => Start(Output);
     refuses_text_beyond_memory: "text-beyond-memory" of Create => Review(Output);
     refuses_text_without_utf8: "text-without-utf8" of Create => Review(Output);
     refuses_an_enum_out_of_range: "enum-out-of-range" of Create => Review(Output);
@@ -152,121 +152,121 @@ guests! {
     refuses_an_unaligned_answer: "answer-unaligned" of Create => Review(Output);
     refuses_an_answer_beyond_memory: "answer-beyond-memory" of Create => Review(Output);
     refuses_many_changes: "many-changes" of Create => Review(Output);
-    counts_many_denials: "many-denials" of Create => Denial;
-    counts_many_warnings: "many-warnings" of Create => Warnings;
-    keeps_warnings_within_the_budget: "warnings-that-break-lines" of Create => Warnings;
-    keeps_denials_within_the_budget: "denies-at-length" of Create => Denial;
-    refuses_room_beyond_memory: "realloc-beyond-memory" of Create => Settings(Output);
-    takes_a_long_error: "declines" of Create => Review(Declined);
-    takes_a_long_refusal_of_settings: "settings-refused-at-length" of Create => RefusesSettings;
+    shortens_many_denials: "many-denials" of Create => Denial;
+    shortens_many_warnings: "many-warnings" of Create => Warnings;
+    shortens_long_warnings: "warnings-that-break-lines" of Create => Warnings;
+    shortens_long_denials: "denies-at-length" of Create => Denial;
+    refuses_a_realloc_result_beyond_memory: "realloc-beyond-memory" of Create => Settings(Output);
+    shortens_a_long_error: "declines" of Create => Review(Declined);
+    shortens_a_long_rejection_of_settings: "settings-refused-at-length" of Create => RefusesSettings;
 
-    makes_one_kind_of_nan: "nan-bits" of Create => Nothing;
+    produces_only_canonical_nans: "nan-bits" of Create => Nothing;
 
     drops_a_storm_of_log_lines: "log-storm" of Create => Nothing;
-    cuts_log_lines_of_a_megabyte: "log-of-a-megabyte" of Create => Nothing;
+    truncates_log_lines_of_a_megabyte: "log-of-a-megabyte" of Create => Nothing;
     refuses_log_lines_of_megabytes: "log-of-megabytes" of Create => Review(Output);
     refuses_log_lines_beyond_memory: "log-beyond-memory" of Create => Review(Output);
     refuses_log_levels_out_of_range: "log-level-out-of-range" of Create => Review(Output);
 
     refuses_undeclared_reads: "read-undeclared" of Create => Review(Access);
-    refuses_reads_of_a_parent: "read-parent-of-declared" of Create => Review(Access);
-    refuses_reads_beside_a_declared_one: "read-beside-declared" of Create => Review(Access);
-    refuses_reads_without_any_declared: "read-without-reads" of Create => Review(Access);
+    refuses_reads_of_the_parent_of_a_declared_read: "read-parent-of-declared" of Create => Review(Access);
+    refuses_reads_of_a_sibling_of_a_declared_read: "read-beside-declared" of Create => Review(Access);
+    refuses_reads_if_none_is_declared: "read-without-reads" of Create => Review(Access);
     refuses_undeclared_reads_of_the_old_object: "read-old-undeclared" of Update => Review(Access);
     refuses_reads_of_a_parent_in_the_old_object: "old-read-parent-of-declared" of Update => Review(Access);
-    refuses_reads_at_no_pointer: "read-no-pointer" of Create => Review(Access);
+    refuses_reads_at_malformed_pointers: "read-no-pointer" of Create => Review(Access);
     refuses_pointers_beyond_memory: "read-with-pointer-beyond-memory" of Create => Review(Output);
     refuses_undeclared_cluster_data: "cluster-undeclared" of Create => Review(Access);
-    refuses_cluster_data_that_is_not_allowed: "cluster-declared" of Create => ClusterData;
+    refuses_cluster_data_that_the_operator_does_not_allow: "cluster-declared" of Create => ClusterData;
     refuses_imports_in_start: "import-in-start" of Create => Start(Access);
     refuses_imports_in_manifest: "import-in-manifest" of Create => Start(Access);
     refuses_log_lines_in_manifest: "log-in-manifest" of Create => Start(Access);
     refuses_imports_in_validate_settings: "import-in-validate-settings" of Create => Settings(Access);
     refuses_imports_in_post_return: "import-in-post-return" of Create => Review(Trap);
-    blames_the_guest_for_what_it_hands_over_in_start: "log-beyond-memory-in-start" of Create => Start(Output);
+    blames_the_guest_for_bad_arguments_in_start: "log-beyond-memory-in-start" of Create => Start(Output);
 
     refuses_undeclared_writes: "write-undeclared" of Create => Review(Writes);
-    refuses_writes_beside_a_declared_one: "write-beside-declared" of Create => Review(Writes);
-    refuses_writes_of_a_parent: "write-parent-of-declared" of Create => Review(Writes);
-    refuses_writes_without_any_declared: "write-without-writes" of Create => Review(Writes);
+    refuses_writes_of_a_sibling_of_a_declared_write: "write-beside-declared" of Create => Review(Writes);
+    refuses_writes_of_the_parent_of_a_declared_write: "write-parent-of-declared" of Create => Review(Writes);
+    refuses_writes_if_none_is_declared: "write-without-writes" of Create => Review(Writes);
     refuses_undeclared_writes_of_the_root: "write-root-undeclared" of Create => Review(Writes);
-    refuses_to_write_the_selector_beside_metadata: "selector-directly" of Create => Review(Writes);
-    refuses_to_write_the_status_within_the_whole: "status-directly" of Create => Review(Writes);
-    refuses_another_uid_by_the_parent: "parent-with-other-uid" of Create => Review(Writes);
-    refuses_no_uid_by_the_parent: "parent-without-uid" of Create => Review(Writes);
-    refuses_another_name_by_the_parent: "parent-with-other-name" of Create => Review(Writes);
-    refuses_no_finalizers_by_the_parent: "parent-without-finalizers" of Create => Review(Writes);
-    refuses_another_uid_by_an_escaped_key: "parent-with-escaped-key" of Create => Review(Writes);
-    refuses_a_repeated_key: "parent-with-repeated-key" of Create => Review(Patch);
-    refuses_metadata_removed: "parent-removed" of Create => Review(Writes);
-    refuses_kubectls_annotation_removed: "annotations-replaced" of Create => Review(Writes);
-    refuses_a_finalizer_removed: "element-of-finalizers" of Create => Review(Writes);
-    refuses_an_owner: "owner-appended" of Create => Review(Writes);
-    refuses_another_selector_by_the_parent: "parent-with-other-selector" of Create => Review(Writes);
-    refuses_a_wider_selector: "selector-below-parent" of Create => Review(Writes);
-    refuses_another_status: "status-from-the-root" of Create => Review(Writes);
-    refuses_another_root: "root-replaced" of Create => Review(Writes);
-    refuses_a_number_as_root: "root-replaced-by-number" of Create => Review(Writes);
-    refuses_no_root: "root-removed" of Create => Review(Patch);
-    takes_back_a_good_change_before_a_bad_one: "first-change-good" of Create => Review(Writes);
-    holds_template_changes_back: "template-directly" of Update => Gate(1);
-    holds_another_template_back: "template-whole" of Update => Gate(1);
-    refuses_another_template_by_the_parent: "template-by-parent" of Update => Review(Writes);
-    refuses_no_template_by_the_parent: "template-removed-by-parent" of Update => Review(Writes);
-    refuses_no_template_by_the_root: "template-by-root" of Update => Review(Writes);
-    refuses_labels_off_the_selector: "labels-off-the-selector" of Create => Review(Writes);
-    refuses_no_labels: "labels-removed" of Create => Review(Writes);
-    refuses_labels_of_another_type: "labels-of-another-type" of Create => Review(Writes);
+    refuses_to_write_the_selector_with_metadata_declared: "selector-directly" of Create => Review(Writes);
+    refuses_to_write_the_status_with_the_whole_declared: "status-directly" of Create => Review(Writes);
+    refuses_to_change_the_uid_by_replacing_metadata: "parent-with-other-uid" of Create => Review(Writes);
+    refuses_to_remove_the_uid_by_replacing_metadata: "parent-without-uid" of Create => Review(Writes);
+    refuses_to_change_the_name_by_replacing_metadata: "parent-with-other-name" of Create => Review(Writes);
+    refuses_to_drop_finalizers_by_replacing_metadata: "parent-without-finalizers" of Create => Review(Writes);
+    refuses_to_change_the_uid_by_an_escaped_key: "parent-with-escaped-key" of Create => Review(Writes);
+    refuses_a_duplicate_key: "parent-with-repeated-key" of Create => Review(Patch);
+    refuses_to_remove_metadata: "parent-removed" of Create => Review(Writes);
+    refuses_to_remove_the_annotation_of_kubectl: "annotations-replaced" of Create => Review(Writes);
+    refuses_to_remove_a_finalizer: "element-of-finalizers" of Create => Review(Writes);
+    refuses_to_add_an_owner: "owner-appended" of Create => Review(Writes);
+    refuses_to_change_selector_by_replacing_spec: "parent-with-other-selector" of Create => Review(Writes);
+    refuses_to_add_to_the_selector: "selector-below-parent" of Create => Review(Writes);
+    refuses_to_change_the_status: "status-from-the-root" of Create => Review(Writes);
+    refuses_to_replace_the_whole_document: "root-replaced" of Create => Review(Writes);
+    refuses_to_replace_the_document_with_a_number: "root-replaced-by-number" of Create => Review(Writes);
+    refuses_to_remove_the_whole_document: "root-removed" of Create => Review(Patch);
+    undoes_a_valid_change_before_a_forbidden_one: "first-change-good" of Create => Review(Writes);
+    drops_template_changes_if_the_gate_is_closed: "template-directly" of Update => Gate(1);
+    drops_another_template_if_the_gate_is_closed: "template-whole" of Update => Gate(1);
+    refuses_to_change_the_template_by_replacing_spec: "template-by-parent" of Update => Review(Writes);
+    refuses_to_remove_the_template_by_replacing_spec: "template-removed-by-parent" of Update => Review(Writes);
+    refuses_a_document_without_a_template: "template-by-root" of Update => Review(Writes);
+    refuses_labels_that_the_selector_does_not_match: "labels-off-the-selector" of Create => Review(Writes);
+    refuses_to_remove_the_template_labels: "labels-removed" of Create => Review(Writes);
+    refuses_to_make_a_selected_label_a_number: "labels-of-another-type" of Create => Review(Writes);
 
-    refuses_labels_that_are_no_map: "labels-made-text" of Create => Review(Patch);
-    refuses_a_label_that_is_no_text: "label-made-number" of Create => Review(Patch);
-    refuses_an_annotation_that_is_no_text: "annotation-made-list" of Create => Review(Patch);
-    refuses_tolerations_that_are_no_list: "tolerations-made-map" of Create => Review(Patch);
-    refuses_containers_that_are_no_list: "containers-made-text" of Create => Review(Patch);
-    refuses_affinity_that_is_no_map: "affinity-made-number" of Create => Review(Patch);
-    refuses_a_template_that_is_no_map: "template-made-list" of Create => Review(Writes);
+    refuses_labels_that_are_a_string: "labels-made-text" of Create => Review(Patch);
+    refuses_a_label_that_is_a_number: "label-made-number" of Create => Review(Patch);
+    refuses_an_annotation_that_is_a_list: "annotation-made-list" of Create => Review(Patch);
+    refuses_tolerations_that_are_a_map: "tolerations-made-map" of Create => Review(Patch);
+    refuses_containers_that_are_a_string: "containers-made-text" of Create => Review(Patch);
+    refuses_affinity_that_is_a_number: "affinity-made-number" of Create => Review(Patch);
+    refuses_a_template_that_is_a_list: "template-made-list" of Create => Review(Writes);
 
-    takes_back_a_thousand_changes_before_a_bad_one: "storm-of-changes" of Create => Review(Patch);
-    refuses_changes_at_no_pointer: "change-at-no-pointer" of Create => Review(Output);
-    refuses_values_that_are_no_json: "value-no-json" of Create => Review(Patch);
-    refuses_values_that_break_out: "value-two-documents" of Create => Review(Patch);
+    undoes_a_thousand_changes_before_an_invalid_one: "storm-of-changes" of Create => Review(Patch);
+    refuses_changes_at_malformed_pointers: "change-at-no-pointer" of Create => Review(Output);
+    refuses_values_that_are_not_json: "value-no-json" of Create => Review(Patch);
+    refuses_values_that_would_close_their_object: "value-two-documents" of Create => Review(Patch);
     refuses_empty_values: "value-empty" of Create => Review(Patch);
-    refuses_deep_values: "value-very-deep" of Create => Review(Patch);
-    refuses_depth_step_by_step: "nested-step-by-step" of Create => Review(Patch);
-    refuses_missing_parents: "parent-missing" of Create => Review(Patch);
-    refuses_parents_without_members: "parent-is-text" of Create => Review(Patch);
-    refuses_what_is_below_an_append: "append-then-descend" of Create => Review(Patch);
+    refuses_deeply_nested_values: "value-very-deep" of Create => Review(Patch);
+    refuses_nesting_by_many_shallow_changes: "nested-step-by-step" of Create => Review(Patch);
+    refuses_to_add_below_a_missing_parent: "parent-missing" of Create => Review(Patch);
+    refuses_to_add_below_a_string: "parent-is-text" of Create => Review(Patch);
+    refuses_to_add_below_an_append: "append-then-descend" of Create => Review(Patch);
     refuses_to_replace_at_an_append: "append-replaced" of Create => Review(Patch);
     refuses_to_remove_at_an_append: "append-removed" of Create => Review(Patch);
-    refuses_positions_beyond_an_array: "position-beyond-array" of Create => Review(Patch);
-    refuses_positions_with_leading_zeros: "position-with-leading-zero" of Create => Review(Patch);
-    refuses_to_replace_what_is_not_there: "replaced-missing" of Create => Review(Patch);
-    refuses_to_remove_what_is_not_there: "removed-missing" of Create => Review(Patch);
+    refuses_indexes_beyond_an_array: "position-beyond-array" of Create => Review(Patch);
+    refuses_indexes_with_leading_zeros: "position-with-leading-zero" of Create => Review(Patch);
+    refuses_to_replace_a_missing_member: "replaced-missing" of Create => Review(Patch);
+    refuses_to_remove_a_missing_member: "removed-missing" of Create => Review(Patch);
 
-    refuses_to_write_the_selector: "declares-selector" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_below_the_selector: "declares-selector-member" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_the_name: "declares-name" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_the_uid: "declares-uid" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_finalizers: "declares-finalizers" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_the_status: "declares-status" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_the_kind: "declares-kind" of Create => Load(Refusal::ForbiddenWrite);
-    refuses_to_write_at_no_pointer: "declares-no-pointer" of Create => Load(Refusal::Pointer);
-    refuses_to_read_at_no_pointer: "declares-no-pointer-to-read" of Create => Load(Refusal::Pointer);
-    refuses_a_schema_that_is_no_json: "declares-no-schema" of Create => Load(Refusal::Schema);
+    refuses_declared_writes_of_the_selector: "declares-selector" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_writes_below_the_selector: "declares-selector-member" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_of_the_name: "declares-name" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_of_the_uid: "declares-uid" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_of_finalizers: "declares-finalizers" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_of_the_status: "declares-status" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_of_the_kind: "declares-kind" of Create => Load(Refusal::ForbiddenWrite);
+    refuses_declared_writes_at_bad_pointers: "declares-no-pointer" of Create => Load(Refusal::Pointer);
+    refuses_declared_reads_at_bad_pointers: "declares-no-pointer-to-read" of Create => Load(Refusal::Pointer);
+    refuses_a_schema_that_is_not_json: "declares-no-schema" of Create => Load(Refusal::Schema);
     refuses_a_deep_schema: "deep-schema" of Create => Load(Refusal::Schema);
     refuses_a_huge_schema: "huge-schema" of Create => Load(Refusal::TooMany);
-    refuses_a_long_read: "long-read" of Create => Load(Refusal::TooMany);
-    refuses_thousands_of_reads: "many-reads" of Create => Load(Refusal::TooMany);
-    refuses_a_name_that_steers_a_terminal: "name-with-escape-sequence" of Create => Load(Refusal::Text);
-    refuses_a_name_of_another_kind: "name-of-another-kind" of Create => Load(Refusal::Text);
-    refuses_a_description_that_forges_a_line: "description-with-line-break" of Create => Load(Refusal::Text);
-    refuses_a_hundred_writes: "many-writes" of Create => Load(Refusal::TooMany);
+    refuses_a_declared_read_of_half_a_megabyte: "long-read" of Create => Load(Refusal::TooMany);
+    refuses_thousands_of_declared_reads: "many-reads" of Create => Load(Refusal::TooMany);
+    refuses_a_name_with_an_escape_sequence: "name-with-escape-sequence" of Create => Load(Refusal::Text);
+    refuses_a_name_with_capitals_and_blanks: "name-of-another-kind" of Create => Load(Refusal::Text);
+    refuses_a_description_with_a_line_break: "description-with-line-break" of Create => Load(Refusal::Text);
+    refuses_a_hundred_declared_writes: "many-writes" of Create => Load(Refusal::TooMany);
 
     offers_no_clock: "imports-clock" of Create => Load(Refusal::Import);
-    offers_nothing_without_a_package: "imports-plain" of Create => Load(Refusal::Import);
-    offers_no_more_than_the_contract: "imports-random-of-ours" of Create => Load(Refusal::World);
-    refuses_a_later_version: "imports-other-version" of Create => Load(Refusal::Version);
-    refuses_no_version: "imports-without-version" of Create => Load(Refusal::Version);
+    offers_no_function_without_a_package: "imports-plain" of Create => Load(Refusal::Import);
+    offers_only_the_interfaces_of_the_contract: "imports-random-of-ours" of Create => Load(Refusal::World);
+    refuses_a_later_version_of_the_contract: "imports-other-version" of Create => Load(Refusal::Version);
+    refuses_the_contract_without_a_version: "imports-without-version" of Create => Load(Refusal::Version);
     refuses_imports_of_another_type: "imports-other-type" of Create => Load(Refusal::World);
     refuses_missing_exports: "exports-nothing" of Create => Load(Refusal::World);
     refuses_exports_of_another_type: "exports-other-type" of Create => Load(Refusal::World);
@@ -274,12 +274,12 @@ guests! {
     refuses_threads: "uses-threads" of Create => Load(Refusal::Compile);
 }
 
-/// No test may take longer, however slow the machine: a guest that isn't stopped would loop for ever.
+/// Bound on the time of one test, for slow machines too: without it, a guest that nobody stops would loop forever.
 const SOON: Duration = Duration::from_secs(5);
 const EVERY_MODE: [Mode; 3] = [Mode::Enforce, Mode::Warn, Mode::Observe];
 const EVERY_ON_ERROR: [OnError; 3] = [OnError::Fail, OnError::Deny, OnError::Allow];
 
-/// One engine for all tests, so that what a guest might spoil in it is found by the others.
+/// One engine for all tests, so that other tests notice if a guest damages it.
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Engine::new(EngineOptions { sandboxes: 8 }).unwrap());
 
 impl Case {
@@ -307,7 +307,8 @@ impl Case {
         }
     }
 
-    /// Its time is short where time is what stops the guest; elsewhere it must not be what a slow machine fails on.
+    /// Returns the policy of the guest. Its timeout is short only if the deadline is expected to stop the guest;
+    /// otherwise a slow machine could reach it.
     fn policy(&self, mode: Mode, on_error: OnError) -> Policy {
         let by_time =
             matches!(self.by, By::Review(Deadline) | By::EachReview(Deadline) | By::Settings(Deadline));
@@ -333,7 +334,7 @@ impl Case {
                 assert_eq!(hostile.warnings.is_empty(), mode == Mode::Observe);
             }
             By::Load(_) | By::Start(_) | By::Settings(_) | By::RefusesSettings | By::ClusterData => {
-                panic!("came into force, instead of {:?}", self.by)
+                panic!("expected {:?}, found an active policy", self.by)
             }
         }
         let next = decide(snapshot, &review(self.review, false)).await;
@@ -361,13 +362,13 @@ fn refused(error: &LoadError) -> By {
         LoadError::Manifest(ManifestError::Schema) => Refusal::Schema,
         LoadError::Manifest(ManifestError::Unprintable { .. } | ManifestError::Name { .. }) => Refusal::Text,
         LoadError::Manifest(ManifestError::Length { .. }) | LoadError::TooLarge { .. } => {
-            panic!("no guest of the table is refused for its length: {error}")
+            panic!("expected a guest of the table, found one that is too long: {error}")
         }
         LoadError::Shape { .. } => Refusal::Shape,
         LoadError::TooSlow(_) => Refusal::Time,
         LoadError::TooMuchCode | LoadError::Crashed(_) => Refusal::Compiler,
-        LoadError::NoCompiler(_) => panic!("the compiler was not even started: {error:?}"),
-        LoadError::Differs => panic!("a guest of the table answers differently: {error}"),
+        LoadError::NoCompiler(_) => panic!("the compiler did not start: {error:?}"),
+        LoadError::Differs => panic!("a guest of the table is nondeterministic: {error}"),
     })
 }
 
@@ -375,18 +376,18 @@ fn unusable(error: &Unusable) -> By {
     match error {
         Unusable::Settings { problem: SettingsError::Failed(failure), .. } => By::Settings(failure.class),
         Unusable::Settings { problem: SettingsError::Refused(words), .. } => {
-            assert!(words.len() <= 1024, "a refusal of {} bytes for the log", words.len());
+            assert!(words.len() <= 1024, "a rejection of {} bytes in the log", words.len());
             By::RefusesSettings
         }
         Unusable::ClusterData { .. } => By::ClusterData,
         Unusable::Settings { problem: SettingsError::Differs, .. } | Unusable::Differs { .. } => {
-            panic!("a guest of the table answers differently: {error}")
+            panic!("a guest of the table is nondeterministic: {error}")
         }
         Unusable::SameName(name) => panic!("the test named two policies `{name}`"),
     }
 }
 
-/// The hostile policy failed with `class`, and the decision is what `mode` and `onError` make of that.
+/// Asserts that the hostile policy failed with `class`, and that the decision follows from `mode` and `onError`.
 fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error: OnError) {
     let Reported::Failed(failure) = &report(decision, "hostile").result else {
         panic!("expected a failure of class {class}, found {:?}", report(decision, "hostile").result)
@@ -401,33 +402,34 @@ fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error:
             assert_eq!(decision.outcome, Outcome::Allowed);
         }
     }
-    // What can't be decided isn't answered, and what is refused isn't changed.
+    // A failed decision has no response, and a denied object has no patch.
     assert_eq!(decision.to_admission_review().is_none(), matches!(decision.outcome, Outcome::Failed { .. }));
     assert_eq!(decision.patch.is_empty(), decision.outcome != Outcome::Allowed);
     if mode == Mode::Observe {
-        assert_eq!(decision.warnings, [""; 0], "the author sees nothing of an observing policy");
+        assert_eq!(decision.warnings, [""; 0], "an observing policy must not warn the author");
     }
 }
 
 fn assert_held_back(decision: &Decision, expected: usize) {
     let Reported::Allowed { applied, held_back, .. } = &report(decision, "hostile").result else {
-        panic!("expected a change held back, found {:?}", report(decision, "hostile").result)
+        panic!("expected a dropped change, found {:?}", report(decision, "hostile").result)
     };
     assert_eq!((applied.len(), *held_back), (0, expected));
     assert_eq!(decision.outcome, Outcome::Allowed);
 }
 
-/// The hostile policy said nothing.
+/// Asserts that the hostile policy had no effect.
 fn assert_silent(decision: &Decision) {
-    let Reported::Allowed { applied, held_back: 0, warnings } = &report(decision, "hostile").result else {
-        panic!("expected nothing, found {:?}", report(decision, "hostile").result)
+    let Reported::Allowed { applied, held_back: 0, warnings, notes } = &report(decision, "hostile").result
+    else {
+        panic!("expected an empty verdict, found {:?}", report(decision, "hostile").result)
     };
-    assert!(applied.is_empty() && warnings.is_empty());
+    assert!(applied.is_empty() && warnings.is_empty() && notes.is_empty());
     assert_eq!(decision.outcome, Outcome::Allowed);
     assert_eq!(decision.warnings, [""; 0]);
 }
 
-/// The policies before and after the hostile one did what they do, and the object has their change and no other.
+/// Asserts that the policies before and after the hostile one succeeded, and that the object has only their change.
 fn assert_neighbours_unharmed(decision: &Decision) {
     for name in ["before", "after"] {
         assert!(matches!(report(decision, name).result, Reported::Allowed { .. }), "{name}");
@@ -442,25 +444,25 @@ fn assert_neighbours_unharmed(decision: &Decision) {
     }
 }
 
-/// What reaches the API server and the log is short, and on one line.
+/// Asserts that texts for the API server and the log are short and have no extra line breaks.
 fn assert_bounds(decision: &Decision) {
     for warning in &decision.warnings {
         assert!(warning.len() <= 256 && !warning.contains(char::is_control), "{warning:?}");
     }
     assert!(decision.warnings.iter().map(String::len).sum::<usize>() <= 4096);
     if let Outcome::Denied { message, .. } | Outcome::Failed { message, .. } = &decision.outcome {
-        // Several reasons are a list, each on a line that begins with `- `.
+        // Several reasons form a list, and each line of it begins with `- `.
         let lines = message.len() <= 8192 && message.lines().all(|line| !line.contains(char::is_control));
         assert!(lines && message.lines().skip(1).all(|line| line.starts_with("- ")), "{message:?}");
     }
     for report in &decision.reports {
         if let Reported::Failed(failure) = &report.result {
-            assert!(failure.detail.len() <= 1024, "a detail of {} bytes for the log", failure.detail.len());
+            assert!(failure.detail.len() <= 1024, "a detail of {} bytes in the log", failure.detail.len());
         }
     }
 }
 
-/// After a module that was refused: others are loaded and decide.
+/// Asserts that the engine still loads and runs other modules after it refused one.
 async fn assert_engine_works() {
     let harmless = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load("well-behaved").await);
     let snapshot = Snapshot::new(Arc::clone(&ENGINE), between_neighbours(harmless).await).await.unwrap();
@@ -504,7 +506,7 @@ fn policy(name: &str, order: i32, mode: Mode, on_error: OnError, timeout: &str) 
     Policy::try_from(serde_json::from_value::<Resource>(resource).unwrap()).unwrap()
 }
 
-/// A dry run is what sets a hostile guest off.
+/// Returns a review. A dry run triggers the hostile part of a guest.
 fn review(of: Of, dry_run: bool) -> Review {
     let mut request = json!({
         "uid": "705ab4f5", "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"},
@@ -519,7 +521,7 @@ fn review(of: Of, dry_run: bool) -> Review {
     let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     match Question::parse(body.to_string().as_bytes()).unwrap() {
         Question::Decide(review) => *review,
-        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+        Question::PassOver { reason, .. } => panic!("skipped: {reason}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Certificates without cert-manager, several replicas at once, against an API server in memory.
+//! Certificates without cert-manager: several replicas run at once against an in-memory API server.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::apiserver::{ApiServer, until};
 
 const HOST: &str = "wardset.policy.svc";
 
-/// A process of the server, as far as certificates go.
+/// One server process, reduced to its certificates.
 struct Replica {
     served: Arc<ServedCertificate>,
     metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ fn secret() -> String {
     ApiServer::secret("policy", "wardset-tls")
 }
 
-/// The value of a key of the Secret.
+/// Returns the value of a key of the Secret.
 fn value(api: &ApiServer, key: &str) -> Option<Vec<u8>> {
     let secret = api.get(&secret())?;
     Some(STANDARD.decode(secret["data"].get(key)?.as_str().unwrap()).unwrap())
@@ -99,7 +99,7 @@ fn configuration() -> Value {
     ]})
 }
 
-/// The bundles of the entries of a configuration.
+/// Returns the CA bundles of a configuration's entries.
 fn bundles(api: &ApiServer, path: &str) -> Vec<Option<Vec<u8>>> {
     let configuration = api.get(path).unwrap();
     let entries = configuration["webhooks"].as_array().unwrap();
@@ -108,7 +108,7 @@ fn bundles(api: &ApiServer, path: &str) -> Vec<Option<Vec<u8>>> {
     entries.iter().map(bundle).collect()
 }
 
-/// Whether both configurations have the bundle of the Secret, and only where they should.
+/// Returns whether both configurations have the bundle of the Secret, and only in Wardset's own entries.
 fn in_order(api: &ApiServer) -> bool {
     let bundle = value(api, "ca.crt");
     ApiServer::configurations("wardset")
@@ -116,7 +116,7 @@ fn in_order(api: &ApiServer) -> bool {
         .all(|path| bundle.is_some() && bundles(api, path) == [bundle.clone(), None, bundle.clone()])
 }
 
-/// A certificate that Wardset didn't make for this, with its CA.
+/// Returns a Secret with a certificate and CA from another issuer.
 fn supplied() -> Value {
     let folder = tempfile::tempdir().unwrap();
     development::make(folder.path()).unwrap();
@@ -131,7 +131,7 @@ fn writes_to(api: &ApiServer, path: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_fill_the_secret_at_once_issue_one_ca() {
+async fn replicas_that_issue_at_the_same_time_keep_one_ca() {
     for existing in
         [None, Some(json!({"type": "Opaque"})), Some(json!({"data": {"tls.crt": "", "tls.key": ""}}))]
     {
@@ -144,8 +144,10 @@ async fn replicas_that_fill_the_secret_at_once_issue_one_ca() {
         for replica in &replicas {
             replica.served.loaded().await;
         }
-        until("all serve the same", || replicas.iter().all(|replica| replica.chain() == replicas[0].chain()))
-            .await;
+        until("all replicas serve the same certificate", || {
+            replicas.iter().all(|replica| replica.chain() == replicas[0].chain())
+        })
+        .await;
         assert_eq!((cas(&api), writes_to(&api, &secret()), api.conflicts()), (1, 1, 2), "{:?}", api.writes());
         let bundle = value(&api, "ca.crt").unwrap();
         trust::verify(&replicas[0].chain(), &bundle, HOST, SystemTime::now()).unwrap();
@@ -153,7 +155,7 @@ async fn replicas_that_fill_the_secret_at_once_issue_one_ca() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_replica_that_leads_writes_ca_bundle_and_again_where_it_is_overwritten() {
+async fn the_leader_writes_ca_bundle_again_if_it_is_overwritten() {
     let api = ApiServer::new();
     let paths = ApiServer::configurations("wardset");
     for path in &paths {
@@ -161,7 +163,7 @@ async fn the_replica_that_leads_writes_ca_bundle_and_again_where_it_is_overwritt
     }
     let follower = Replica::start(&api, false);
     follower.served.loaded().await;
-    until("the follower knows that it is not trusted", || {
+    until("the follower reports that its certificate is not trusted", || {
         follower.says(r#"wardset_certificate_trusted{configuration="mutating"} 0"#)
     })
     .await;
@@ -169,27 +171,27 @@ async fn the_replica_that_leads_writes_ca_bundle_and_again_where_it_is_overwritt
 
     let leader = Replica::start(&api, true);
     until("caBundle is written", || in_order(&api)).await;
-    // As `helm upgrade` with a placeholder does.
+    // `helm upgrade` with a placeholder does this.
     api.edit(&paths[0], |found| found["webhooks"][2]["clientConfig"]["caBundle"] = json!("Cg=="));
     until("caBundle is written again", || in_order(&api)).await;
     api.delete(&paths[1]);
     api.put(&paths[1], configuration());
-    until("a configuration that comes back is filled", || in_order(&api)).await;
+    until("the leader writes caBundle into a recreated configuration", || in_order(&api)).await;
     for replica in [&leader, &follower] {
         for kind in ["mutating", "validating"] {
             let line = format!(r#"wardset_certificate_trusted{{configuration="{kind}"}} 1"#);
             until(&line, || replica.says(&line)).await;
         }
     }
-    // Whoever is told to lead does the same.
+    // A new leader does the same.
     leader.leader.send_replace(false);
     follower.leader.send_replace(true);
     api.edit(&paths[0], |found| found["webhooks"][0]["clientConfig"]["caBundle"] = json!("Cg=="));
-    until("the next leader writes", || in_order(&api)).await;
+    until("the new leader writes caBundle", || in_order(&api)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_somebody_else_supplied_is_served_and_never_written() {
+async fn serves_a_supplied_certificate_and_never_overwrites_it() {
     for with_ca in [true, false] {
         let api = ApiServer::new();
         let paths = ApiServer::configurations("wardset");
@@ -208,7 +210,7 @@ async fn a_certificate_that_somebody_else_supplied_is_served_and_never_written()
         leader.served.loaded().await;
         let first = leader.serial();
         api.edit(&secret(), |found| found["metadata"]["annotations"] = json!({RENEW: "ca"}));
-        // A bad pair leaves the one before in force.
+        // After an invalid pair, the previous one stays active.
         let good = api.get(&secret()).unwrap();
         api.edit(&secret(), |found| found["data"]["tls.key"] = json!("AAAA"));
         until("the bad pair is refused", || {
@@ -218,16 +220,16 @@ async fn a_certificate_that_somebody_else_supplied_is_served_and_never_written()
         assert_eq!(leader.serial(), first);
         api.put(&secret(), good);
         api.put(&secret(), supply());
-        until("what replaces it is served", || leader.serial() != first).await;
+        until("the replacement is served", || leader.serial() != first).await;
         if with_ca {
-            until("their CA is given on", || in_order(&api)).await;
+            until("their CA is written to caBundle", || in_order(&api)).await;
         }
-        // Taken away to be put back: nothing of ours comes in between.
+        // If a user deletes the Secret and creates it again, Wardset issues nothing in between.
         let second = leader.serial();
         api.delete(&secret());
         api.edit(&paths[0], |found| found["metadata"]["labels"] = json!({"seen": "true"}));
         api.put(&secret(), supply());
-        until("what comes back is served", || leader.serial() != second).await;
+        until("the recreated Secret is served", || leader.serial() != second).await;
         assert_eq!(writes_to(&api, &secret()), 0, "{:?}", api.writes());
         let patched = api.writes().iter().any(|write| write.starts_with("PATCH"));
         assert_eq!(patched, with_ca, "{:?}", api.writes());
@@ -235,7 +237,7 @@ async fn a_certificate_that_somebody_else_supplied_is_served_and_never_written()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cert_manager_injects_is_left_to_it() {
+async fn leaves_ca_bundle_alone_if_cert_manager_injects_it() {
     let api = ApiServer::new();
     for path in ApiServer::configurations("wardset") {
         let mut injected = configuration();
@@ -243,12 +245,15 @@ async fn what_cert_manager_injects_is_left_to_it() {
         api.put(&path, injected);
     }
     let leader = Replica::start(&api, true);
-    until("it is seen", || leader.says(r#"wardset_certificate_trusted{configuration="validating"} 0"#)).await;
+    until("the leader sees the injected configurations", || {
+        leader.says(r#"wardset_certificate_trusted{configuration="validating"} 0"#)
+    })
+    .await;
     assert_eq!(api.writes(), [format!("POST {}", secret())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
+async fn every_replica_stays_trusted_during_three_ca_rotations() {
     let api = ApiServer::new();
     let paths = ApiServer::configurations("wardset");
     for path in &paths {
@@ -261,7 +266,7 @@ async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
     .await;
     let trusted = || {
         for replica in &replicas {
-            // The chain first: the bundle of a moment later trusts it too.
+            // Reads the chain first, because a later bundle trusts it too.
             let chain = replica.chain();
             for bundle in paths.iter().flat_map(|path| bundles(&api, path)).flatten() {
                 trust::verify(&chain, &bundle, HOST, SystemTime::now()).unwrap();
@@ -284,7 +289,7 @@ async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
     }
     let before = replicas[2].serial();
     api.edit(&secret(), |found| found["metadata"]["annotations"][RENEW] = json!("leaf"));
-    until("the leaf alone", || replicas.iter().all(|replica| replica.serial() != before)).await;
+    until("only the leaf is renewed", || replicas.iter().all(|replica| replica.serial() != before)).await;
     assert_eq!(cas(&api), 1);
     for line in [
         r#"wardset_certificate_changes_total{change="issue-all"} 1"#,
@@ -299,7 +304,7 @@ async fn three_rotations_of_the_ca_leave_no_replica_untrusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_in_the_secret_is_mended_and_what_is_served_goes_on_until_then() {
+async fn repairs_a_malformed_secret_and_keeps_serving_meanwhile() {
     let api = ApiServer::new();
     for path in ApiServer::configurations("wardset") {
         api.put(&path, configuration());
@@ -308,7 +313,7 @@ async fn garbage_in_the_secret_is_mended_and_what_is_served_goes_on_until_then()
     until("caBundle is written", || in_order(&api)).await;
     for key in ["tls.crt", "tls.key", "ca.crt", "ca.key"] {
         api.edit(&secret(), |found| found["data"][key] = json!(STANDARD.encode("garbage")));
-        until(&format!("`{key}` is mended"), || {
+        until(&format!("`{key}` is repaired"), || {
             let whole = value(&api, key).is_some_and(|value| value != b"garbage");
             assert!(leader.serial().is_some());
             whole && in_order(&api) && cas(&api) == 1 && value(&api, "next-ca.crt").is_none()
@@ -316,13 +321,13 @@ async fn garbage_in_the_secret_is_mended_and_what_is_served_goes_on_until_then()
         .await;
     }
     api.edit(&secret(), |found| found["data"] = json!({}));
-    until("an emptied Secret is filled", || value(&api, "tls.crt").is_some() && in_order(&api)).await;
+    until("an emptied Secret is filled again", || value(&api, "tls.crt").is_some() && in_order(&api)).await;
     api.delete(&secret());
-    until("a deleted Secret comes back", || value(&api, "tls.crt").is_some() && in_order(&api)).await;
+    until("a deleted Secret is created again", || value(&api, "tls.crt").is_some() && in_order(&api)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_api_server_is_away_the_server_goes_on_with_what_it_has() {
+async fn keeps_its_certificate_while_the_api_server_is_down() {
     let api = ApiServer::new();
     for path in ApiServer::configurations("wardset") {
         api.put(&path, configuration());
@@ -331,11 +336,11 @@ async fn while_the_api_server_is_away_the_server_goes_on_with_what_it_has() {
     let leader = Replica::start(&api, true);
     assert!(leader.serial().is_none());
     api.set_down(false);
-    until("it starts when the API server does", || in_order(&api)).await;
+    until("the server issues certificates after the API server is up", || in_order(&api)).await;
     let before = leader.serial();
     api.set_down(true);
     api.edit(&secret(), |found| found["metadata"]["annotations"][RENEW] = json!("leaf"));
     assert_eq!(leader.serial(), before);
     api.set_down(false);
-    until("what happened meanwhile is done", || leader.serial() != before).await;
+    until("the server handles the missed change", || leader.serial() != before).await;
 }

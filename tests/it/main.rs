@@ -1,12 +1,13 @@
-//! Wardset from outside: the binary, the server, the built modules.
+//! Tests of Wardset from the outside: the binary, the server, the built modules.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it doesn't expect has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod apiserver;
 mod cases;
 mod connections;
 mod crd;
 mod dice;
+mod docs;
 mod follow;
 mod guests;
 mod hostile;
@@ -14,8 +15,8 @@ mod issuance;
 mod laws;
 mod layers;
 mod malformed;
+mod manifests;
 mod placement;
-mod readme;
 mod review;
 mod rotation;
 mod serve;

@@ -1,7 +1,7 @@
-//! 10,000 generated AdmissionReviews, whole and broken, for the real program over real sockets: each gets a well-formed answer, or a
-//! 4xx that says why in one line; no connection is cut, and the program ends as it should.
+//! Sends 10,000 generated AdmissionReviews, valid and malformed, to the real program over real sockets. Each gets a
+//! well-formed answer, or a 4xx with a reason on one line. No connection breaks, and the program shuts down normally.
 //!
-//! `WARDSET_SEED` takes the run that a failure names; `WARDSET_REVIEWS` makes it longer or shorter.
+//! `WARDSET_SEED` repeats the run that a failure names. `WARDSET_REVIEWS` sets the number of requests.
 
 mod requests;
 
@@ -22,14 +22,14 @@ use wardset::server::development;
 use crate::support;
 use requests::Request;
 
-/// So many tasks send, each as soon as it has its answer.
+/// Number of concurrent tasks. Each sends its next request after an answer.
 const TASKS: u64 = 8;
 
-/// The most bytes of the line that says why a request is refused, with its end.
+/// Maximum length of the reason for a refusal in bytes, line break included.
 const MAX_REASON: usize = 513;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_comes_is_answered_or_refused_in_a_line_and_nothing_breaks() {
+async fn answers_or_refuses_every_generated_request() {
     let number = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
     };
@@ -37,7 +37,7 @@ async fn whatever_comes_is_answered_or_refused_in_a_line_and_nothing_breaks() {
     let server = Program::start();
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
-            // Connections of both versions of HTTP; those of the second are shared by a pair.
+            // Some connections use HTTP/1.1, others HTTP/2. Two tasks share each HTTP/2 connection.
             let client = server.clients[usize::try_from(task % 6).unwrap()].clone();
             let url = format!("https://localhost:{}", server.port);
             tokio::spawn(async move {
@@ -74,7 +74,7 @@ async fn whatever_comes_is_answered_or_refused_in_a_line_and_nothing_breaks() {
     let Counts { patched, allowed, denied, refused } = counts;
     assert_eq!(patched + allowed + denied + refused, reviews);
     if reviews >= 1000 {
-        // A generator of which nothing arrives would prove nothing.
+        // The test proves nothing if the generator covers only some outcomes.
         for (what, count) in
             [("patched", patched), ("allowed", allowed), ("denied", denied), ("refused", refused)]
         {
@@ -83,7 +83,7 @@ async fn whatever_comes_is_answered_or_refused_in_a_line_and_nothing_breaks() {
     }
 }
 
-/// What came of requests.
+/// Counts of answers by outcome.
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
     patched: u64,
@@ -101,7 +101,7 @@ impl Counts {
     }
 }
 
-/// What a test knows of a body that was taken.
+/// The parts of an accepted body that the test reads.
 #[derive(Deserialize)]
 struct Sent {
     request: SentRequest,
@@ -127,8 +127,8 @@ async fn send(client: &Client, url: &str, request: &Request) -> Result<Answer, S
     let response = builder.send().await.map_err(|error| format!("no answer: {error:?}"))?;
     let media_type = response.headers().get("Content-Type").map(|value| value.to_str().unwrap().to_owned());
     let status = response.status().as_u16();
-    let body = response.bytes().await.map_err(|error| format!("the answer is cut: {error:?}"))?;
-    let body = String::from_utf8(body.to_vec()).map_err(|_| "the answer is no UTF-8".to_owned())?;
+    let body = response.bytes().await.map_err(|error| format!("the answer is incomplete: {error:?}"))?;
+    let body = String::from_utf8(body.to_vec()).map_err(|_| "the answer is not UTF-8".to_owned())?;
     Ok(Answer { status, media_type: media_type.unwrap_or_default(), body })
 }
 
@@ -141,7 +141,7 @@ fn check(request: &Request, answer: Answer) -> Result<Counts, String> {
             let is_line =
                 !line.trim().is_empty() && !line.contains(char::is_control) && body.len() <= MAX_REASON;
             if !is_line {
-                return Err(format!("{status}, and not one clear line: {body:?}"));
+                return Err(format!("{status}, expected a reason on one line, found {body:?}"));
             }
             match request.expected {
                 Some(expected) if expected != status => Err(format!("{status}, expected {expected}: {line}")),
@@ -152,23 +152,24 @@ fn check(request: &Request, answer: Answer) -> Result<Counts, String> {
     }
 }
 
-/// The answer to a body that was taken.
+/// Checks the answer to an accepted body.
 fn reviewed(request: &Request, body: &str) -> Result<Counts, String> {
     if let Some(expected @ 400..) = request.expected {
         return Err(format!("200, expected {expected}: {body}"));
     }
-    let answer: Value = serde_json::from_str(body).map_err(|error| format!("no JSON ({error}): {body}"))?;
+    let answer: Value =
+        serde_json::from_str(body).map_err(|error| format!("the answer is not JSON ({error}): {body}"))?;
     let response = &answer["response"];
-    // Where nobody looks, anything may stand: what no tree can hold, too.
-    let sent: Sent =
-        serde_json::from_slice(&request.body).map_err(|error| format!("it was taken: {error}"))?;
+    // Unread fields may contain text that `Value` cannot represent.
+    let sent: Sent = serde_json::from_slice(&request.body)
+        .map_err(|error| format!("the server accepted a malformed body: {error}"))?;
     let uid = sent.request.uid;
     let head = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"});
     if answer["apiVersion"] != head["apiVersion"]
         || answer["kind"] != head["kind"]
         || response["uid"] != uid.as_str()
     {
-        return Err(format!("no answer to this review: {body}"));
+        return Err(format!("expected an answer to this review, found {body}"));
     }
     match (response["allowed"].as_bool(), response.get("patch"), response.get("patchType")) {
         (Some(true), None, None) => Ok(Counts { allowed: 1, ..Counts::default() }),
@@ -177,37 +178,37 @@ fn reviewed(request: &Request, body: &str) -> Result<Counts, String> {
             let message = status["message"].as_str().unwrap_or_default();
             let lines = message.lines().all(|line| !line.contains(char::is_control));
             if ![403, 422].map(Value::from).contains(&status["code"]) || message.trim().is_empty() || !lines {
-                return Err(format!("a denial without code or words: {body}"));
+                return Err(format!("expected a denial with code and message, found {body}"));
             }
             Ok(Counts { denied: 1, ..Counts::default() })
         }
         (Some(true), Some(patch), Some(kind)) if kind == "JSONPatch" && request.path == "/mutate" => {
-            let object = sent.request.object.ok_or("a patch of no object")?;
-            let object =
-                serde_json::from_str(object.get()).map_err(|error| format!("it was taken: {error}"))?;
+            let object = sent.request.object.ok_or("a patch without an object")?;
+            let object = serde_json::from_str(object.get())
+                .map_err(|error| format!("the server accepted a malformed body: {error}"))?;
             applies(&object, patch.as_str().unwrap_or_default())?;
             Ok(Counts { patched: 1, ..Counts::default() })
         }
-        _ => Err(format!("neither yes nor no: {body}")),
+        _ => Err(format!("expected an allowed or denied review, found {body}")),
     }
 }
 
-/// The patch can be applied, and changes what the policies in force are about and nothing else.
+/// Checks that the patch applies, and that it changes only the fields of the default policies.
 fn applies(object: &Value, patch: &str) -> Result<(), String> {
     let patch = base64::engine::general_purpose::STANDARD.decode(patch).map_err(|error| error.to_string())?;
     let patch: json_patch::Patch = serde_json::from_slice(&patch).map_err(|error| error.to_string())?;
     let mut patched = object.clone();
     json_patch::patch(&mut patched, &patch).map_err(|error| format!("{patch}: {error}"))?;
     if patched == *object {
-        return Err(format!("changes nothing: {patch}"));
+        return Err(format!("the patch changes nothing: {patch}"));
     }
     if rest(&patched) != rest(object) {
-        return Err(format!("changes what it may not: {patch}"));
+        return Err(format!("the patch changes other fields: {patch}"));
     }
     Ok(())
 }
 
-/// What the default policies leave alone. Empty parents go with what stands in them.
+/// Returns the object without the fields that the default policies change, and without parents that become empty.
 fn rest(object: &Value) -> Value {
     let mut rest = object.clone();
     for path in [
@@ -233,7 +234,7 @@ fn take(value: &mut Value, path: &[&str]) {
     }
 }
 
-/// `wardset serve` with the default policies, which have time enough on a machine that does much else.
+/// `wardset serve` with the default policies. Their timeout allows for a busy machine.
 struct Program {
     child: Child,
     port: u16,
@@ -280,10 +281,10 @@ impl Program {
         };
         let words = Arc::new(Mutex::new(first));
         let into = Arc::clone(&words);
-        // It ends with the pipe. Decisions are left out: they are what makes it long.
+        // The thread ends with the pipe. It drops decisions, because they would make the log very long.
         let reader = thread::spawn(move || {
             for line in stderr.lines() {
-                let line = line.unwrap_or_else(|error| format!("panicked: no UTF-8 in the log: {error}"));
+                let line = line.unwrap_or_else(|error| format!("panicked: the log is not UTF-8: {error}"));
                 if !line.contains("\"target\":\"wardset::decision\"") {
                     *into.lock().unwrap() += &(line + "\n");
                 }
@@ -293,10 +294,10 @@ impl Program {
         Self { child, port, clients, words, reader: Some(reader), _folder: folder }
     }
 
-    /// Its exit code, and what it said but for decisions.
+    /// Stops the program. Returns its exit code and its log without decisions.
     fn stop(mut self) -> (Option<i32>, String) {
         let alive = self.child.try_wait().unwrap();
-        assert!(alive.is_none(), "it had ended: {alive:?}\n{}", self.words.lock().unwrap());
+        assert!(alive.is_none(), "the program ended early: {alive:?}\n{}", self.words.lock().unwrap());
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
         let code = self.child.wait().unwrap().code();
@@ -307,13 +308,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails where it has ended.
+        // Fails if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Four that speak HTTP/1.1, two that speak HTTP/2.
+/// Returns four clients for HTTP/1.1 and two for HTTP/2.
 fn clients(certificates: &Path) -> Vec<Client> {
     let of = |version: Version| {
         crate::serve::client(certificates, |builder| {

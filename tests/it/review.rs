@@ -45,7 +45,7 @@ fn golden(name: &str, text: &str) {
 }
 
 #[test]
-fn help_is_what_it_was() {
+fn help_matches_the_golden_files() {
     for (name, arguments) in [
         ("help", &["--help"][..]),
         ("help-review", &["review", "--help"]),
@@ -62,7 +62,7 @@ fn help_is_what_it_was() {
 }
 
 #[test]
-fn policies_lists_what_is_in_force() {
+fn lists_the_active_policies() {
     golden("policies", &stdout(&wardset(&["policies"])));
     let list: Value = serde_json::from_str(&stdout(&wardset(&["policies", "-o", "json"]))).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 5);
@@ -72,7 +72,7 @@ fn policies_lists_what_is_in_force() {
 }
 
 #[test]
-fn json_has_the_documented_shape() {
+fn json_output_matches_the_golden_file() {
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "-o", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let mut report: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -88,7 +88,7 @@ fn json_has_the_documented_shape() {
 }
 
 #[test]
-fn yaml_is_what_would_be_stored_and_reviewing_it_again_changes_nothing() {
+fn reviewing_yaml_output_again_changes_nothing() {
     let first = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "-o", "yaml"]);
     golden("review-yaml", &stdout(&first));
     let patch = wardset_with(&["review", "-f", "-", "-o", "patch"], &stdout(&first));
@@ -96,7 +96,7 @@ fn yaml_is_what_would_be_stored_and_reviewing_it_again_changes_nothing() {
 }
 
 #[test]
-fn a_denial_is_told_and_exits_1() {
+fn exits_1_and_explains_a_denial() {
     let mut object = support::daemonset();
     object["spec"]["selector"]["matchLabels"]["version"] = json!("1");
     object["spec"]["template"]["metadata"]["labels"]["version"] = json!("1");
@@ -118,14 +118,14 @@ fn a_denial_is_told_and_exits_1() {
 }
 
 #[test]
-fn an_update_is_reviewed_with_its_old_object() {
+fn reviews_an_update_with_its_old_object() {
     let folder = tempfile::tempdir().unwrap();
     let old = folder.path().join("old.json");
     std::fs::write(&old, support::daemonset().to_string()).unwrap();
     let mut new = support::daemonset();
     new["metadata"]["annotations"] = json!({"a": "b"});
-    let output =
-        wardset_with(&["review", "-f", "-", "--old", old.to_str().unwrap(), "-o", "patch"], &new.to_string());
+    let options = ["--policies", "examples/policies", "--old", old.to_str().unwrap(), "-o", "patch"];
+    let output = wardset_with(&[&["review", "-f", "-"], &options[..]].concat(), &new.to_string());
     let patch: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(
         patch,
@@ -135,49 +135,21 @@ fn an_update_is_reviewed_with_its_old_object() {
     assert_eq!(missing.status.code(), Some(2));
     assert!(
         stderr(&missing)
-            .contains("needs the stored object of `default/fluentd-agent`; give it by `--old FILE`")
+            .contains("needs the stored object of `default/fluentd-agent`; hint: pass it with `--old FILE`")
     );
 }
 
 #[test]
-fn an_admission_review_is_taken_as_it_is() {
+fn reviews_an_admission_review_unchanged() {
     let review = String::from_utf8(support::admission_review(&support::daemonset(), None)).unwrap();
     let output = wardset_with(&["review", "-f", "-", "-o", "json"], &review);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((output.status.code(), &report["allowed"]), (Some(0), &json!(true)));
-    assert_eq!(report["patch"].as_array().unwrap().len(), 3);
+    assert_eq!(report["patch"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn other_kinds_are_passed_over_with_a_word_and_the_rest_is_decided() {
-    let documents = format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\n---\n{}\n---\napiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {{name: old}}\n",
-        support::daemonset()
-    );
-    let output = wardset_with(&["review", "-f", "-"], &documents);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(
-        stderr(&output).contains(
-            "standard input (document 1): passed over: `Service` of the core group is no DaemonSet"
-        ),
-        "{}",
-        stderr(&output)
-    );
-    assert!(
-        stderr(&output).contains("no API server since 1.16 takes it; write `apiVersion: apps/v1`"),
-        "{}",
-        stderr(&output)
-    );
-    assert!(
-        stdout(&output)
-            .ends_with("1 DaemonSet: 1 allowed (1 changed), 0 denied; 2 other objects passed over\n"),
-        "{}",
-        stdout(&output)
-    );
-}
-
-#[test]
-fn a_folder_ends_in_a_table() {
+fn prints_a_table_for_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     for n in 0..30 {
         std::fs::write(folder.path().join(format!("{n:02}.yaml")), two("a", "b")).unwrap();
@@ -187,8 +159,7 @@ fn a_folder_ends_in_a_table() {
     let path = folder.path().to_str().unwrap();
     let output = wardset(&["review", "-f", path]);
     assert!(
-        stdout(&output)
-            .ends_with("60 DaemonSets: 60 allowed (60 changed), 0 denied; 0 other objects passed over\n"),
+        stdout(&output).ends_with("60 DaemonSets: 60 allowed (60 changed), 0 denied\n"),
         "{}",
         stdout(&output)
     );
@@ -198,24 +169,7 @@ fn a_folder_ends_in_a_table() {
 }
 
 #[test]
-fn the_namespace_is_defaulted_and_said_and_decides_on_exclusion() {
-    let mut object = support::daemonset();
-    object["metadata"].as_object_mut().unwrap().remove("namespace");
-    let output = wardset_with(&["review", "-f", "-"], &object.to_string());
-    assert!(
-        stdout(&output)
-            .contains("note: no namespace given: reviewed in `default`, as the API server would default it")
-    );
-    let output = wardset_with(&["review", "-n", "kube-system", "-f", "-"], &object.to_string());
-    assert!(
-        stdout(&output).contains("no policy applies") && stdout(&output).ends_with("allowed, unchanged\n"),
-        "{}",
-        stdout(&output)
-    );
-}
-
-#[test]
-fn namespace_labels_are_given_or_missing() {
+fn takes_namespace_labels_from_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let by_label = support::policy(
         "p",
@@ -241,7 +195,7 @@ fn namespace_labels_are_given_or_missing() {
 }
 
 #[test]
-fn what_can_not_run_says_why_and_exits_2() {
+fn exits_2_and_says_why_if_it_cannot_run() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let file = folder.path().join(name);
@@ -260,17 +214,17 @@ fn what_can_not_run_says_why_and_exits_2() {
         (
             "builtin.yaml",
             replace("builtin:default-labels", "builtin:nope"),
-            "there is no built-in module `nope`; there are `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
+            "unknown built-in module `nope`, expected one of `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
         ),
-        ("file.yaml", replace("builtin:default-labels", "file:missing.wasm"), "missing.wasm` can't be read"),
+        ("file.yaml", replace("builtin:default-labels", "file:missing.wasm"), "failed to read the module `"),
         ("settings.yaml", replace("labels: {a: b}", "lables: {a: b}"), "policy `p`: `spec.settings`: "),
         ("twice.yaml", format!("{good}---\n{good}"), "there are two policies named `p`"),
-        ("broken.yaml", "a: [".to_owned(), "is no Policy"),
-        ("empty.yaml", String::new(), "has no policy: expected at least one document of `kind: Policy`"),
+        ("broken.yaml", "a: [".to_owned(), "did not find expected node content"),
+        ("empty.yaml", String::new(), "expected at least one document of `kind: Policy`, found none in"),
         (
             "separator.yaml",
             "---\n".to_owned(),
-            "has no policy: expected at least one document of `kind: Policy`",
+            "expected at least one document of `kind: Policy`, found none in",
         ),
     ] {
         let policies = write(name, &text);
@@ -284,7 +238,7 @@ fn what_can_not_run_says_why_and_exits_2() {
     let policies = write("x.yaml", &replace("builtin:default-labels", "file:x.wasm"));
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
     assert!(
-        stderr(&output).contains("expected a binary component, which begins with `\\0asm`"),
+        stderr(&output).contains("expected a binary WebAssembly component, which begins with `\\0asm`"),
         "{}",
         stderr(&output)
     );
@@ -296,11 +250,13 @@ fn what_can_not_run_says_why_and_exits_2() {
         stderr(&output)
     );
     for (input, expected) in [
-        ("", "no document was found in `standard input`"),
-        ("{\"a\":", "`standard input` is no JSON"),
-        ("a: b: c", "`standard input` is no YAML"),
+        ("{\"a\":", "failed to parse `standard input`: expected JSON: EOF"),
+        ("a: b: c", "failed to parse `standard input`: mapping values are not allowed"),
         ("just text", "expected a Kubernetes object with `apiVersion`, `kind` and `metadata`"),
-        ("apiVersion: apps/v1\nkind: DaemonSet\n", "`metadata` must be a mapping with a `name`"),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\n",
+            "`metadata` must be a mapping; hint: add `metadata: {name: …}`",
+        ),
         ("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {}\n", "`metadata.name` is missing"),
         ("a: 1\na: 2\n", "duplicate"),
     ] {
@@ -310,7 +266,7 @@ fn what_can_not_run_says_why_and_exits_2() {
     }
     let missing = wardset(&["review", "-f", "no/such/file.yaml"]);
     assert!(
-        stderr(&missing).starts_with("error: `no/such/file.yaml` can't be read: "),
+        stderr(&missing).starts_with("error: failed to read `no/such/file.yaml`: "),
         "{}",
         stderr(&missing)
     );
@@ -331,7 +287,7 @@ fn octal_modes_are_read_as_kubectl_reads_them() {
 }
 
 #[test]
-fn a_folder_that_leads_back_to_itself_or_holds_a_pipe_is_walked_once() {
+fn walks_a_folder_once_if_it_links_to_itself_or_holds_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.yaml"), support::daemonset().to_string()).unwrap();
     std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
@@ -341,7 +297,7 @@ fn a_folder_that_leads_back_to_itself_or_holds_a_pipe_is_walked_once() {
 }
 
 #[test]
-fn an_old_object_of_another_name_is_said_to_be_none() {
+fn says_if_old_has_no_object_of_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let old = folder.path().join("old.yaml");
     std::fs::write(&old, "{}\n---\napiVersion: apps/v1\nkind: DaemonSet\n---\n".to_owned() + &two("a", "b"))
@@ -349,7 +305,7 @@ fn an_old_object_of_another_name_is_said_to_be_none() {
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--old", old.to_str().unwrap()]);
     assert!(
         stdout(&output)
-            .contains("note: --old has no object of this kind, namespace and name: reviewed as a create"),
+            .contains("note: `--old` has no DaemonSet of this namespace and name: reviewed as a create"),
         "{}",
         stdout(&output)
     );

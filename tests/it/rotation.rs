@@ -1,4 +1,4 @@
-//! A certificate that changes under a running server, the way kubelet changes it; and which versions of TLS there are.
+//! Rotation of a certificate under a running server, in the way kubelet does it, and the supported versions of TLS.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,10 +20,10 @@ use wardset::server::{Options, development};
 use crate::serve::{client, desk, options};
 use crate::support::{self, admission_review, daemonset};
 
-/// A volume as kubelet writes it: files are links into `..data`, which is a link to the folder of the moment.
+/// A volume in kubelet's layout: files are links into `..data`, which is a link to the current folder.
 struct Volume {
     root: TempDir,
-    /// The CAs and pairs that the volume had, the last one now.
+    /// The CAs and pairs of the volume; the last one is current.
     generations: Vec<TempDir>,
 }
 
@@ -41,7 +41,7 @@ impl Volume {
         self.root.path()
     }
 
-    /// Another CA and another certificate. What trusts only an earlier CA can't open a connection any more.
+    /// Switches to another CA and certificate. A client that trusts only an earlier CA cannot connect any more.
     fn rotate(&mut self) {
         let made = tempfile::tempdir().unwrap();
         development::make(made.path()).unwrap();
@@ -50,7 +50,8 @@ impl Volume {
         self.swap(&[("tls.crt", &certificate), ("tls.key", &key)]);
     }
 
-    /// What kubelet's AtomicWriter does: a new folder, a link to it under another name, a rename, the old folder removed.
+    /// Works as kubelet's AtomicWriter: creates a folder and a temporary link, renames the link, removes the old
+    /// folder.
     fn swap(&mut self, files: &[(&str, &[u8])]) {
         let before = fs::read_link(self.path().join("..data")).ok();
         let name = tempfile::Builder::new().prefix("..2026_01_01_").tempdir_in(self.path()).unwrap().keep();
@@ -64,7 +65,7 @@ impl Volume {
         }
     }
 
-    /// The folder with the `ca.pem` that the certificate of now was signed by.
+    /// Returns the folder with the `ca.pem` of the current certificate.
     fn generation(&self) -> &Path {
         self.generations.last().unwrap().path()
     }
@@ -96,7 +97,7 @@ impl Server {
         Self { webhook, folder, metrics, running: tokio::spawn(run).abort_handle() }
     }
 
-    /// Asks for a decision, and gives the certificate of the connection by which the answer came.
+    /// Requests a decision, and returns the certificate of the connection.
     async fn ask(&self, client: &Client, version: Version) -> Vec<u8> {
         let url = format!("https://localhost:{}/mutate", self.webhook.port());
         let request = client.post(url).header("Content-Type", "application/json");
@@ -124,7 +125,7 @@ fn asking(generation: &Path, build: impl FnOnce(ClientBuilder) -> ClientBuilder)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_connections_see_each_of_three_rotations_and_open_ones_go_on() {
+async fn rotations_apply_to_new_connections_and_keep_open_ones() {
     let mut volume = Volume::new();
     let mut server = Server::start(volume.path()).await;
     let first = volume.generation();
@@ -142,7 +143,7 @@ async fn new_connections_see_each_of_three_rotations_and_open_ones_go_on() {
         let new = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
         assert!(!seen.contains(&new), "rotation {rotation}");
         seen.push(new);
-        // These trust the first CA only, so an answer proves that the connection is the one from before.
+        // These clients trust only the first CA, so an answer proves that they still use the first connection.
         for (client, version) in &open {
             assert_eq!(server.ask(client, *version).await, before, "rotation {rotation}");
         }
@@ -162,7 +163,7 @@ async fn new_connections_see_each_of_three_rotations_and_open_ones_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_pair_leaves_the_one_before_in_force_until_a_good_one_comes() {
+async fn keeps_the_previous_pair_until_a_valid_one_arrives() {
     let mut volume = Volume::new();
     let mut server = Server::start(volume.path()).await;
     let good = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
@@ -194,7 +195,7 @@ async fn a_bad_pair_leaves_the_one_before_in_force_until_a_good_one_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pair_that_is_written_file_by_file_is_served_once_both_are_there() {
+async fn serves_a_pair_after_both_files_are_written() {
     let folder = tempfile::tempdir().unwrap();
     development::make(folder.path()).unwrap();
     let tls: PathBuf = folder.path().join("tls");
@@ -211,7 +212,7 @@ async fn a_pair_that_is_written_file_by_file_is_served_once_both_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_watched_is_looked_at_without_being_asked() {
+async fn reloads_a_watched_folder_automatically() {
     let mut volume = Volume::new();
     let server = Server::start(volume.path()).await;
     let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
@@ -230,7 +231,7 @@ async fn a_folder_that_is_watched_is_looked_at_without_being_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_1_2_and_1_3_are_spoken_and_1_1_is_refused() {
+async fn accepts_tls_1_2_and_1_3_and_refuses_1_1() {
     let volume = Volume::new();
     let server = Server::start(volume.path()).await;
     for version in [Tls::TLS_1_2, Tls::TLS_1_3] {
@@ -246,18 +247,18 @@ async fn tls_1_2_and_1_3_are_spoken_and_1_1_is_refused() {
         stream.read_exact(&mut answer).unwrap();
         answer
     });
-    // An alert, fatal: protocol_version (RFC 5246, section 7.2).
+    // A fatal alert: protocol_version (RFC 5246, section 7.2).
     let answer = answer.await.unwrap();
     assert_eq!((answer[0], answer[5], answer[6]), (21, 2, 70), "{answer:?}");
 }
 
-/// A ClientHello that offers nothing above TLS 1.1 (RFC 4346, section 7.4.1.2).
+/// Returns a ClientHello that offers at most TLS 1.1 (RFC 4346, section 7.4.1.2).
 fn hello_of_tls_1_1() -> Vec<u8> {
     let mut hello = vec![3, 2];
     hello.extend([7; 32]);
     // No session, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA and TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
     hello.extend([0, 0, 4, 0xc0, 0x09, 0x00, 0x2f, 1, 0]);
-    // With what a client of today would say, so that nothing but the version can be missing: P-256, signatures by it.
+    // Modern extensions (P-256 and its signatures), so that only the version can be the reason for the refusal.
     hello.extend([0, 16, 0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3]);
     let mut record = vec![22, 3, 1];
     let length = u16::try_from(hello.len()).unwrap();

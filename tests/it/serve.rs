@@ -1,4 +1,4 @@
-//! The webhook contract of Kubernetes, point by point, over real sockets.
+//! Checks the webhook contract of Kubernetes over real sockets.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,12 +36,12 @@ impl Server {
         Self::launch(snapshot, |options| Options { max_in_flight, ..options })
     }
 
-    /// A server that decides by `snapshot`, with other options.
+    /// Starts a server that decides with `snapshot`, with changed options.
     pub(crate) fn launch(snapshot: Snapshot, change: impl FnOnce(Options) -> Options) -> Self {
         Self::at(desk(snapshot), Arc::default(), change)
     }
 
-    /// The default set, put into force as `wardset serve` does it.
+    /// Starts a server with the default policies, loaded as in `wardset serve`.
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap());
@@ -88,20 +88,20 @@ impl Server {
         self.running.await.unwrap().unwrap();
     }
 
-    /// What SIGTERM does.
+    /// Starts a shutdown, as SIGTERM does.
     pub(crate) fn begin_shut_down(&mut self) {
-        // A receiver that is gone was told before.
+        // Fails if the server has ended already.
         let _ = self.stop.take().map(|stop| stop.send(()));
     }
 }
 
-/// What decides: this snapshot, for good.
+/// Returns a desk whose snapshot never changes.
 pub(crate) fn desk(snapshot: Snapshot) -> Desk {
     let policies = Arc::new(ArcSwap::from_pointee(snapshot));
     Desk { policies, modules: Arc::new(support::modules()), namespaces: None }
 }
 
-/// What a server starts with, both ports at `address`.
+/// Returns the options of a server, with both ports at `address`.
 pub(crate) fn options(address: SocketAddr) -> Options {
     Options {
         listen: address,
@@ -113,7 +113,7 @@ pub(crate) fn options(address: SocketAddr) -> Options {
     }
 }
 
-/// The certificate of `certificates`, as `development::make` leaves it there.
+/// Returns the certificate in the folder `certificates`, in the layout of `development::make`.
 fn served(certificates: &Path, metrics: &Metrics) -> Arc<ServedCertificate> {
     let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
     CertificateFolder::open(&certificates.join("tls"), Arc::clone(&served)).unwrap();
@@ -124,13 +124,13 @@ pub(crate) fn client(
     certificates: &Path,
     build: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Client {
-    // A second install finds the first.
+    // Fails if a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ca = reqwest::Certificate::from_pem(&std::fs::read(certificates.join("ca.pem")).unwrap()).unwrap();
     build(Client::builder().add_root_certificate(ca).use_rustls_tls()).build().unwrap()
 }
 
-/// So many blanks, in chunks, without saying how many.
+/// A body of this number of blanks, chunked and without a stated length.
 struct Blanks(usize);
 
 impl http_body::Body for Blanks {
@@ -147,7 +147,7 @@ impl http_body::Body for Blanks {
     }
 }
 
-/// A body of a length that is said, of which nothing ever comes.
+/// A body with a stated length that never sends any data.
 struct Never(u64);
 
 impl http_body::Body for Never {
@@ -196,8 +196,9 @@ async fn allows_with_a_patch_over_both_versions_of_http() {
         let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
         let mut object = daemonset();
         json_patch::patch(&mut object, &patch).unwrap();
-        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/component"], "node-agent");
-        // What is stored comes back on the next apply, and then there is nothing to say.
+        let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
+        assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object(), "{object}");
+        // A review of the stored object changes nothing.
         let again = server.post("/mutate", admission_review(&object, None)).await;
         let again: Value = serde_json::from_str(&again.text().await.unwrap()).unwrap();
         assert!(
@@ -209,7 +210,7 @@ async fn allows_with_a_patch_over_both_versions_of_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn denies_with_a_code_and_a_message_that_says_how_to_mend_it() {
+async fn denies_with_a_code_and_a_message_that_names_the_fix() {
     let server = Server::start().await;
     let mut volatile = daemonset();
     volatile["spec"]["selector"]["matchLabels"]["version"] = json!("v1");
@@ -245,7 +246,7 @@ async fn denies_with_a_code_and_a_message_that_says_how_to_mend_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses_what_is_no_review_in_one_clear_line() {
+async fn refuses_malformed_requests_with_a_reason_on_one_line() {
     let server = Server::start().await;
     let good = || admission_review(&daemonset(), None);
     let v1beta1 =
@@ -257,10 +258,10 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
             "/mutate",
             b"{\"a\":".to_vec(),
             400,
-            "the body is no AdmissionReview: expected a JSON value at byte 5\n",
+            "failed to parse the body as an AdmissionReview: expected a JSON value at byte 5\n",
         ),
-        ("/mutate", b"\xff\xfe".to_vec(), 400, "the body is no AdmissionReview: "),
-        ("/mutate", Vec::new(), 400, "the body is no AdmissionReview: "),
+        ("/mutate", b"\xff\xfe".to_vec(), 400, "failed to parse the body as an AdmissionReview: "),
+        ("/mutate", Vec::new(), 400, "failed to parse the body as an AdmissionReview: "),
         (
             "/mutate",
             b"{}".to_vec(),
@@ -277,7 +278,7 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
             "/mutate",
             repeated.into_bytes(),
             400,
-            "the body is no AdmissionReview: an object has the same key twice at byte ",
+            "failed to parse the body as an AdmissionReview: duplicate key in an object at byte ",
         ),
         (
             "/mutate",
@@ -297,7 +298,7 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
             400,
             "expected `timeout` as in `?timeout=10s` (ms or s, above zero), found `0s`\n",
         ),
-        ("/mutate", vec![b' '; 9 << 20], 413, "the body is larger than 8388608 bytes\n"),
+        ("/mutate", vec![b' '; 9 << 20], 413, "expected a body of at most 8388608 bytes, found more\n"),
         ("/nowhere", good(), 404, "expected POST /mutate, POST /validate or POST /validate-policy\n"),
     ] {
         let (found, text) = refusal(server.post(path, body).await).await;
@@ -315,16 +316,16 @@ async fn refuses_what_is_no_review_in_one_clear_line() {
     );
     let got = server.client().get(server.url("/mutate")).send().await.unwrap();
     assert_eq!(refusal(got).await, (405, "expected POST\n".to_owned()));
-    // A body whose length isn't said is cut off at the same limit.
+    // The limit also applies to a body without a stated length.
     assert_eq!(refusal(server.post("/mutate", reqwest::Body::wrap(Blanks(9 << 20))).await).await.0, 413);
     let (_, metrics) = server.admin("/metrics").await;
     assert!(metrics.contains("wardset_refused_total{status=\"413\"} 2"), "{metrics}");
     server.shut_down().await;
 }
 
-/// The server reads no further, so the connection ends: a client that kept it would send its next request into nothing.
+/// The server stops reading, so it must close the connection. A client that kept it would lose its next request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_client_whose_body_does_not_come_is_told_that_its_connection_ends() {
+async fn announces_the_close_if_it_refuses_before_the_body_arrived() {
     let server = Server::start().await;
     let client = client(server.certificates.path(), reqwest::ClientBuilder::http1_only);
     let request = client.post(server.url("/mutate")).header("Content-Type", "application/json");
@@ -333,7 +334,7 @@ async fn a_refused_client_whose_body_does_not_come_is_told_that_its_connection_e
         (response.status().as_u16(), &response.headers()["connection"]),
         (413, &"close".parse().unwrap())
     );
-    // Where all of it came, the connection stays.
+    // After a complete body, the connection stays open.
     let request = client.post(server.url("/mutate")).header("Content-Type", "text/plain").body("{}");
     let response = request.send().await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers().get("connection")), (415, None));
@@ -341,7 +342,7 @@ async fn a_refused_client_whose_body_does_not_come_is_told_that_its_connection_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passes_over_what_it_does_not_decide_on() {
+async fn allows_skipped_reviews_unchanged() {
     let server = Server::start().await;
     let changed = |change: fn(&mut Value)| {
         let mut review: Value = serde_json::from_slice(&admission_review(&daemonset(), None)).unwrap();
@@ -366,10 +367,10 @@ async fn passes_over_what_it_does_not_decide_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_deadline_of_the_client_is_kept() {
+async fn keeps_the_deadline_of_the_client() {
     let server = Server::start().await;
-    // Nine tenths of 1 ms are gone before five sandboxes have run in a debug build or the policy's share is; either way the
-    // answer comes, and it is a decision or a 500 that says why.
+    // Nine tenths of 1 ms may be over before five sandboxes have run in a debug build. An answer arrives in any case: a
+    // decision, or a 500 with a reason.
     let (status, text) =
         refusal(server.post("/mutate?timeout=1ms", admission_review(&daemonset(), None)).await).await;
     assert!(
@@ -380,7 +381,7 @@ async fn the_deadline_of_the_client_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overload_is_refused_at_once_and_readiness_stays() {
+async fn refuses_overload_at_once_and_stays_ready() {
     let server = Server::with(support::defaults().await, 0).await;
     let response = server.post("/mutate", admission_review(&daemonset(), None)).await;
     assert_eq!(response.headers()["retry-after"], "1");
@@ -390,7 +391,7 @@ async fn overload_is_refused_at_once_and_readiness_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_and_metrics_are_there_with_bounded_labels() {
+async fn serves_probes_and_metrics_with_bounded_labels() {
     let server = Server::start().await;
     let first = server.post("/mutate", admission_review(&daemonset(), None)).await;
     assert_eq!(first.status().as_u16(), 200);
@@ -400,7 +401,7 @@ async fn probes_and_metrics_are_there_with_bounded_labels() {
     let (_, metrics) = server.admin("/metrics").await;
     for line in [
         r#"wardset_reviews_total{webhook="mutate",operation="create",outcome="allowed"} 1"#,
-        r#"wardset_evaluations_total{policy="default-labels",mode="enforce",verdict="patch"} 1"#,
+        r#"wardset_evaluations_total{policy="default-labels",mode="observe",verdict="patch"} 1"#,
         r#"wardset_evaluations_total{policy="selector-safety",mode="enforce",verdict="allow"} 1"#,
         r#"wardset_errors_total{class="trap",blame="guest"} 0"#,
         r#"wardset_review_duration_seconds_count 1"#,
@@ -414,11 +415,11 @@ async fn probes_and_metrics_are_there_with_bounded_labels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_must_show_a_certificate_only_where_their_ca_is_named() {
+async fn requires_client_certificates_only_if_a_client_ca_is_set() {
     let certificates = tempfile::tempdir().unwrap();
     development::make(certificates.path()).unwrap();
     let ca = certificates.path().join("ca.pem");
-    // As cert-manager leaves it there: that alone demands nothing.
+    // cert-manager writes this file. Its presence alone does not require client certificates.
     std::fs::copy(&ca, certificates.path().join("tls/ca.crt")).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     for (client_ca, answered) in [(None, true), (Some(ca.as_path()), false)] {
@@ -436,21 +437,18 @@ async fn clients_must_show_a_certificate_only_where_their_ca_is_named() {
 }
 
 #[test]
-fn a_folder_without_usable_certificates_says_which_file_is_wrong() {
+fn certificate_errors_name_the_wrong_file() {
     let folder = tempfile::tempdir().unwrap();
     let error = |folder: &Path| {
         let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
         whole(CertificateFolder::open(folder, served).unwrap_err())
     };
     let found = error(folder.path());
-    assert!(found.contains("/tls.crt` can't be read: No such file or directory"), "{found}");
+    assert!(found.contains("/tls.crt`: No such file or directory"), "{found}");
     let tls_folder = folder.path().join("tls");
     for (file, expected) in [
-        (
-            "tls.crt",
-            "tls` has no certificate to serve: `tls.crt`: expected at least one certificate in PEM, found none",
-        ),
-        ("tls.key", "tls` has no certificate to serve: `tls.key`: expected a private key in PEM"),
+        ("tls.crt", "tls`: `tls.crt`: expected at least one certificate in PEM, found none"),
+        ("tls.key", "tls`: failed to parse `tls.key` as a private key in PEM"),
     ] {
         for content in ["nothing", ""] {
             development::make(folder.path()).unwrap();
@@ -464,33 +462,33 @@ fn a_folder_without_usable_certificates_says_which_file_is_wrong() {
     development::make(other.path()).unwrap();
     std::fs::copy(other.path().join("tls/tls.key"), tls_folder.join("tls.key")).unwrap();
     let found = error(&tls_folder);
-    assert!(found.contains("`tls.crt` and `tls.key` can't be used together"), "{found}");
+    assert!(found.contains("failed to load `tls.crt` together with `tls.key`"), "{found}");
 }
 
 #[test]
-fn a_client_ca_that_can_not_be_used_is_named() {
+fn client_ca_errors_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clients.pem");
     let error = || {
         let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
         whole(tls::config(served, Some(&path)).unwrap_err())
     };
-    assert!(error().contains("clients.pem` can't be read"), "{}", error());
+    assert!(error().contains("clients.pem`: No such file or directory"), "{}", error());
     std::fs::write(&path, "nothing").unwrap();
-    assert!(error().contains("clients.pem` can't be used as the CA of client certificates"), "{}", error());
+    assert!(error().contains("failed to load the CA of client certificates from `"), "{}", error());
 }
 
-/// An error with its causes, as the command line says it.
+/// Returns an error with its causes, as the command line prints it.
 fn whole(error: TlsError) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_taken_is_named() {
+async fn bind_errors_name_the_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     let error = Options { admin: "127.0.0.1:0".parse().unwrap(), ..options(listen) }.bind().err().unwrap();
-    assert_eq!(error.to_string(), format!("`{listen}` can't be listened on"));
+    assert_eq!(error.to_string(), format!("failed to bind `{listen}`"));
 }
 
 fn policy_review(operation: &str, object: &Value) -> Vec<u8> {
@@ -503,11 +501,11 @@ fn policy_review(operation: &str, object: &Value) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_could_not_come_into_force_is_refused_with_the_reason() {
+async fn refuses_an_invalid_policy_with_the_reason() {
     let server = Server::start().await;
     let good = json!({
         "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy",
-        // What an API server adds is nobody's mistake.
+        // Fields that the API server adds are not errors.
         "metadata": {"name": "p", "uid": "x", "managedFields": []},
         "spec": {"module": "builtin:default-labels", "settings": {"labels": {"a": "b"}}},
     });
@@ -526,16 +524,16 @@ async fn a_policy_that_could_not_come_into_force_is_refused_with_the_reason() {
         (with("/spec/modul", json!(1)), "unknown field `modul`"),
         (
             with("/spec/module", json!("builtin:gone")),
-            "policy `p`: there is no built-in module `gone`; there are ",
+            "policy `p`: unknown built-in module `gone`, expected one of ",
         ),
         (
             with("/spec/module", json!("file:/nowhere.wasm")),
-            "policy `p`: module `/nowhere.wasm` can't be read: ",
+            "policy `p`: failed to read the module `/nowhere.wasm`: ",
         ),
-        // It has no end, and every container has it.
+        // This file is endless, and every container has it.
         (
             with("/spec/module", json!("file:/dev/zero")),
-            "policy `p`: module `/dev/zero` can't be read: expected a regular file",
+            "policy `p`: failed to read the module `/dev/zero`: expected a regular file",
         ),
         (with("/spec/settings", json!({"labels": 1})), "policy `p`: `spec.settings`: "),
         (
@@ -559,10 +557,10 @@ async fn a_policy_that_could_not_come_into_force_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_review_of_a_policy_is_said_so() {
+async fn refuses_requests_that_do_not_review_a_policy() {
     let server = Server::start().await;
     for (body, says) in [
-        (b"{}".to_vec(), "the body is no AdmissionReview: missing field `apiVersion`"),
+        (b"{}".to_vec(), "failed to parse the body as an AdmissionReview: missing field `apiVersion`"),
         (admission_review(&daemonset(), None), "for `Policy` of `wardset.dev`, found `DaemonSet of apps`"),
     ] {
         let (status, text) = refusal(server.post("/validate-policy", body).await).await;
@@ -572,9 +570,9 @@ async fn what_is_no_review_of_a_policy_is_said_so() {
     server.shut_down().await;
 }
 
-/// It goes back in the answer, which would be as long as whoever doesn't read it likes.
+/// The answer repeats the uid, so without a bound an answer could be arbitrarily long.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_uid_has_a_bound() {
+async fn refuses_a_uid_of_more_than_256_bytes() {
     let server = Server::start().await;
     let policy = json!({
         "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "p"},

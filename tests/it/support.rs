@@ -1,4 +1,4 @@
-//! What several tests need: snapshots, AdmissionReviews, patches applied as the API server applies them.
+//! Shared helpers: snapshots, AdmissionReviews, and patches applied as the API server applies them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,34 +15,35 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Question, Review};
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Snapshot};
 
-/// A DaemonSet that nothing is wrong with.
+/// Returns a DaemonSet without problems.
 pub(crate) fn daemonset() -> Value {
     let manifest = include_str!("../../examples/fluentd-ds.yaml");
     wardset::yaml::documents::<Value>(manifest).unwrap().remove(0)
 }
 
-/// One engine for all tests of the process, as a server has one.
+/// Returns the engine that all tests of the process share, as in a server.
 pub(crate) fn engine() -> Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
     Arc::clone(ENGINE.get_or_init(|| Engine::new(EngineOptions::default()).unwrap()))
 }
 
-/// Compiled modules are kept beside the test binary, so that only the first test compiles.
+/// Returns the folder of compiled modules beside the test binary. It outlives a run, so that only the first test
+/// compiles.
 pub(crate) fn cache_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")
 }
 
-/// The modules of one test.
+/// Returns a module loader for one test.
 pub(crate) fn modules() -> Modules {
     Modules::new(engine(), Some(Cache::open(cache_folder()).unwrap()), compiler(CompileLimits::default()))
 }
 
-/// Compiles as the program does: in processes of it.
+/// Returns a compiler that runs in child processes, as in the program.
 pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
     Compiler::danger_in_children(env!("CARGO_BIN_EXE_wardset"), ["compile-module".into()], limits)
 }
 
-/// The policies of `yaml` in force.
+/// Returns a snapshot of the policies in `yaml`, or the reason why they cannot be active.
 pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("policies.yaml"), yaml).unwrap();
@@ -50,24 +51,24 @@ pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> 
     policies::load(&modules(), found).await
 }
 
-/// The policies of `yaml` in force.
+/// Returns a snapshot of the policies in `yaml`.
 pub(crate) async fn snapshot(yaml: &str) -> Snapshot {
     try_snapshot(yaml).await.unwrap()
 }
 
-/// The default set in force.
+/// Returns a snapshot of the default policies.
 pub(crate) async fn defaults() -> Snapshot {
     policies::load(&modules(), policies::defaults().unwrap()).await.unwrap()
 }
 
-/// The YAML of a policy `name` with a built-in module.
+/// Returns the YAML of a policy `name` with a built-in module.
 pub(crate) fn policy(name: &str, module: &str, settings: &Value, rest: &str) -> String {
     format!(
         "---\napiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: {name}}}\nspec:\n  module: builtin:{module}\n  settings: {settings}\n{rest}\n"
     )
 }
 
-/// The bytes of an AdmissionReview.
+/// Returns the bytes of an AdmissionReview.
 pub(crate) fn admission_review(object: &Value, old: Option<&Value>) -> Vec<u8> {
     let kind = json!({"group": "apps", "version": "v1", "kind": "DaemonSet"});
     let request = json!({
@@ -82,11 +83,11 @@ pub(crate) fn admission_review(object: &Value, old: Option<&Value>) -> Vec<u8> {
     serde_json::to_vec(&review).unwrap()
 }
 
-/// The review of an object.
+/// Returns the parsed review of an object.
 pub(crate) fn review(object: &Value, old: Option<&Value>) -> Review {
     match Question::parse(&admission_review(object, old)).unwrap() {
         Question::Decide(review) => *review,
-        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+        Question::PassOver { reason, .. } => panic!("skipped: {reason}"),
     }
 }
 
@@ -97,7 +98,7 @@ pub(crate) async fn decide(snapshot: &Snapshot, object: &Value, old: Option<&Val
     snapshot.decide(&review, Phase::Mutate, Instant::now() + Duration::from_secs(30)).await
 }
 
-/// The object with the decision's patch, applied by another implementation of RFC 6902.
+/// Returns the object after the decision's patch, applied by another implementation of RFC 6902.
 pub(crate) fn patched(object: &Value, decision: &Decision) -> Value {
     let patch: json_patch::Patch = serde_json::from_str(&patch::to_json(&decision.patch)).unwrap();
     let mut object = object.clone();
@@ -105,23 +106,24 @@ pub(crate) fn patched(object: &Value, decision: &Decision) -> Value {
     object
 }
 
-/// The manifests of the folder that `WARDSET_CORPUS` names; nothing, said aloud, where it names none.
+/// Returns the manifests in the folder that `WARDSET_CORPUS` names. If it is not set, prints that and returns none.
 pub(crate) fn corpus() -> Vec<(String, Value)> {
     let Some(folder) = std::env::var_os("WARDSET_CORPUS") else {
-        // Past the capture of the test runner: whoever reads the run must see it.
+        // Bypasses the capture of the test runner, because a skipped test must be visible.
         let _ = std::io::stderr()
-            .write_all(b"WARDSET_CORPUS is not set: real manifests are not tried, only generated ones\n");
+            .write_all(b"WARDSET_CORPUS is not set: skipped real manifests, generated ones are tested\n");
         return Vec::new();
     };
     let mut daemonsets = Vec::new();
     for file in wardset::review::input::files(Path::new(&folder), false).unwrap() {
-        for source in wardset::review::input::documents(&file).unwrap() {
+        let documents = wardset::review::input::read(&file, true).unwrap().documents;
+        for source in documents.into_iter().flat_map(|document| document.objects) {
             let object: Value = serde_json::from_str(&source.json).unwrap();
             if object["kind"] == "DaemonSet" && object["apiVersion"] == "apps/v1" {
                 daemonsets.push((source.origin, object));
             }
         }
     }
-    assert!(!daemonsets.is_empty(), "WARDSET_CORPUS names a folder without DaemonSets");
+    assert!(!daemonsets.is_empty(), "expected DaemonSets in the folder WARDSET_CORPUS, found none");
     daemonsets
 }

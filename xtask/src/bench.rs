@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what Wardset costs against a webhook that does nothing, and the instructions of one review.
+//! `cargo xtask bench`: the cost of Wardset, compared with a webhook that does nothing, and the instructions of one
+//! review.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::repository::Repository;
 use crate::{Outcome, process};
 
-/// What to measure.
+/// The kind of measurement.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Fewer cells, shorter: a look, not a figure to quote
@@ -20,23 +21,23 @@ pub(crate) struct Options {
     /// Count the instructions of one review instead, by valgrind, and compare them with `benches/instructions.json`
     #[arg(long, conflicts_with = "quick")]
     instructions: bool,
-    /// With --instructions: take what was counted as what is right
+    /// With --instructions: record the counted number as the expected one
     #[arg(long, requires = "instructions")]
     bless: bool,
 }
 
-/// How much more than what is written down a review may take, in parts of a hundred.
+/// Percentage by which a review may exceed the recorded number.
 const TOLERANCE: u64 = 3;
 
-/// What is counted: the difference between a long and a short run, so that the start doesn't count.
+/// The counted difference between a long and a short run, which leaves out the start.
 const SHORT: u64 = 100;
 const LONG: u64 = 1100;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Instructions {
-    /// What is counted.
+    /// The counted scenario.
     what: String,
-    /// The compiler that built what was counted: another one gives another number.
+    /// The compiler of the counted binary: another one gives another number.
     compiler: String,
     instructions: u64,
 }
@@ -59,7 +60,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     Ok(Outcome::Fine)
 }
 
-/// Builds the programs of the benches, and says where they are.
+/// Builds the programs of the benches, and returns their folder.
 ///
 /// # Errors
 ///
@@ -69,7 +70,7 @@ pub(crate) fn build(repository: &Repository) -> Result<PathBuf> {
     Ok(repository.target()?.join("release"))
 }
 
-/// What is measured and what measures, optimised as the image's program is, which takes minutes for each.
+/// The measured and the measuring programs, optimised like the program of the image. Each takes minutes.
 fn build_as_shipped(repository: &Repository) -> Result<PathBuf> {
     let bins = ["wardset", "baseline", "bench"].map(|bin| ["--bin", bin]);
     compile(repository, &[&["--profile", "dist"], bins.as_flattened()].concat())?;

@@ -13,12 +13,13 @@ use crate::repository::Repository;
 /// How the README says to test.
 const TEST: &[&str] = &["test", "--workspace", "--locked"];
 
-/// The steps, in order: what breaks most often and what tells most come first.
+/// The steps, in order: those that fail most often or tell most come first.
 const STEPS: &[Step] = &[
     step("tests", Place::Root, TEST),
     step("format", Place::Root, &["fmt", "--all", "--check"]),
     step("format of the policies", Place::Policies, &["fmt", "--all", "--check"]),
     step("format of the fuzz targets", Place::Fuzz, &["fmt", "--all", "--check"]),
+    step("plain English", Place::Root, &["xtask", "prose"]),
     step(
         "lints",
         Place::Root,
@@ -35,7 +36,8 @@ const STEPS: &[Step] = &[
         Place::Policies,
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     ),
-    // There is no example program: asked for them, cargo takes the features of the tests, with which everything is checked already.
+    // There is no example program. If asked for them, cargo uses the features of the tests, which are checked
+    // already.
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step(
@@ -49,7 +51,7 @@ const STEPS: &[Step] = &[
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
     step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
     step("faults", Place::Root, &["xtask", "faults", "--quick"]),
-    // A smoke run: whoever looks for more gives it time.
+    // A smoke run: give it more time to search deeper.
     step("fuzz targets", Place::Root, &["xtask", "fuzz", "--seconds", "5", "--without-sandbox"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
 ];

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies};
+use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies, prose};
 
-/// Reads the command line and does what it says.
+/// Reads the command line and runs the task.
 pub(crate) fn run() -> Result<Outcome> {
     let cli = Cli::parse();
     let repository = Repository::find()?;
@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
+        Task::Prose(options) => prose::run(&repository, &options),
         Task::Ci => ci::run(&repository),
     }
 }
@@ -45,15 +46,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build the built-in policies into `policies/built`, or check what is there
+    /// Build the built-in policies into `policies/built`, or check the committed ones
     Policies(policies::Options),
     /// Make the manifests in `deploy` of the chart and the default policies, or check them; needs Go, which builds Helm
     Deploy(deploy::Options),
     /// Make a component of a policy's core module
     Component {
-        /// What `cargo build --target wasm32-unknown-unknown` made
+        /// Output of `cargo build --target wasm32-unknown-unknown`
         core: PathBuf,
-        /// Where the component goes
+        /// File for the component
         out: PathBuf,
     },
     /// A real control plane to try things out on, without containers or root
@@ -63,14 +64,16 @@ enum Task {
     },
     /// Run the tests in `tests/e2e` against a control plane of their own
     E2e(e2e::Arguments),
-    /// Measure what a review costs, against a webhook that does nothing; the last line is the ratio
+    /// Measure the cost of a review against a webhook that does nothing; the last line is the ratio
     Bench(bench::Options),
-    /// Break what a server stands on while a load counts every answer; fails where one was lost
+    /// Break the environment of a server while a load counts every answer; fails if one is lost
     Faults(faults::Options),
-    /// Set off the guests that mean harm, and print what contains each, and in how many milliseconds
+    /// Run the hostile guests, and print the mechanism that contains each, and its milliseconds
     Hostile,
     /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
     Fuzz(fuzz::Options),
+    /// Count signs of hard English in comments and documents; fails if there are too many
+    Prose(prose::Options),
     /// Everything that must hold before a change lands, in order; stops at the first failure
     Ci,
 }

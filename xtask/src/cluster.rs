@@ -35,7 +35,7 @@ use crate::interrupt::Interrupt;
 use crate::repository::Repository;
 use crate::{Outcome, lock};
 
-/// What to do with the cluster of this checkout.
+/// The command for the cluster of this checkout.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Start it, and leave it running; prints the line that points kubectl to it
@@ -148,7 +148,7 @@ fn status(folder: &Folder) -> Result<Outcome> {
     Ok(if well { Outcome::Fine } else { Outcome::Found })
 }
 
-/// What to do next: on stdout what a shell evaluates, the rest as words.
+/// The next steps: on stdout for a shell to evaluate, the rest as words.
 fn tell(state: &State) {
     println!("export KUBECONFIG={}", quoted(&state.kubectl.kubeconfig));
     eprintln!("kubectl: {}", quoted(&state.kubectl.program));

@@ -1,7 +1,7 @@
-//! `cargo xtask deploy`: the manifests in `deploy`, made or checked.
+//! `cargo xtask deploy`: renders or checks the manifests in `deploy`.
 //!
-//! The chart is the one source of what is installed. `install.yaml` is what Helm makes of it, `policies.yaml` the default set
-//! of policies as one file.
+//! The chart is the one source of the installed objects. Helm renders it as `install.yaml`; `policies.yaml` is the
+//! default set of policies as one file.
 
 mod helm;
 mod values;
@@ -19,16 +19,16 @@ use crate::repository::Repository;
 use crate::{Outcome, digests, process};
 use helm::Helm;
 
-/// How to mend a check that failed.
+/// The fix for a failed check.
 const HINT: &str = "hint: run `cargo xtask deploy` and commit `deploy`";
 
 /// Leads the digest of the chart in `install.yaml`.
 const CHART_DIGEST: &str = "sha256:";
 
-/// What `cargo xtask deploy` is told.
+/// The options of `cargo xtask deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Change nothing; fail if the committed manifests are not what their sources make
+    /// Change nothing; fail if the committed manifests differ from their sources
     #[arg(long)]
     check: bool,
     /// With --check: compare the chart's digest only, which needs no Go
@@ -39,8 +39,8 @@ pub(crate) struct Options {
 /// Makes or checks the manifests.
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
     let mut files = vec![policies(repository)?];
-    // The chart is rendered with it. Whether the committed one is what the types say is a test's to find out: the program is
-    // not built a second time for it.
+    // The chart is rendered with it. A test compares the committed one with the types, because a second build of the
+    // program would take long.
     if !options.check {
         crd(repository)?.write()?;
     }
@@ -78,7 +78,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     Ok(Outcome::Fine)
 }
 
-/// A generated file and what should stand in it.
+/// A generated file and its expected content.
 #[derive(Debug)]
 struct Manifest {
     name: String,

@@ -1,4 +1,4 @@
-//! What `policies/built` was made from: the policies, the digests of their sources and of the modules, and the file
+//! The sources of `policies/built`: the policies, the digests of their sources and modules, and the file
 //! `digests.json` that records both. Needs no compiler for the guest target.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub(crate) struct Digests {
     pub(crate) modules: BTreeMap<String, Record>,
 }
 
-/// What is known about one committed module.
+/// The record of one committed module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -32,12 +32,12 @@ pub(crate) struct Record {
     pub(crate) size_bytes: u64,
     /// SHA-256 of the sources, as [`Workspace::sources`] computes it.
     pub(crate) sources_sha256: String,
-    /// Version lines of what decides about the module's bytes, beside the sources.
+    /// Version lines of the tools that decide the module's bytes, beside the sources.
     pub(crate) compiler: String,
 }
 
 impl Digests {
-    /// Reads `digests.json`; `None` where there is none.
+    /// Reads `digests.json`; `None` if it is missing.
     pub(crate) fn read(repository: &Repository) -> Result<Option<Self>> {
         let path = repository.built().join(FILE);
         match fs::read(&path) {
@@ -72,7 +72,7 @@ pub(crate) struct Policy {
     pub(crate) name: String,
     /// The name of its `cdylib`, as in the file that the compiler writes.
     pub(crate) library: String,
-    /// Where its `Cargo.toml` is.
+    /// The path of its `Cargo.toml`.
     pub(crate) dir: PathBuf,
 }
 
@@ -155,8 +155,8 @@ impl Workspace {
     }
 }
 
-/// What is wrong with the committed modules of `policies`, a line each; nothing if all is well. With `all`, also
-/// modules that belong to no policy.
+/// Returns the problems of the committed modules of `policies`, a line each. With `all`, also modules that belong to
+/// no policy.
 pub(crate) fn problems(
     repository: &Repository,
     workspace: &Workspace,
@@ -222,7 +222,7 @@ pub(crate) fn strays(
     Ok(names)
 }
 
-/// Where the module of this policy is committed.
+/// Returns the path of this policy's committed module.
 pub(crate) fn module_path(repository: &Repository, name: &str) -> PathBuf {
     repository.built().join(format!("{name}.wasm"))
 }
@@ -245,7 +245,7 @@ pub(crate) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
-/// All files below `dir` that `wanted` likes; none where `dir` does not exist.
+/// Returns all files below `dir` that `wanted` accepts; none if `dir` does not exist.
 fn collect(dir: &Path, wanted: &mut dyn FnMut(&Path) -> bool, files: &mut Vec<PathBuf>) -> Result<()> {
     if !dir.is_dir() {
         return Ok(());

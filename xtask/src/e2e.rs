@@ -11,7 +11,7 @@ use crate::process::Ended;
 use crate::repository::Repository;
 use crate::{Outcome, lock, process};
 
-/// What to hand on.
+/// The arguments to pass on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Arguments of the test binary, such as a part of a test's name
@@ -19,16 +19,16 @@ pub(crate) struct Arguments {
     tests: Vec<OsString>,
 }
 
-/// Builds what is tested, starts a control plane, runs the tests, and ends all of it.
+/// Builds the tested programs, starts a control plane, runs the tests, and ends everything.
 ///
 /// # Errors
-/// The build fails, the control plane does not start, or a signal came: then all is ended, too.
+/// The build fails, the control plane does not start, or a signal arrived. Everything ends then, too.
 pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outcome> {
     let start = Instant::now();
     let interrupt = Interrupt::listen()?;
     let home = repository.target()?.join("e2e");
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask e2e`", &interrupt)?;
-    // What does not compile is said first.
+    // Compile errors come first.
     process::show_until(process::cargo(repository.root()).args(TEST).arg("--no-run"), &interrupt)?;
     let binaries = Binaries::find(repository, &interrupt)?;
     eprintln!("starting the control plane");
@@ -67,5 +67,5 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
     Ok(outcome)
 }
 
-/// What cargo is asked for; the target is left out of `cargo test` otherwise.
+/// Cargo's arguments; `cargo test` leaves the target out otherwise.
 const TEST: [&str; 4] = ["test", "--workspace", "--test", "e2e"];

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: what is survived while a load counts every answer.
+//! `cargo xtask faults`: faults under a load that counts every answer.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::repository::Repository;
 use crate::{Outcome, bench, process};
 
-/// What to break.
+/// The faults to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Fewer and shorter, in a few minutes
@@ -19,11 +19,11 @@ pub(crate) struct Options {
     only: Vec<String>,
 }
 
-/// Builds what is broken and what breaks it, and runs it.
+/// Builds the programs, and runs the faults.
 ///
 /// # Errors
 ///
-/// The build fails, or a fault could not be brought about.
+/// The build fails, or a fault could not be caused.
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
     let programs = bench::build(repository)?;
     let mut faults = Command::new(programs.join("faults"));
@@ -38,7 +38,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
         .with_context(|| format!("cannot start {}", process::line(&faults)))?;
     match status.code() {
         Some(0) => Ok(Outcome::Fine),
-        // Something was lost, and it said what.
+        // A request was lost, and the program has said which.
         Some(1) => Ok(Outcome::Found),
         _ => bail!("{} failed ({status})", process::line(&faults)),
     }

@@ -1,12 +1,12 @@
-//! `cargo xtask fuzz`: builds the targets in `fuzz`, runs each for a while, and says what came of it.
+//! `cargo xtask fuzz`: builds the targets in `fuzz`, runs each for a while, and reports the results.
 //!
 //! ```text
 //! fuzz/corpus/TARGET ──┐
 //! target/fuzz/corpus ──┴─► libFuzzer ──► target/fuzz/artifacts     (a finding: exit code 1)
 //! ```
 //!
-//! It needs stable Rust and a C++ compiler: what `cargo fuzz` sets up by a nightly compiler's sanitizers is left out, and
-//! coverage is asked of LLVM directly ([`compiler`]). `cargo fuzz run TARGET` works on the same targets.
+//! It needs stable Rust and a C++ compiler. It does without the sanitizers of a nightly compiler that `cargo fuzz`
+//! uses, and asks LLVM for coverage directly ([`compiler`]). `cargo fuzz run TARGET` works on the same targets.
 
 pub(crate) mod compiler;
 mod report;
@@ -24,7 +24,7 @@ use crate::repository::Repository;
 use crate::{Outcome, lock, process};
 use report::Report;
 
-/// What to fuzz, and how long.
+/// The targets and the time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Seconds for each target
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Leave out the targets that need the sandbox, whose compiler takes minutes to compile
     #[arg(long, conflicts_with = "targets")]
     without_sandbox: bool,
-    /// The targets; all where none is named
+    /// The targets; all if none is named
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 }
@@ -47,7 +47,7 @@ const INPUT_SECONDS: u64 = 25;
 /// Builds the targets and runs one after the other.
 ///
 /// # Errors
-/// The build fails, a target can't be started, there is no such target, or a signal came.
+/// The build fails, a target does not start, an unknown target, or a signal arrived.
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let mut targets = chosen(&all(&repository.fuzz())?, &options.targets)?;
@@ -130,7 +130,7 @@ fn fuzz(
     seconds: u64,
     interrupt: &Interrupt,
 ) -> Result<Report> {
-    // What is found on the way is kept from run to run, beside what is committed.
+    // New inputs are kept from run to run, beside the committed ones.
     let (found, artifacts) = (home.join("corpus").join(target), home.join("artifacts").join(target));
     for folder in [&found, &artifacts] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
@@ -156,7 +156,7 @@ fn fuzz(
             break status;
         }
         if let Err(error) = interrupt.pause(Duration::from_millis(50)) {
-            // Fails where it has ended.
+            // It fails only if the process has exited.
             let _ = child.kill();
             let _ = child.wait();
             return Err(error);

@@ -21,13 +21,13 @@ use crate::process;
 use crate::repository::Repository;
 use crate::toolchain::{Compiler, TARGET};
 
-/// What the linker is told. A guest lives for one evaluation and its memory is cleared after it, so it gets a small
-/// stack and all of its memory at once: growing costs more than having.
+/// Options of the linker. A guest lives for one evaluation, and its memory is cleared after it. So it gets a small
+/// stack and all of its memory at once: growing costs more than having it.
 pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
 
 /// Builds `policies` and returns their components by name.
 ///
-/// The bytes depend on the sources, the compiler and this program, and not on where any of them is.
+/// The bytes depend on the sources, the compiler and this program, and not on the folders.
 pub(crate) fn build(
     repository: &Repository,
     compiler: &Compiler,
@@ -100,8 +100,8 @@ fn cargo_home() -> Result<PathBuf> {
     Ok(env::home_dir().context("there is no home directory, and `CARGO_HOME` is not set")?.join(".cargo"))
 }
 
-/// Makes a component of a core module that was built with `wit-bindgen`: of few core instances where it can be, since an
-/// evaluation pays for each of them.
+/// Makes a component of a core module that was built with `wit-bindgen`. It has few core instances if possible,
+/// because each evaluation pays for them.
 pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
     let component = encode_as_usual(core)?;
     match link::relink(&component) {
@@ -113,9 +113,9 @@ pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// A range of what is held in memory.
+/// A range of a slice in memory.
 fn range(range: &Range<u64>) -> Range<usize> {
-    // What is held in memory has places that fit.
+    // Offsets of bytes in memory fit.
     let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
     place(range.start)..place(range.end)
 }
@@ -127,7 +127,7 @@ fn encode_as_usual(core: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default().module(&module.finish())?.validate(true).encode()
 }
 
-/// Leaves out what frees an answer's memory once the host has read it: the host then throws all of the memory away.
+/// Leaves out the functions that free an answer's memory: the host discards all of the memory.
 struct WithoutPostReturns;
 
 impl Reencode for WithoutPostReturns {

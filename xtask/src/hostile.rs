@@ -13,12 +13,12 @@ const TEST: [&str; 9] = [
     "it",
     "--",
     "--exact",
-    "hostile::table::table",
+    "hostile::table::prints_the_table_of_hostile_guests",
     "--nocapture",
     "--test-threads=1",
 ];
 
-/// Sets off each guest and prints what contained it, in Markdown.
+/// Runs each guest and prints the mechanism that contained it, in Markdown.
 ///
 /// # Errors
 /// The tests don't compile, or a guest is not contained as the table says.

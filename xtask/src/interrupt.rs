@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Whether this process was asked to stop. From the moment one is made, the signals no longer end the process by
-/// themselves: whoever waits has to look, so that what was started is stopped on the way out.
+/// Whether this process was asked to stop. From the first value on, the signals no longer end the process
+/// automatically. Each waiting function must check, so that started processes are stopped on the way out.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
     signal: Arc<AtomicUsize>,

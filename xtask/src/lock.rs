@@ -1,4 +1,4 @@
-//! One run at a time, where two would be in each other's way.
+//! One run at a time, if two would disturb each other.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::interrupt::Interrupt;
 
-/// Takes the lock of the file `path`, which is made where there is none, and holds it until the file is dropped. Waits
-/// as long as it takes, and says so: `whose` names who has it.
+/// Takes the lock of the file `path`, creates it if it is missing, and holds it until the file is dropped. It waits
+/// without a limit, and says so: `whose` names the holder.
 ///
 /// # Errors
-/// The file cannot be made or locked, or the wait is interrupted.
+/// The file cannot be created or locked, or the wait is interrupted.
 pub(crate) fn take(path: &Path, whose: &str, interrupt: &Interrupt) -> Result<File> {
     let context = || format!("cannot lock `{}`", path.display());
     if let Some(folder) = path.parent() {

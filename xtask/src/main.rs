@@ -24,6 +24,7 @@ mod lock;
 mod message;
 mod policies;
 mod process;
+mod prose;
 mod repository;
 mod toolchain;
 
@@ -48,6 +49,6 @@ fn main() -> ExitCode {
 enum Outcome {
     /// There is nothing to complain about.
     Fine,
-    /// A check found something, and has said what.
+    /// A check found something, and has reported it.
     Found,
 }

@@ -1,8 +1,8 @@
 //! Errors as people read them.
 
-/// The error and its causes in one line, then the hints of all of them, a line each, whoever in the chain gave them.
+/// The error and its causes in one line, then all hints of the chain, a line each.
 ///
-/// A hint is what follows a line that starts with `hint: `, in any of the chain's messages.
+/// A hint is a line of any message in the chain that begins with `hint: `.
 pub(crate) fn of(error: &anyhow::Error) -> String {
     let (mut words, mut hints) = (String::new(), String::new());
     for cause in error.chain() {

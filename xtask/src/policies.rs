@@ -10,10 +10,10 @@ use crate::repository::Repository;
 use crate::toolchain::{Compiler, Source};
 use crate::{Outcome, guest};
 
-/// How to mend a check that failed.
+/// The fix for a failed check.
 const HINT: &str = "hint: run `cargo xtask policies` and commit `policies/built`";
 
-/// What `cargo xtask policies` is told.
+/// The options of `cargo xtask policies`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Policies to build or check [default: all]
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// With --check: compare digests only, which needs no compiler for the guest target
     #[arg(long, requires = "check")]
     no_build: bool,
-    /// Where to take the compiler for the guest target from
+    /// Source of the compiler for the guest target
     #[arg(long, value_enum, default_value_t = Source::Auto, value_name = "SOURCE")]
     compiler: Source,
 }
@@ -165,7 +165,7 @@ fn table<'a>(records: impl Iterator<Item = (&'a String, &'a Record)>) -> String 
 mod tests {
     use super::*;
 
-    /// What `cargo xtask policies --check --no-build` says, so that a plain `cargo test` says it too.
+    /// Does the same as `cargo xtask policies --check --no-build`, so that a plain `cargo test` checks it too.
     #[test]
     fn committed_modules_match_their_sources() {
         let repository = Repository::find().unwrap();

@@ -1,4 +1,4 @@
-//! Running other programs, with errors that name the command and what it said.
+//! Runs other programs; errors name the command and its output.
 
 use std::env;
 use std::fmt::{self, Write as _};
@@ -37,11 +37,11 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` in front of the user, as [`show`] does, with all that it starts in a process group of its own. Where
+/// Runs `command` in front of the user, as [`show`] does, with all of its children in a process group of its own. If
 /// this process is asked to stop, so is the group.
 ///
 /// # Errors
-/// It cannot be started, it ends without success (an [`Ended`]), or this process is asked to stop.
+/// It cannot be started, it exits without success (an [`Ended`]), or this process is asked to stop.
 pub(crate) fn show_until(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
     interrupt.check()?;
     let mut child = command
@@ -70,7 +70,7 @@ pub(crate) fn show_until(command: &mut Command, interrupt: &Interrupt) -> Result
 /// Ends the process group that `child` leads, and waits for it: first as Ctrl-C does it, so that it can tidy up.
 fn end_group(child: &mut Child, grace: Duration) {
     let group = Pid::from_child(child);
-    // Each fails only where there is nothing left to end.
+    // Each fails only if nothing is left to end.
     let _ = kill_process_group(group, Signal::INT);
     let start = Instant::now();
     // Looked at, but not waited for: as long as it is not, the group's number belongs to nobody else.
@@ -84,7 +84,7 @@ fn end_group(child: &mut Child, grace: Duration) {
     let _ = child.wait();
 }
 
-/// How long a process group that is interrupted has to end by itself: cargo and Go take milliseconds.
+/// Time for an interrupted process group to exit: cargo and Go take milliseconds.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A command that ran in front of the user and did not succeed: it has said why.
@@ -105,7 +105,7 @@ impl std::error::Error for Ended {}
 /// Runs `command` and returns its stdout.
 ///
 /// # Errors
-/// It cannot be started, it fails (the error ends in what it wrote to stderr), or prints what is not UTF-8.
+/// It cannot be started, it fails (the error ends with its stderr), or its output is not UTF-8.
 pub(crate) fn stdout(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", line(command)))?;
@@ -118,8 +118,8 @@ pub(crate) fn stdout(command: &mut Command) -> Result<String> {
 /// Runs `command` quietly, for `limit` at most.
 ///
 /// # Errors
-/// It cannot be started, it fails (the error ends in what it wrote to stderr), or it does not end within `limit`:
-/// then it is killed. What it may have started lives on.
+/// It cannot be started, it fails (the error ends with its stderr), or it does not exit within `limit`: then it is
+/// killed. Its own children may survive.
 pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()> {
     let mut child = command
         .stdin(Stdio::null())
@@ -133,7 +133,7 @@ pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()>
     let words = thread::spawn(move || {
         let mut words = Vec::new();
         if let Some(mut stderr) = stderr {
-            // What was read until an error is what can be shown.
+            // Output that was read before an error can be shown.
             let _ = stderr.read_to_end(&mut words);
         }
         String::from_utf8_lossy(&words).into_owned()
@@ -175,7 +175,7 @@ fn wait_within(child: &mut Child, limit: Duration) -> std::io::Result<Option<Exi
 }
 
 fn failure(command: &Command, status: ExitStatus, stderr: &str) -> anyhow::Error {
-    // The last lines say what went wrong; what stands before them is progress.
+    // The last lines have the problem; the lines before are progress.
     let lines: Vec<&str> = stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(6)..].join("\n  ");
     if last.is_empty() {

@@ -1,4 +1,4 @@
-//! Where things are. Every path of the repository that tasks know is written here.
+//! Paths. Every path of the repository that tasks know is written here.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Repository {
         }
     }
 
-    /// A copy of the repository at `root`, whatever is there.
+    /// A copy of the repository at `root`.
     #[cfg(test)]
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
@@ -64,7 +64,7 @@ impl Repository {
         self.root.join("tests/cluster")
     }
 
-    /// The policies that are in force where nobody says otherwise.
+    /// The default set of policies.
     pub(crate) fn default_policies(&self) -> PathBuf {
         self.policies().join("defaults")
     }
@@ -79,7 +79,7 @@ impl Repository {
         self.root.join("deploy")
     }
 
-    /// The Helm chart, the one source of what is installed.
+    /// The Helm chart, the one source of the installed objects.
     pub(crate) fn chart(&self) -> PathBuf {
         self.deploy().join("chart/wardset")
     }

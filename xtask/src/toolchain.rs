@@ -1,7 +1,7 @@
-//! Finding a Rust compiler that can build for the guest target.
+//! Finds a Rust compiler that can build for the guest target.
 //!
-//! The usual one is rustup's with the target added. Where rustup cannot fetch the target, a Debian system can still
-//! make a compiler out of Debian's packages: see [`debian`].
+//! The usual one is rustup's with the target added. If rustup cannot fetch the target, a Debian system can still make
+//! a compiler out of Debian's packages: see [`debian`].
 
 mod debian;
 
@@ -23,11 +23,11 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// A compiler of the user's choice, before all others.
 const VARIABLE: &str = "WARDSET_WASM_RUSTC";
 
-/// How long rustup may take to add the target: about 20 MB where there is a network, an answer at once where there is
-/// none, and nothing at all behind some firewalls.
+/// Time for rustup to add the target: about 20 MB with a network, an immediate answer without one, and nothing at all
+/// behind some firewalls.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Where to take the compiler from.
+/// Source of the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
     /// `$WARDSET_WASM_RUSTC` if set; otherwise the first of the others that works
@@ -52,7 +52,7 @@ impl Compiler {
     /// Finds a compiler, or makes one.
     ///
     /// # Errors
-    /// There is none; the error says what was tried, what came of it and how to mend it.
+    /// There is none. The error lists the attempts with their results, and the fix.
     pub(crate) fn find(repository: &Repository, source: Source) -> Result<Self> {
         if let Some(rustc) = env::var_os(VARIABLE).filter(|value| !value.is_empty())
             && source == Source::Auto
@@ -94,7 +94,7 @@ impl Compiler {
         &self.rustc
     }
 
-    /// Where its libraries are.
+    /// The folder of its libraries.
     pub(crate) fn sysroot(&self) -> &Path {
         &self.sysroot
     }
@@ -119,7 +119,7 @@ impl Compiler {
         let lld =
             process::stdout(Command::new(rust_lld(rustc, &sysroot)?).args(["-flavor", "wasm", "--version"]))?;
         let cargo = process::stdout(process::cargo(&sysroot).arg("-V"))?;
-        // What follows the linker's version is where it was built.
+        // The text behind the linker's version names its place of build.
         let lld = lld.split(" (").next().unwrap_or_default();
         let version = [version.trim(), lld.trim(), cargo.trim()].join("; ");
         Ok(Self { rustc: rustc.to_owned(), sysroot, version })
@@ -163,8 +163,8 @@ fn host(rustc: &Path) -> Result<String> {
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
 }
 
-/// Adds the target to rustup's toolchain. `RUSTUP_AUTO_INSTALL` does not matter here: it is about toolchains that a
-/// directory asks for, and whoever builds policies asks for the target.
+/// Adds the target to rustup's toolchain. `RUSTUP_AUTO_INSTALL` does not matter here: it concerns toolchains that a
+/// folder asks for, and the caller asks for this target explicitly.
 fn add_target() -> Result<()> {
     let mut rustup = Command::new("rustup");
     rustup.args(["--quiet", "target", "add", TARGET]);

@@ -1,4 +1,4 @@
-//! What Wardset costs, against a webhook that does nothing. `cargo xtask bench` builds and runs it.
+//! The cost of Wardset, compared with a webhook that does nothing. `cargo xtask bench` builds and runs it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures on stdout, progress on stderr")]
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct Args {
     /// Fewer cells, shorter: a look, not a figure to quote
     #[arg(long)]
     quick: bool,
-    /// Where the report goes, as JSON
+    /// File for the report, as JSON
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
 }
@@ -51,7 +51,7 @@ struct Key {
     server: usize,
 }
 
-/// What was measured for it.
+/// The measured values behind it.
 #[derive(Debug, Default, Serialize)]
 struct Row {
     per_second: Figure,
@@ -97,8 +97,8 @@ struct Fresh {
 /// How long and how often.
 struct Plan {
     rounds: usize,
-    /// How often the baseline and five policies are measured one after the other: what else the machine does changes faster
-    /// than a round goes by, and strikes both of a pair.
+    /// Pairs of baseline and five policies, measured one after the other. The load of the machine changes faster than
+    /// a round takes, and affects both of a pair.
     pairs: usize,
     time: Duration,
     sizes: &'static [Size],

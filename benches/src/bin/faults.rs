@@ -1,4 +1,4 @@
-//! What Wardset survives, under a load that counts every answer. `cargo xtask faults` builds and runs it.
+//! The faults that Wardset survives, under a load that counts every answer. `cargo xtask faults` builds and runs it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table on stdout, progress on stderr")]
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ struct Args {
     /// Fewer and shorter, in a few minutes
     #[arg(long)]
     quick: bool,
-    /// Where the table goes, as JSON
+    /// File for the table, as JSON
     #[arg(long, default_value = "target/faults.json")]
     json: PathBuf,
     /// Only these; all by default
@@ -66,7 +66,7 @@ fn run(args: Args) -> Result<ExitCode> {
         }
     }
     let sum = |count: fn(&Row) -> u64| rows.iter().map(count).sum::<u64>();
-    // What was in flight to a server that was killed is lost whatever anybody does.
+    // Requests in flight to a killed server are always lost.
     let lost = sum(|row| row.failed.saturating_sub(row.helpless));
     let helpless = sum(|row| row.failed.min(row.helpless));
     let bad = rows.iter().filter(|row| !row.fine()).count();

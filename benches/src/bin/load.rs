@@ -13,7 +13,7 @@ use wardset_bench::reviews::{Size, review};
 
 #[derive(Parser)]
 struct Args {
-    /// Where the server answers reviews, as 127.0.0.1:8443
+    /// Address of the server's reviews, such as 127.0.0.1:8443
     server: SocketAddr,
     /// The CA of its certificate, which must be for `localhost`
     ca: PathBuf,

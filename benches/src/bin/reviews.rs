@@ -1,4 +1,4 @@
-//! Decides so many reviews in process and ends: what `cargo xtask bench --instructions` counts the instructions of.
+//! Decides a number of reviews in process and exits. `cargo xtask bench --instructions` counts its instructions.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Args {
     /// How many reviews of 7 KB to decide, by five policies
     reviews: u32,
-    /// Where compiled modules are kept, so that a second run compiles none
+    /// Folder for compiled modules, so that a second run compiles none
     #[arg(long)]
     cache: PathBuf,
 }

@@ -15,16 +15,16 @@ use crate::report::Figure;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// Clients whose reviews burn, one after the other each.
+/// Clients whose reviews time out. Each sends one after the other.
 const BURNING: usize = 4;
 
-/// Where the burning policy's reviews are, and the slow one's; all others are in `platform`.
+/// The namespaces of the reviews of the policy that times out and of the slow one; all others are in `platform`.
 const NAMESPACES: [&str; 2] = ["burning", "slow"];
 
-/// What the burning guest does in a dry run: a policy is tried when it comes into force, and there it must answer.
+/// The guest that times out does so only in a dry run: a policy is tried when it is loaded, and there it must answer.
 const FOR_EVER: &str = "(if (local.get 9) (then (loop $for-ever (br $for-ever))))";
 
-/// What the slow guest does: about four milliseconds on a core of 2.5 GHz.
+/// The work of the slow guest: about four milliseconds on a core of 2.5 GHz.
 const FOR_A_WHILE: &str = "(local $n i32) (loop $on (br_if $on
   (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4000000))))";
 

@@ -19,7 +19,7 @@ use crate::policies;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// Who says nothing, or too little, is cut within this; two seconds more for a machine that is busy with it.
+/// Silent and slow clients must be disconnected within this time, with two seconds of reserve for a busy machine.
 const CUT: Duration = Duration::from_secs(12);
 
 /// Connections of each kind of slow client.
@@ -92,7 +92,7 @@ impl Hostile {
         run_async(async {
             let mut clients = JoinSet::new();
             for _ in 0..n {
-                // One that gives way to another is cut, too, even in its handshake.
+                // An evicted connection is closed, even in its handshake.
                 if let Ok(stream) = self.tls(Protocol::Http1).await {
                     clients.spawn(until_cut(stream, Vec::new()));
                 }
@@ -198,7 +198,7 @@ impl Hostile {
                 most = most.max(client.current_max_send_streams());
                 let mut client = client;
                 let mut open = Vec::new();
-                // This client keeps to what the server takes, and queues the rest.
+                // This client respects the server's limit of streams, and queues the rest.
                 for _ in 0..n {
                     let ready =
                         tokio::time::timeout(Duration::from_millis(200), client.clone().ready()).await;
@@ -263,7 +263,7 @@ where
             Ok(Ok(_)) => {}
             Err(_) => {
                 if let Some(byte) = drip.next() {
-                    // A connection that is cut meanwhile shows at the next read.
+                    // A connection that closes meanwhile shows at the next read.
                     let _ = stream.write_all(&[byte]).await;
                     let _ = stream.flush().await;
                 }

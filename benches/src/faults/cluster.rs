@@ -1,4 +1,4 @@
-//! An API server that goes away, ends its watches, and forgets what they were about; a stand-in on loopback that knows
+//! A stand-in for the API server on loopback: it goes away, ends its watches, and forgets their history. It knows
 //! policies and namespaces and nothing else.
 
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ struct Objects {
 struct Stored {
     /// The policy that is edited, and each version of it.
     versions: BTreeMap<u64, Value>,
-    /// A watch that asks for what came after an older version than this is told that it is gone.
+    /// A watch from an older version than this gets the answer "gone".
     forgotten_before: u64,
 }
 

@@ -79,8 +79,8 @@ fn serves(lab: &Lab, what: &str, cache: &Path, full: bool, expected: &Bytes) -> 
     Ok(row)
 }
 
-/// The same command where a file can have 200 KB, which no compiled module fits in: the write ends with "file too large" in the
-/// middle, as it would with "no space left".
+/// The same command with a limit of 200 KB for files, which is too small for every compiled module. The write fails
+/// with "file too large" in the middle, like one with "no space left".
 fn without_room(command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.arg0("wardset-without-room").args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"]);

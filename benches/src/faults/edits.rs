@@ -101,7 +101,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     Ok(vec![row])
 }
 
-/// What an operator gets wrong: no YAML, a module that isn't there, settings that the module refuses, a field that isn't one.
+/// Mistakes of an operator: malformed YAML, a missing module, settings that the module rejects, an unknown field.
 fn bad(n: usize) -> String {
     let text = good(9999);
     match n % 4 {

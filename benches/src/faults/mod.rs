@@ -1,7 +1,7 @@
-//! What is broken on purpose while a steady load counts every answer.
+//! Faults on purpose, while a steady load counts every answer.
 //!
-//! Each fault is a function of its own: it starts what it breaks, breaks it, and says in a [`Row`] how many requests were
-//! sent, how many got no answer and how many a wrong one.
+//! Each fault is a function: it starts its victim, breaks it, and reports in a [`Row`] how many requests were sent,
+//! failed, or got a wrong answer.
 
 pub mod burning;
 pub mod clients;
@@ -24,7 +24,7 @@ use crate::server::Lab;
 /// One line of the table.
 #[derive(Debug, Default, Serialize)]
 pub struct Row {
-    /// What was broken.
+    /// The fault.
     pub what: String,
     /// Requests that were sent.
     pub sent: u64,
@@ -34,14 +34,14 @@ pub struct Row {
     pub helpless: u64,
     /// Answers that say something wrong.
     pub wrong: u64,
-    /// What else was seen.
+    /// Further observations.
     pub seen: String,
-    /// What is not as it should be, besides failed and wrong requests.
+    /// Problems besides failed and wrong requests.
     pub problems: Vec<String>,
 }
 
 impl Row {
-    /// What a load counted while `what` happened.
+    /// The counts of a load during `what`.
     #[must_use]
     pub fn of(what: &str, tally: Tally) -> Self {
         let mut row = Self { what: what.to_owned(), ..Self::default() };
@@ -49,7 +49,7 @@ impl Row {
         row
     }
 
-    /// What another load counted.
+    /// The counts of another load.
     pub fn add(&mut self, tally: Tally) {
         self.sent += tally.sent;
         self.failed += tally.failed;
@@ -112,7 +112,7 @@ impl Effort {
     }
 }
 
-/// A fault: its name on the command line, and what it does.
+/// A fault: its name on the command line, and its function.
 pub type Fault = (&'static str, fn(&Lab, &Effort) -> Result<Vec<Row>>);
 
 /// All of them, in the order in which they run.

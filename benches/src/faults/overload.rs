@@ -21,7 +21,7 @@ const PLACES: usize = 16;
 /// So often there is first as much as there are places for, and then too much.
 const ROUNDS: u32 = 3;
 
-/// How much memory an overload may take on top of what the server has at capacity.
+/// Memory that an overload may take, in addition to the server's memory at capacity.
 const MEMORY: u64 = 64 << 20;
 
 /// The overload, and the floods.

@@ -71,7 +71,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     Ok(vec![row])
 }
 
-/// Makes a CA and a certificate of it in a folder of their own, and says what to trust.
+/// Makes a CA and a certificate in a folder of their own, and returns the CA to trust.
 fn issue(lab: &Lab, n: usize) -> Result<Vec<u8>> {
     let folder = lab.path("rotated").join(n.to_string());
     development::make(&folder)?;

@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 
 use crate::load::{Connection, Protocol, Target, histogram, nanoseconds};
 
-/// What an answer is.
+/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
     /// As it should be.
     Right,
-    /// It says something else than was decided by any of the policies that may be in force.
+    /// It agrees with none of the policies that may be active.
     Wrong,
     /// A refusal that may be, and of which nobody is surprised.
     Refused,
@@ -35,7 +35,7 @@ pub struct Steady {
     running: JoinHandle<Result<Histogram<u64>>>,
 }
 
-/// What was counted.
+/// The counts.
 #[derive(Debug)]
 pub struct Tally {
     /// Requests sent.
@@ -46,9 +46,9 @@ pub struct Tally {
     pub wrong: u64,
     /// Refused, as may be.
     pub refused: u64,
-    /// The first few of what went wrong, in words.
+    /// The first few failures, in words.
     pub problems: Vec<String>,
-    /// Nanoseconds until the answer, of what was not refused.
+    /// Nanoseconds until the answer, without refused requests.
     pub times: Histogram<u64>,
     /// The longest that no client at all got an answer.
     pub longest_gap: Duration,
@@ -58,7 +58,7 @@ pub struct Tally {
 const WARM_UP: Duration = Duration::from_millis(500);
 
 struct Shared {
-    /// Where new connections go: what a Service does with its endpoints.
+    /// The target of new connections, which plays the part of a Service.
     target: Mutex<Target>,
     stop: AtomicBool,
     sent: AtomicU64,
@@ -78,19 +78,19 @@ struct Shared {
     churn: usize,
 }
 
-/// What the clients do.
+/// The behaviour of the clients.
 pub struct Plan {
-    /// Where to.
+    /// The target.
     pub target: Target,
     /// Clients of HTTP/1.1, each with its connection, and of HTTP/2, each with its connection.
     pub clients: (usize, usize),
-    /// What they send, in turn.
+    /// The bodies, in turn.
     pub bodies: Vec<Bytes>,
     /// Between two requests of one client.
     pub pause: Duration,
     /// After so many requests a client takes a new connection; 0 for never.
     pub churn: usize,
-    /// What they make of the answers.
+    /// The check of the answers.
     pub judge: Judge,
 }
 
@@ -126,8 +126,8 @@ impl Steady {
         Self { shared, running }
     }
 
-    /// Everything is counted from the start, but times only for `time` after all connections are open: their handshakes take
-    /// longer than what is asked then.
+    /// Counts everything from the start, but times only during `time` after all connections are open: their
+    /// handshakes take longer than the requests.
     ///
     /// # Errors
     ///
@@ -167,11 +167,11 @@ impl Steady {
         Ok(())
     }
 
-    /// Lets what is under way be answered, and counts.
+    /// Waits for the open requests, and counts.
     ///
     /// # Errors
     ///
-    /// The load itself broke down.
+    /// The load itself failed.
     pub fn end(self) -> Result<Tally> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let Ok(times) = self.running.join() else { bail!("the load broke down") };
@@ -250,9 +250,8 @@ impl Shared {
         Ok(times)
     }
 
-    /// One request, on the open connection or on a new one. It is sent again only where it is known that nothing of it was
-    /// read: the connection had ended before, or the server said that it would not look at it. That is what Go's client
-    /// does, too.
+    /// Sends one request, on the open connection or on a new one. It sends it again only if the server certainly read
+    /// nothing of it: the connection had closed before, or the server said so. Go's client does the same.
     async fn one(
         &self,
         connection: &mut Option<Connection>,
@@ -306,7 +305,7 @@ pub fn exactly(expected: Bytes) -> Judge {
     })
 }
 
-/// What a server answers now.
+/// Returns the server's answer to one request.
 ///
 /// # Errors
 ///

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use crate::text;
-use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Verdict, Warning};
+use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Note, Verdict, Warning};
 
 /// The most bytes of one side of a difference.
 const MAX_SIDE: usize = 240;
 
-/// What two answers to the same question have in common.
+/// Compares two answers to the same question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
     /// Everything.
@@ -22,7 +22,7 @@ pub enum Agreement {
 /// The first thing in which two answers differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about, such as `change 1`.
+    /// The differing part, such as `change 1`.
     pub what: String,
     /// The first answer, in a line.
     pub first: String,
@@ -41,7 +41,7 @@ impl Agreement {
         }
         let difference = match (first, second) {
             (Ok(first), Ok(second)) => of_verdicts(first, second),
-            // What a failure says in detail may have a number in it; its class is the answer.
+            // The detail of a failure may contain a number that varies. Its class is the answer.
             (Err(first), Err(second)) if first.class == second.class => None,
             _ => Some(Difference::new("answer", &side(first), &side(second))),
         };
@@ -49,7 +49,7 @@ impl Agreement {
     }
 }
 
-/// Whether a failure says nothing of what the guest would have answered.
+/// Whether a failure says nothing about the guest's answer.
 #[must_use]
 pub fn ended_from_outside(failure: &Failure) -> bool {
     matches!(
@@ -92,6 +92,11 @@ fn of_verdicts(first: &Verdict, second: &Verdict) -> Option<Difference> {
             format!("{pointer}: {message}")
         })
     })
+    .or_else(|| {
+        of_lists("note", &first.notes, &second.notes, |Note { pointer, message }| {
+            format!("{pointer}: {message}")
+        })
+    })
 }
 
 fn of_lists<T: PartialEq>(
@@ -107,11 +112,12 @@ fn of_lists<T: PartialEq>(
 
 fn side(answer: &Result<Verdict, Failure>) -> String {
     match answer {
-        Ok(Verdict { denials, changes, warnings }) => format!(
-            "a verdict with {} denials, {} changes, {} warnings",
+        Ok(Verdict { denials, changes, warnings, notes }) => format!(
+            "a verdict with {} denials, {} changes, {} warnings, {} notes",
             denials.len(),
             changes.len(),
-            warnings.len()
+            warnings.len(),
+            notes.len()
         ),
         Err(failure) => failure.to_string(),
     }
@@ -129,6 +135,7 @@ mod tests {
                 change("/metadata/labels/b", "\"1\"", "b was missing"),
             ],
             warnings: vec![Warning { pointer: "/spec".to_owned(), message: "old".to_owned() }],
+            notes: vec![Note { pointer: "/spec".to_owned(), message: "old".to_owned() }],
         }
     }
 
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn each_part_of_a_verdict_is_compared() {
-        let mut other = [verdict(), verdict(), verdict(), verdict(), verdict(), verdict()];
+        let mut other = [verdict(), verdict(), verdict(), verdict(), verdict(), verdict(), verdict()];
         other[0].changes[1] = change("/metadata/labels/b", "\"2\"", "b was missing");
         other[1].changes[1] = change("/metadata/labels/b", "\"1\"", "because");
         other[2].changes.swap(0, 1);
@@ -158,11 +165,15 @@ mod tests {
         other[4].warnings[0].message = "new".to_owned();
         let (code, text) = (DenialCode::Invalid, || "x".to_owned());
         other[5].denials.push(Denial { code, pointer: text(), message: text(), fix: text() });
+        other[6].notes.clear();
         let whats = other.map(|other| match Agreement::of(&Ok(verdict()), &Ok(other)) {
             Agreement::Differ(Difference { what, .. }) => what,
             agreement => panic!("{agreement:?}"),
         });
-        assert_eq!(whats, ["change 2", "change 2", "change 1", "change 2", "warning 1", "denial 1"]);
+        assert_eq!(
+            whats,
+            ["change 2", "change 2", "change 1", "change 2", "warning 1", "denial 1", "note 1"]
+        );
     }
 
     #[test]
@@ -194,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A guest can't see time, so what time did to one of the two is none of its doing.
+    /// A guest cannot see time, so a failure by time is not the guest's difference.
     #[test]
     fn what_was_ended_from_outside_is_not_compared() {
         for class in [FailureClass::Deadline, FailureClass::Late, FailureClass::Host] {

@@ -1,13 +1,13 @@
-//! Who is at fault when something goes wrong, and the one table from that to what the world sees.
+//! Who is at fault if something goes wrong, and the one table from that to HTTP status and metric label.
 
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blame {
-    /// Whoever sent the request.
+    /// The sender of the request.
     Request,
     /// The author of a policy module.
     Guest,
-    /// Whoever wrote a `Policy` or started the server.
+    /// The author of a `Policy`, or the person who started the server.
     Operator,
     /// The cluster around the server, or its load.
     Cluster,
@@ -16,9 +16,10 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// The HTTP status of a review that failed for this cause, where no narrower one is said.
+    /// Returns the HTTP status of a review that failed for this cause, unless a more specific one is given.
     ///
-    /// Everything but a bad request is 500, so that the webhook's `failurePolicy` decides (webhook contract, point 5).
+    /// Everything but a bad request is 500, so that the webhook's `failurePolicy` decides (webhook contract, point
+    /// 5).
     #[must_use]
     pub fn status(self) -> u16 {
         match self {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! Chain::new(review, plans, phase)
-//!   while let Some(turn) = chain.turn()      the next policy that applies, and the document as it now stands
+//!   while let Some(turn) = chain.turn()      the next policy that applies, and the current document
 //!       chain.take(turn, result, elapsed)    verdict checked, changes confined and applied
 //!   chain.finish() ──► Decision
 //! ```
 //!
-//! Whoever drives it (the runtime) brings the verdicts; a test brings its own. It owns the order, the gate, the
-//! confinement of changes and the bookkeeping of who did what; it never looks at a clock.
+//! The runtime drives it and brings the verdicts; a test brings its own. The chain owns the order, the gate, the
+//! confinement of changes and the record of each policy's result. It never reads a clock.
 
 mod confine;
 mod kinds;
@@ -27,7 +27,7 @@ use crate::review::{Reach, Review};
 use crate::text;
 use crate::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
 
-/// A policy and what its module says of itself.
+/// A policy and its module's manifest.
 #[derive(Debug)]
 pub struct Plan {
     /// The policy.
@@ -75,7 +75,7 @@ pub struct Turn<'p> {
     pub plan: &'p Arc<Plan>,
     /// The object as the policies before left it.
     pub document: Arc<Document>,
-    /// What the policy is told of the template.
+    /// The state of the template gate, as the policy receives it.
     pub gate: Gate,
 }
 

@@ -1,4 +1,4 @@
-//! What the chain says of one review, and the AdmissionReview that carries it back.
+//! The chain's answer to one review, and the AdmissionReview that carries it back.
 
 mod budget;
 
@@ -15,7 +15,7 @@ use crate::document::{self, Document};
 use crate::patch::{self, Operation};
 use crate::policy::{Mode, OnError};
 use crate::review::{API_VERSION, Reach, Review};
-use crate::verdict::{Denial, DenialCode, Failure, Warning};
+use crate::verdict::{Denial, DenialCode, Failure, Note, Warning};
 
 /// The decision on one review.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Decision {
     pub uid: String,
     /// Yes, no, or not decided.
     pub outcome: Outcome,
-    /// The merged, minimal patch; empty where nothing changes.
+    /// The merged, minimal patch; empty if nothing changes.
     pub patch: Vec<Operation>,
     /// Within the API server's limits, ready to send.
     pub warnings: Vec<String>,
@@ -32,9 +32,9 @@ pub struct Decision {
     pub audit: BTreeMap<&'static str, String>,
     /// The object with the patch applied.
     pub object: Arc<Document>,
-    /// What each policy that applied did, in order.
+    /// The result of each policy that applied, in order.
     pub reports: Vec<PolicyReport>,
-    /// What policies could change.
+    /// The parts of the object that policies could change.
     pub reach: Reach,
 }
 
@@ -59,18 +59,18 @@ pub enum Outcome {
     },
 }
 
-/// What one policy did in one review.
+/// The result of one policy in one review.
 #[derive(Debug, Clone)]
 pub struct PolicyReport {
     /// The policy.
     pub plan: Arc<Plan>,
-    /// What came of it.
+    /// The result.
     pub result: Result,
     /// How long the evaluation took.
     pub elapsed: Duration,
 }
 
-/// What came of one policy's turn.
+/// The result of one policy's turn.
 #[derive(Debug, Clone)]
 pub enum Result {
     /// The policy has no objection.
@@ -81,6 +81,8 @@ pub enum Result {
         held_back: usize,
         /// For the author.
         warnings: Vec<Warning>,
+        /// For the report and the operator's log.
+        notes: Vec<Note>,
     },
     /// The policy objects.
     Denied {
@@ -120,6 +122,15 @@ impl PolicyReport {
         match &self.result {
             Result::Allowed { warnings, .. } | Result::Denied { warnings, .. } => warnings,
             Result::Failed(_) => &[],
+        }
+    }
+
+    /// Returns the notes of a policy that has no objection.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        match &self.result {
+            Result::Allowed { notes, .. } => notes,
+            Result::Denied { .. } | Result::Failed(_) => &[],
         }
     }
 
@@ -168,8 +179,8 @@ impl Decision {
         }
     }
 
-    /// The decision as the AdmissionReview that goes back; nothing where the outcome is [`Outcome::Failed`], which has
-    /// no place in an AdmissionReview.
+    /// Returns the decision as an AdmissionReview; `None` if the outcome is [`Outcome::Failed`], which an
+    /// AdmissionReview cannot express.
     #[must_use]
     pub fn to_admission_review(&self) -> Option<Vec<u8>> {
         let (allowed, status) = match &self.outcome {
@@ -256,7 +267,7 @@ fn answer(response: &Response<'_>) -> Vec<u8> {
     serde_json::to_vec(&answer).unwrap_or_default()
 }
 
-/// A denial wins over a failure: the object would be refused whatever the failing policy says.
+/// A denial wins over a failure: the failing policy could not have saved the object.
 fn outcome(reports: &[PolicyReport]) -> Outcome {
     let mut denied = Vec::new();
     let mut failed = Vec::new();

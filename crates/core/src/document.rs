@@ -1,15 +1,15 @@
 //! The object under review: raw JSON text with an index over it.
 //!
-//! A document is read by JSON Pointer and changed by RFC 6902 operations. Neither goes through a tree of values: the
-//! text stays as the author wrote it, so that a field which this program doesn't know survives byte for byte, and a
-//! review pays for one pass over the text instead of an allocation for each value (docs/adr/0002).
+//! A document is read by JSON Pointer and changed by RFC 6902 operations. Neither builds a tree of values. The text
+//! stays as the author wrote it, so unknown fields survive byte for byte. A review costs one pass over the text
+//! instead of an allocation for each value (docs/adr/0002).
 //!
 //! ```text
 //! text   {"spec":{"tolerations":[{"operator":"Exists"}]}}
 //! nodes  object key object key array object key string        (preorder, each with its span)
 //! ```
 //!
-//! It never checks what a value means: that is for policies and for the API server.
+//! It never checks the meaning of a value: policies and the API server do.
 
 mod diff;
 mod edit;
@@ -31,11 +31,11 @@ pub struct Document {
     nodes: Vec<Node>,
 }
 
-/// How deep the objects of an AdmissionReview stand in it.
+/// Levels above the objects of an AdmissionReview.
 const ENVELOPE_DEPTH: usize = 2;
 
 impl Clone for Document {
-    /// With room for what a policy adds: a copy is made to be changed.
+    /// Reserves room for additions, because a copy is made to be changed.
     fn clone(&self) -> Self {
         let mut text = String::with_capacity(with_room(self.text.len()));
         text.push_str(&self.text);
@@ -50,13 +50,14 @@ impl Clone for Document {
     }
 }
 
-/// Makes the nodes of a part those of a document of its own. `start` and `at` are where the part began.
+/// Turns the nodes of a part into those of a document of its own. `start` and `at` are the begin of the part in text
+/// and nodes.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "an index into nodes, of which there are fewer than bytes"
 )]
 fn move_back(nodes: &mut [Node], start: u32, at: usize) {
-    // Both ends of a node stand in the part, so no subtraction wraps.
+    // Both ends of a node lie in the part, so no subtraction wraps.
     for node in nodes {
         node.start -= start;
         node.end -= start;
@@ -73,8 +74,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Text that is not one JSON value, that nests deeper than 128, that is larger than 4 GiB, or in which an object
-    /// has the same key twice: readers disagree on which of the two counts, so none may decide on it.
+    /// - Text that is not one JSON value, nests deeper than 128, or is larger than 4 GiB.
+    /// - An object with a duplicate key. Readers disagree on which of the two counts, so no policy may decide on it.
     pub fn parse(text: impl Into<String>) -> Result<Self, SyntaxError> {
         let text = text.into();
         let nodes = index::index(&text, MAX_DEPTH)?;
@@ -99,7 +100,7 @@ impl Document {
         Self { text, nodes }
     }
 
-    /// The same in the place of the whole, whose buffers it takes: what was just written is still in the cache.
+    /// Does the same in the buffers of another document: recently written memory is still in the processor's cache.
     pub(crate) fn into_part(mut self, at: usize) -> Self {
         let Node { start, end, next, .. } = self.nodes[at];
         self.text.truncate(end as usize);
@@ -110,7 +111,7 @@ impl Document {
         self
     }
 
-    /// The member of a member, and so on, of the root object, as in `request.uid`; none where one is missing or null.
+    /// Finds a nested member of the root object, such as `request.uid`; `None` if a member is missing or null.
     pub(crate) fn get_at(&self, path: &str) -> Option<usize> {
         self.get_below(0, path)
     }
@@ -145,7 +146,7 @@ impl Document {
         &self.text
     }
 
-    /// The text of the value at `pointer`, or `None` where nothing is there.
+    /// Returns the text of the value at `pointer`; `None` if there is no value.
     #[must_use]
     pub fn get(&self, pointer: &Pointer) -> Option<&str> {
         self.find(pointer).map(|at| self.span(at))
@@ -157,21 +158,28 @@ impl Document {
         self.get(pointer).filter(|text| *text != "null")
     }
 
-    /// The string at `pointer`, or `None` where there is no string.
+    /// Returns the string at `pointer`; `None` if there is no string.
     #[must_use]
     pub fn string(&self, pointer: &Pointer) -> Option<Cow<'_, str>> {
         let at = self.find(pointer)?;
         (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
     }
 
-    /// The string members of the object at `pointer`; nothing where there is no object. Labels, mostly.
+    /// Returns the members of the map of strings at `pointer`, such as labels; nothing if there is no object. Null is
+    /// the empty string, as in Go. Members of other types are left out.
     pub fn strings(&self, pointer: &Pointer) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.find(pointer)
             .into_iter()
             .filter(|at| self.nodes[*at].kind == Kind::Object)
             .flat_map(|at| self.members(at))
-            .filter(|(_, value)| self.nodes[*value].kind == Kind::String)
-            .map(|(key, value)| (self.unquoted(key), self.unquoted(value)))
+            .filter_map(|(key, value)| {
+                let value = match self.nodes[value].kind {
+                    Kind::String => self.unquoted(value),
+                    _ if self.span(value) == "null" => Cow::Borrowed(""),
+                    _ => return None,
+                };
+                Some((self.unquoted(key), value))
+            })
     }
 
     /// Whether there is an object at `pointer` all of whose members are strings or null.
@@ -201,7 +209,7 @@ impl Document {
         }
     }
 
-    /// A plain loop, since most of what a read costs is this.
+    /// A plain loop, because most of the cost of a read is here.
     fn member(&self, object: usize, token: &str) -> Option<usize> {
         let nodes = self.nodes.get(..self.nodes[object].next as usize)?;
         let mut key = object + 1;
@@ -256,7 +264,7 @@ impl Document {
         self.decoded(&self.nodes[at])
     }
 
-    /// What the string or key at `node` says.
+    /// Returns the unescaped text of the string or key at `node`.
     fn decoded(&self, node: &Node) -> Cow<'_, str> {
         let (start, end) = (node.start as usize, node.end as usize);
         let inside = &self.text[start + 1..end - 1];
@@ -269,7 +277,8 @@ impl Document {
     }
 }
 
-/// What `Pointer::tokens` and `Token::decoded` give, at a third of their price: most tokens are short and plain.
+/// Returns the same as `Pointer::tokens` and `Token::decoded` at a third of the cost: most tokens are short and
+/// plain.
 fn tokens(pointer: &Pointer) -> impl Iterator<Item = Cow<'_, str>> {
     let mut rest = pointer.as_str();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What a module says of itself, once it is known to make sense.
+//! A module's description of itself, validated.
 
 use jsonptr::{Pointer, PointerBuf};
 
@@ -14,9 +14,9 @@ pub struct Manifest {
     pub version: String,
     /// One sentence.
     pub description: String,
-    /// Prefixes of what it reads.
+    /// Prefixes of the places that it reads.
     pub reads: Vec<PointerBuf>,
-    /// Prefixes of what it changes; none makes it a validating policy.
+    /// Prefixes of the places that it changes. If there are none, it is a validating policy.
     pub writes: Vec<PointerBuf>,
     /// Cluster data that it asks for.
     pub cluster: Vec<ClusterData>,
@@ -24,11 +24,11 @@ pub struct Manifest {
     pub settings_schema: String,
 }
 
-/// What is wrong with a manifest.
+/// Why a manifest is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// A pointer that is not RFC 6901.
-    #[error("manifest: `{field}` has `{pointer}`, which is no JSON Pointer")]
+    #[error("manifest: expected JSON Pointers in `{field}`, found `{pointer}`")]
     Pointer {
         /// `reads` or `writes`.
         field: &'static str,
@@ -70,7 +70,7 @@ pub enum ManifestError {
     /// A name that can't be a module's.
     #[error("manifest: `name` must be lower-case words joined by `-`, found `{name}`")]
     Name {
-        /// What was found.
+        /// The value in the manifest.
         name: String,
     },
     /// More prefixes than anyone needs.
@@ -81,7 +81,7 @@ pub enum ManifestError {
         /// How many there are.
         found: usize,
     },
-    /// The settings' schema is no JSON object.
+    /// The schema of the settings is not a JSON object.
     #[error("manifest: `settings-schema` is not a JSON object")]
     Schema,
 }
@@ -95,7 +95,7 @@ pub const MAX_POINTER: usize = 1024;
 /// The most bytes of a settings' schema.
 pub const MAX_SCHEMA: usize = 64 << 10;
 
-/// What no policy may change, whatever its manifest says.
+/// The places that no policy may change, even if its manifest declares them.
 pub const FORBIDDEN: [&Pointer; 16] = [
     Pointer::from_static("/apiVersion"),
     Pointer::from_static("/kind"),
@@ -170,7 +170,7 @@ impl TryFrom<ManifestParts> for Manifest {
 }
 
 impl Manifest {
-    /// What is known of a module that can't be loaded: it reads nothing and writes nothing.
+    /// Returns the manifest that stands for a module that does not load: it reads and writes nothing.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
@@ -196,7 +196,7 @@ impl Manifest {
         self.reads.iter().any(|prefix| is_within(pointer, prefix))
     }
 
-    /// Whether the module may change what is at `pointer`.
+    /// Whether the module may change the value at `pointer`.
     #[must_use]
     pub fn may_write(&self, pointer: &Pointer) -> bool {
         self.writes.iter().any(|prefix| is_within(pointer, prefix))

@@ -7,29 +7,29 @@ use jsonptr::{Pointer, PointerBuf};
 /// One change to a document. The operations `move`, `copy` and `test` are not offered: policies add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Puts a value where the parent exists; on an object's member that exists it replaces the value.
+    /// Puts a value below an existing parent. If an object's member exists, the value replaces it.
     Add {
-        /// Where; `-` appends to an array.
+        /// The path; `-` appends to an array.
         path: PointerBuf,
         /// JSON text.
         value: String,
     },
-    /// Puts a value where one exists.
+    /// Replaces an existing value.
     Replace {
-        /// Where.
+        /// The path.
         path: PointerBuf,
         /// JSON text.
         value: String,
     },
     /// Takes a value away.
     Remove {
-        /// Where.
+        /// The path.
         path: PointerBuf,
     },
 }
 
 impl Operation {
-    /// Where the operation acts.
+    /// Returns the path of the operation.
     #[must_use]
     pub fn path(&self) -> &Pointer {
         match self {
@@ -47,7 +47,7 @@ impl Operation {
         }
     }
 
-    /// The JSON text to put at the path, where the operation has one.
+    /// Returns the JSON text to put at the path, if the operation has one.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         match self {

@@ -34,19 +34,19 @@ pub const API_VERSION: &str = "wardset.dev/v1alpha1";
 pub struct Policy {
     /// `metadata.name`: unique, a DNS label.
     pub name: Arc<str>,
-    /// Where the module comes from.
+    /// The module.
     pub module: ModuleRef,
     /// Mutation order, low first; ties by name.
     pub order: i32,
-    /// What becomes of the verdict.
+    /// The effect of the verdict.
     pub mode: Mode,
-    /// What becomes of the review when the policy can't decide.
+    /// The effect of a failure on the review.
     pub on_error: OnError,
     /// Which reviews the policy decides on.
     pub scope: Match,
     /// The template gate.
     pub template: TemplateRule,
-    /// What one evaluation may use.
+    /// The limits of one evaluation.
     pub limits: Limits,
     /// The settings, a JSON object.
     pub settings: Arc<str>,
@@ -54,7 +54,7 @@ pub struct Policy {
     pub cluster_data: Vec<ClusterData>,
 }
 
-/// Where a policy's module comes from.
+/// The source of a policy's module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModuleRef {
     /// `builtin:NAME`, a module inside the binary.
@@ -80,7 +80,7 @@ impl fmt::Display for ModuleRef {
     }
 }
 
-/// What becomes of a policy's verdict.
+/// The effect of a policy's verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
@@ -105,7 +105,7 @@ impl Mode {
     }
 }
 
-/// What becomes of a review when a policy can't decide.
+/// The effect on the review if a policy fails to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnError {
@@ -114,7 +114,7 @@ pub enum OnError {
     Fail,
     /// The object is refused.
     Deny,
-    /// The review goes on without this policy.
+    /// The review continues without this policy.
     Allow,
 }
 
@@ -137,14 +137,14 @@ pub enum ClusterData {
     NamespaceLabels,
 }
 
-/// What one evaluation may use.
+/// The limits of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. Doesn't bound the time that
     /// a review waits for its turn.
     pub timeout: Duration,
-    /// Linear memory in bytes. Default 16 MiB; 1 to 32 MiB. Doesn't bound what the host keeps for the policy, which is
-    /// bounded for all alike.
+    /// Linear memory in bytes. Default 16 MiB; 1 to 32 MiB. It does not bound the host's own data for the policy,
+    /// which has limits of its own.
     pub memory: u64,
 }
 
@@ -158,15 +158,15 @@ impl Default for Limits {
 pub const MAX_MEMORY: u64 = 32 * MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// What is wrong with a `Policy`.
+/// Why a `Policy` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// Another kind of object, or another version of it.
     #[error("expected `apiVersion: {API_VERSION}` and `kind: Policy`, found `{api_version}` and `{kind}`")]
     Kind {
-        /// What stands there.
+        /// The value in the resource.
         api_version: String,
-        /// What stands there.
+        /// The value in the resource.
         kind: String,
     },
     /// A field has a value that it can't have.
@@ -174,7 +174,7 @@ pub enum PolicyError {
     Field {
         /// The field's path, such as `spec.limits.timeout`.
         field: &'static str,
-        /// What was expected and found.
+        /// The expected and the found value.
         problem: String,
     },
     /// Something below `spec.match`.

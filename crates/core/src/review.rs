@@ -1,7 +1,7 @@
-//! The AdmissionReview: from bytes to a [`Review`], the objects in it still JSON text.
+//! The AdmissionReview: from bytes to a [`Review`] whose objects are still JSON text.
 //!
-//! One pass indexes the whole body; the objects are parts of it. What has nothing to decide on (another kind, a delete, a
-//! subresource) is told apart here, so that the chain only ever sees DaemonSets.
+//! One pass indexes the whole body; the objects are parts of it. Requests without a decision (another kind, a delete,
+//! a subresource) are sorted out here, so that the chain only ever sees DaemonSets.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Review {
     pub uid: String,
     /// Always `DaemonSet` today.
     pub kind: String,
-    /// What the author asked for.
+    /// The operation that the author requested.
     pub operation: Operation,
     /// Empty on a create with `generateName`.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Review {
     pub object: Arc<Document>,
     /// The object as it is stored, on an update.
     pub old_object: Option<Arc<Document>>,
-    /// Not part of the request: filled in from what is known of the cluster.
+    /// Not part of the request: filled in from the known state of the cluster.
     pub namespace_labels: NamespaceLabels,
 }
 
@@ -65,7 +65,7 @@ impl Operation {
     }
 }
 
-/// What an AdmissionReview asks.
+/// The question of an AdmissionReview.
 #[derive(Debug, Clone)]
 pub enum Question {
     /// To decide on a DaemonSet.
@@ -83,7 +83,7 @@ pub enum Question {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PassOver {
     /// Another kind of object.
-    #[error("`{kind}` of {} is no DaemonSet of `apps`", named(group))]
+    #[error("`{kind}` of {}: only DaemonSets of `apps` are reviewed", named(group))]
     Kind {
         /// The API group.
         group: String,
@@ -98,26 +98,26 @@ pub enum PassOver {
     Subresource(String),
 }
 
-/// The longest uid of a request, which goes back in the answer: what Kubernetes sends has 36 bytes.
+/// Bytes of a request's uid, which goes back in the answer. Kubernetes sends 36 bytes.
 pub const MAX_UID: usize = 256;
 
-/// Why bytes are no AdmissionReview. All of it is the sender's to mend.
+/// Why bytes are not an AdmissionReview. The sender must fix all of these.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Not text at all.
-    #[error("the body is no AdmissionReview: expected UTF-8, found another byte at {0}")]
+    #[error("failed to parse the body as an AdmissionReview: expected UTF-8, found another byte at {0}")]
     Utf8(usize),
-    /// No JSON, or JSON that can't be read by pointer.
-    #[error("the body is no AdmissionReview")]
+    /// Malformed JSON, or JSON that cannot be read by pointer.
+    #[error("failed to parse the body as an AdmissionReview")]
     Syntax(#[from] SyntaxError),
     /// Another version or kind.
     #[error(
         "expected `apiVersion: {API_VERSION}` and `kind: AdmissionReview`, found `{api_version}` and `{kind}`"
     )]
     Kind {
-        /// What stands there.
+        /// The value in the request.
         api_version: String,
-        /// What stands there.
+        /// The value in the request.
         kind: String,
     },
     /// A field that must be there isn't.
@@ -128,7 +128,7 @@ pub enum RequestError {
     Type {
         /// The field.
         field: &'static str,
-        /// What belongs there.
+        /// The expected type.
         expected: &'static str,
     },
 }
@@ -176,14 +176,14 @@ impl Question {
     }
 }
 
-/// The most bytes of what a sender wrote that an error repeats.
+/// Bytes of the sender's text that an error repeats.
 const MAX_SHOWN: usize = 64;
 
 /// The AdmissionReview around the objects. Null is read as absent, as Kubernetes reads it.
 struct Envelope(Document);
 
 impl Envelope {
-    /// The string at a path such as `request.uid`; empty where nothing is there.
+    /// Returns the string at a path such as `request.uid`; empty if there is none.
     fn string(&self, field: &'static str) -> Result<Cow<'_, str>, RequestError> {
         match self.0.get_at(field) {
             None => Ok(Cow::Borrowed("")),
@@ -251,7 +251,7 @@ impl Envelope {
 }
 
 impl Review {
-    /// What may be changed in this review.
+    /// Returns the parts of the object that policies may change in this review.
     #[must_use]
     pub fn reach(&self) -> Reach {
         let Some(old) = &self.old_object else { return Reach::Everything };
@@ -294,7 +294,7 @@ fn tree(document: &Document, pointer: &Pointer) -> Option<serde_json::Value> {
     document.get_set(pointer).and_then(|text| serde_json::from_str(text).ok())
 }
 
-/// What policies may change in a review: the template gate.
+/// The parts of the object that policies may change in a review: the template gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// A create, or an update whose author changes the template.

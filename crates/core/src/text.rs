@@ -22,13 +22,21 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
     one_line(&text, most)
 }
 
+/// Returns the one of `known` that `written` probably means: at most one edit away for short names, two for longer ones.
+#[must_use]
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let most = if written.chars().count() < 5 { 1 } else { 2 };
+    let distance = |name: &&str| strsim::osa_distance(&written.to_lowercase(), &name.to_lowercase());
+    known.into_iter().filter(|name| distance(name) <= most).min_by_key(distance)
+}
+
 /// `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    // A string always can be: what can't is a map whose keys are none.
+    // A string is always valid JSON; only maps with other keys than strings are not.
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// `text` without what is not printable, each such character a blank.
+/// Returns `text` with a blank for each character that is not printable.
 pub(crate) fn printable(text: &str) -> String {
     let text = text.trim();
     // Nearly all text is, and goes as it is.
@@ -38,7 +46,7 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_layout(c) { ' ' } else { c }).collect()
 }
 
-/// At most `most` bytes, cut at a character, with an ellipsis in the place of what goes.
+/// Shortens `text` to `most` bytes at a character boundary, with an ellipsis for the rest.
 pub(crate) fn cut(mut text: String, most: usize) -> String {
     const ELLIPSIS: char = '…';
     if text.len() > most {
@@ -48,7 +56,7 @@ pub(crate) fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// Line and paragraph separators, and what turns the direction of the text after it.
+/// Line and paragraph separators, and characters that change the direction of the text behind them.
 fn is_layout(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! What one policy says of one review, as it came out of the sandbox: nothing in it is trusted yet.
+//! The answer of one policy to one review, as it came from the sandbox: not yet trusted.
 
 use crate::blame::Blame;
 
@@ -7,10 +7,12 @@ use crate::blame::Blame;
 pub struct Verdict {
     /// Empty: allowed.
     pub denials: Vec<Denial>,
-    /// In order; not looked at where there is a denial.
+    /// In order; ignored if there is a denial.
     pub changes: Vec<Change>,
     /// For the author.
     pub warnings: Vec<Warning>,
+    /// For the report and the operator's log.
+    pub notes: Vec<Note>,
 }
 
 /// One reason to refuse the object.
@@ -18,11 +20,11 @@ pub struct Verdict {
 pub struct Denial {
     /// Which status the author sees.
     pub code: DenialCode,
-    /// What is wrong, as a JSON Pointer.
+    /// The wrong value, as a JSON Pointer.
     pub pointer: String,
-    /// What is wrong, in words.
+    /// The problem, in words.
     pub message: String,
-    /// How to mend it.
+    /// The fix.
     pub fix: String,
 }
 
@@ -59,14 +61,23 @@ pub enum Edit {
 /// Something that the author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What the warning is about, as a JSON Pointer.
+    /// The subject of the warning, as a JSON Pointer.
     pub pointer: String,
     /// In words.
     pub message: String,
 }
 
-/// The most bytes of one text of a verdict. Longer ones are cut: nobody reads them.
-pub const MAX_TEXT: usize = 512;
+/// A remark for the report of `wardset review` and for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The subject, as a JSON Pointer.
+    pub pointer: String,
+    /// In words.
+    pub message: String,
+}
+
+/// Bytes of one text of a verdict. Longer texts are cut, because nobody reads them.
+pub const MAX_TEXT: usize = 1024;
 
 impl Denial {
     /// The same, each text one printable line.
@@ -85,6 +96,14 @@ impl Warning {
     }
 }
 
+impl Note {
+    /// Returns it with each text as one printable line.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        Self { pointer: clean(&self.pointer), message: clean(&self.message) }
+    }
+}
+
 fn clean(text: &str) -> String {
     crate::text::one_line(text, MAX_TEXT)
 }
@@ -93,9 +112,9 @@ fn clean(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {detail}")]
 pub struct Failure {
-    /// What kind of failure, for metrics and the operator's table.
+    /// The kind of failure, for metrics and the operator's table.
     pub class: FailureClass,
-    /// What happened, for the operator's log: one line, at most [`MAX_DETAIL`] bytes.
+    /// The event, for the operator's log: one line, at most [`MAX_DETAIL`] bytes.
     pub detail: String,
 }
 
@@ -121,11 +140,11 @@ pub enum FailureClass {
     Late,
     /// The guest asked for more memory than it may have.
     Memory,
-    /// What the guest handed over, its answer or the argument of a call, is too large or not of the contract.
+    /// The guest's answer, or the argument of a call, is too large or violates the contract.
     Output,
-    /// The guest read where its manifest doesn't say, or asked for data that it may not have.
+    /// The guest read beyond its manifest, or asked for data that it may not have.
     Access,
-    /// The guest changed what its manifest doesn't say, or what no policy may change.
+    /// The guest changed something beyond its manifest, or something that no policy may change.
     Writes,
     /// A change that can't be applied.
     Patch,

@@ -11,8 +11,8 @@ use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-/// How much the system prefers other threads to these, of 19. Where others want a processor as well they have a quarter of it: a
-/// policy that takes some milliseconds by its nature still keeps its timeout. At 19 it would be a seventieth.
+/// Nice value of these threads, of 19. If other threads want a processor as well, these get a quarter of it. So a
+/// policy that takes some milliseconds keeps its timeout. At 19 they would get a seventieth.
 const NICE: i32 = 5;
 
 thread_local! {
@@ -24,13 +24,13 @@ pub(crate) fn runs_long() {
     RUNS_LONG.set(true);
 }
 
-/// Goes on in the background, where that is.
+/// Continues in the background, if there is one.
 pub(crate) async fn step_aside() {
     runs_long();
     to_the_end_of_the_queue().await;
 }
 
-/// Lets everything go first that is ready now. tokio's `yield_now` lets go first what comes meanwhile, too.
+/// Lets all ready tasks run first. tokio's `yield_now` also waits for tasks that become ready meanwhile.
 pub async fn to_the_end_of_the_queue() {
     let mut waited = false;
     poll_fn(|context| {
@@ -67,7 +67,8 @@ impl Background {
         Ok(Self { threads: Some(threads) })
     }
 
-    /// Runs it here until a guest in it runs long, and from then on in the background. It ends with what awaits it.
+    /// Runs the review here until a guest in it runs long, and from then on in the background. Dropping the future
+    /// ends it.
     pub(crate) async fn once_slow<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -97,8 +98,8 @@ impl Background {
     }
 }
 
-/// Where it fails, these threads are like others, which is how it is on other systems than Linux, too: there it would be
-/// the whole process that steps back.
+/// If it fails, these threads have normal priority. On other systems than Linux the call would change the whole
+/// process.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {

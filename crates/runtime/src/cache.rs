@@ -1,8 +1,8 @@
-//! Compiled modules on disk, so that the next start doesn't compile again.
+//! Compiled modules on disk, so that the next start does not compile again.
 //!
-//! A cache file is machine code that will be run, so it is taken only from a folder that no other user can write to, and
-//! only whole and under its own name: each file begins with the SHA-256 of its name and the rest. Anything else is compiled
-//! again, and a folder that can't be written is no error of a load.
+//! A cache file is machine code that this process runs. So it must come from a folder that no other user can write
+//! to, be complete, and have the right name: each file begins with the SHA-256 of its name and the rest. Any other
+//! file is compiled again. If the folder is not writable, loading still succeeds.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -26,11 +26,11 @@ pub struct Cache {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// It can't be made or looked at.
-    #[error("the cache folder `{}` can't be used", folder.display())]
+    #[error("failed to open the cache folder `{}`", folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Somebody else could put code into it.
@@ -42,11 +42,11 @@ pub enum CacheError {
 }
 
 impl Cache {
-    /// The cache in `folder`, which is made (mode 0700) where it isn't there.
+    /// Opens the cache in `folder`, and creates it with mode 0700 if it is missing.
     ///
     /// # Errors
     ///
-    /// A folder that can't be made, that belongs to another user, or that others may write to.
+    /// A folder that cannot be created, that belongs to another user, or that others may write to.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, CacheError> {
         let folder = folder.into();
         let io = |source| CacheError::Io { folder: folder.clone(), source };
@@ -58,12 +58,13 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// The compiled module of `digest` for each of the engines, which have the same settings, where it is in the folder.
+    /// Returns the compiled module of `digest` for each of the engines, if it is in the folder. The engines have
+    /// equal settings.
     pub(crate) fn load(&self, engines: &[wasmtime::Engine], digest: &str) -> Option<Vec<Component>> {
         load(engines, &self.path(engines.first()?, digest))
     }
 
-    /// Keeps the code of the module of `digest`. Where that can't be done it is only said so in the log: it costs time.
+    /// Stores the code of the module of `digest`. A failure only costs time, so it goes to the log.
     pub(crate) fn store(&self, engine: &wasmtime::Engine, digest: &str, code: &[u8]) {
         let path = self.path(engine, digest);
         match store(&path, code) {
@@ -86,7 +87,7 @@ impl Cache {
 fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
     // To open a pipe would wait for somebody to write to it.
     if !fs::metadata(path).ok()?.is_file() {
-        tracing::warn!(path = %path.display(), "a cached module is no file; compiling it again");
+        tracing::warn!(path = %path.display(), "expected a file as cached module; compiling it again");
         return None;
     }
     let mut open = fs::File::open(path).ok()?;
@@ -101,26 +102,27 @@ fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
         tracing::warn!(path = %path.display(), "a cached module is damaged; compiling it again");
         return None;
     };
-    // SAFETY: `deserialize` must only be given what the compiler made. The file is in a folder that `Cache::open` found to
-    // belong to this process's user and to be writable by nobody else, the same was just found of the file, and its digest
-    // says that it is whole and the file of this name; so it is what `store` wrote there, which is the compiler's
-    // output. (wasmtime itself refuses the code of another version of it, or of other settings.)
+    // SAFETY: `deserialize` must only get the compiler's output. `Cache::open` checked that the folder belongs to
+    // this process's user and that nobody else may write to it; the file was just checked in the same way. Its digest
+    // proves that the file is complete and has this name. So it is the output of `store`, which writes the compiler's
+    // output. (wasmtime itself checks the major version only; the hash of its settings in the file's name keeps other
+    // builds apart.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
     let load = |engine| unsafe { Component::deserialize(engine, code) };
     let components = engines.iter().map(load).collect::<Result<_, _>>();
     components
-        .map_err(|error| tracing::warn!(path = %path.display(), %error, "a cached module can't be used"))
+        .map_err(|error| tracing::warn!(path = %path.display(), %error, "failed to load a cached module; compiling it again"))
         .ok()
 }
 
 /// Writes beside the place and renames, so that no reader ever sees half a file.
 fn store(path: &Path, code: &[u8]) -> Result<(), String> {
-    // Two threads of this process may compile the same module at once, so the process's id alone is no name of one's own.
+    // Two threads of this process may compile the same module at once, so the process id alone is not unique.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let unfinished = path.with_extension(format!("{}-{number}.part", std::process::id()));
     let write = || {
-        // Whatever the umask is, nobody else may write code.
+        // Nobody else may write code, regardless of the umask.
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(&digest(path, code))?;

@@ -1,13 +1,14 @@
-//! Compiling a module in a bounded place.
+//! Compiles modules within limits.
 //!
-//! A compiler can't be interrupted, and a few hundred KiB that are made for it cost seconds or all memory. So a server hands
-//! modules to a child: the same program, started anew with arguments that make it call [`compile_as_child`]. The bytes go in
-//! by its standard input, the code comes back by its standard output. The child bounds its own memory and processor time and
-//! makes way for others; where it is not done in time, or nobody waits any more, it is killed.
+//! A compiler cannot be interrupted, and a few hundred KiB of hostile input cost it seconds or all memory. So a
+//! server hands modules to a child: the same program, started with arguments that make it call [`compile_as_child`].
+//! The bytes go in through standard input, the code comes back through standard output. The child limits its own
+//! memory and processor time, and lowers its priority. If it exceeds its time, or if nobody waits for it any more, it
+//! is killed.
 //!
 //! ```text
-//! load ─► a place of two ─► child: bytes ─► code ─► load
-//!                            └─ killed at the deadline, and when `load` is given up
+//! load ─► one permit of two ─► child: bytes ─► code ─► load
+//!                               └─ killed at the deadline, and if `load` is dropped
 //! ```
 
 use std::ffi::OsString;
@@ -25,20 +26,20 @@ use wardset_core::text;
 use crate::engine;
 use crate::module::LoadError;
 
-/// How many children compile at once: one that takes its whole time leaves the other place to others, and the memory of both
-/// is what a server has to spare.
+/// Children that compile at once. If one takes all of its time, the other permit is still free. A server must have
+/// memory for both.
 const PLACES: usize = 2;
 
 /// The most bytes of a module's code. It has about four times as many as the module.
 const MAX_CODE: u64 = 128 << 20;
 
-/// The most bytes of what a compiler says of a module.
+/// Bytes of a compiler's message about a module.
 const MAX_SAID: usize = 1024;
 
 /// How much processor time others get before a child: that of a review, ten times as much.
 const NICE: i32 = 10;
 
-/// What one compilation may cost.
+/// The limits of one compilation.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
     /// Wall-clock time, without the wait for a place. Default 30 s.
@@ -53,7 +54,7 @@ impl Default for CompileLimits {
     }
 }
 
-/// Where modules are compiled.
+/// The place in which modules are compiled.
 #[derive(Clone)]
 pub struct Compiler(Place);
 
@@ -77,10 +78,10 @@ impl Compiler {
         Self(Place::Here)
     }
 
-    /// In children: `program` with `arguments`, to which the limits are added as `--memory BYTES --seconds N`.
+    /// Compiles in children: runs `program` with `arguments`, followed by the limits as `--memory BYTES --seconds N`.
     ///
-    /// `danger`: what the program writes is taken as machine code and run. It must be this very program, and do nothing with
-    /// these arguments but [`compile_as_child`].
+    /// `danger`: the output of the program is run as machine code. It must be this very program. With these arguments
+    /// it must do nothing but call [`compile_as_child`].
     #[must_use]
     pub fn danger_in_children(
         program: impl Into<PathBuf>,
@@ -180,7 +181,7 @@ struct Leash(Option<Child>);
 impl Leash {
     fn kill(&mut self) {
         if let Some(child) = &mut self.0 {
-            // Fails only where it has ended.
+            // It fails only if the child has ended.
             let _ = child.kill();
         }
     }
@@ -232,19 +233,20 @@ pub enum ChildError {
     Module(CompileError),
 }
 
-/// What a child does: bounds itself, reads a component from standard input, writes its code to standard output. `memory` is in
-/// bytes, `seconds` of processor time.
+/// The child's part: limits itself, reads a component from standard input, and writes its code to standard output.
+/// `memory` is in bytes, `seconds` of processor time.
 ///
 /// # Errors
 ///
-/// [`ChildError::Module`] is the module's fault: the child is to say it on standard error and to end with 1, else with 2.
+/// [`ChildError::Module`] is the module's fault. The child must print it on standard error and exit with 1, otherwise
+/// with 2.
 pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
     let bound = |resource, most| {
         rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
     };
     bound(Resource::Data, memory).map_err(io::Error::from)?;
     bound(Resource::Cpu, seconds).map_err(io::Error::from)?;
-    // What crashes is to say so by its status, and not to fill a disk.
+    // A crash must show in the exit status, and not fill a disk.
     bound(Resource::Core, 0).map_err(io::Error::from)?;
     rustix::process::nice(NICE).map_err(io::Error::from)?;
     let mut bytes = Vec::new();

@@ -13,8 +13,8 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 use crate::background::Background;
 use crate::host::{Host, linker};
 
-/// How often a running guest is looked at: it yields its thread, and stops where its deadline has passed. So a deadline
-/// is met to within this and the time that the thread takes to come back to the guest.
+/// Interval at which a running guest yields its thread and checks its deadline. So a guest stops within this time
+/// after its deadline, plus the time until the thread runs the guest again.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Bytes of a sandbox's memory that stay with the process once it has been used, in all pools together.
@@ -26,7 +26,7 @@ const MAX_POOLS: usize = 4;
 /// After so many ticks without a sandbox the ticker sleeps until there is one: an idle server costs nothing.
 const QUIET_TICKS: u32 = 1000;
 
-/// What the engine reserves.
+/// The resources that the engine reserves.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
     /// The most sandboxes at once. Default 64. A review that finds none free waits, within its deadline.
@@ -41,7 +41,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// Why there is no engine.
+/// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// No code is made for this machine, or it hasn't enough address space.
@@ -62,11 +62,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine and its ticker.
+    /// Makes an engine and its ticker.
     ///
     /// # Errors
     ///
-    /// Where the machine is none that wasmtime compiles for, has not enough address space for one pool, or no thread left.
+    /// If wasmtime does not support the machine, if the address space is too small for one pool, or if no thread can
+    /// start.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
         let pools = pools(options).map_err(EngineError::Sandbox)?;
         let background = Background::start().map_err(EngineError::Threads)?;
@@ -82,7 +83,7 @@ impl Engine {
         &self.pools
     }
 
-    /// The one for what this thread starts.
+    /// Returns the pool of this thread.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pools[THREAD.with(|thread| *thread) % self.pools.len()]
     }
@@ -93,8 +94,8 @@ impl Engine {
         self.slots.available_permits()
     }
 
-    /// Runs a review so that it keeps no thread from others: once a guest in it runs long, it goes on in the background, on
-    /// threads of lower priority. It ends with what awaits it.
+    /// Runs a review without blocking other reviews: if a guest in it runs long, the review continues in the
+    /// background, on threads of lower priority. Dropping the future ends it.
     pub async fn background_once_slow<T: Send + 'static>(
         &self,
         review: impl Future<Output = T> + Send + 'static,
@@ -107,7 +108,7 @@ impl Engine {
         self.sandboxes
     }
 
-    /// A place for a sandbox, where one is free. It must be given back after its sandbox.
+    /// Returns a permit for a sandbox, as soon as one is free. It must be dropped after its sandbox.
     pub(crate) fn free_slot(&self) -> Option<Slot<'_>> {
         self.slots.try_acquire().ok().map(|place| Slot::new(place, &self.ticker))
     }
@@ -119,10 +120,10 @@ impl Engine {
     }
 }
 
-/// Sandboxes, the memory that they are made of, and a copy of each module's code to run in them.
+/// Sandboxes, their memory, and a copy of each module's code.
 ///
-/// Threads that take sandboxes from one pool, and run one copy of the code, count the same references up and down and wait for
-/// each other's caches. So the threads are spread over a few.
+/// Threads that share a pool and a copy of the code update the same reference counts and wait for each other's
+/// caches. So the threads use several pools.
 pub(crate) struct Pool {
     pub(crate) index: usize,
     pub(crate) wasmtime: wasmtime::Engine,
@@ -195,8 +196,8 @@ impl Drop for Engine {
 fn config(options: EngineOptions, pools: usize) -> Config {
     let n = options.sandboxes;
     let mut pool = PoolingAllocationConfig::new();
-    // A module that was linked from several has a few core instances, memories and tables. Each total is what `n` modules
-    // take that have as many as one may have: so none can leave another without.
+    // A linked module has a few core instances, memories and tables. Each total is `n` times the maximum of one
+    // module, so no module can take the share of another.
     pool.total_component_instances(n)
         .total_core_instances(n * 8)
         .max_core_instances_per_component(8)
@@ -207,8 +208,7 @@ fn config(options: EngineOptions, pools: usize) -> Config {
         .table_elements(16 * 1024)
         .total_stacks(n)
         .max_memory_size(usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX))
-        // What a sandbox has written is set back to its first state by memset and memcpy instead of by system calls,
-        // which would make two threads slower than one.
+        // Memory is reset by memset and memcpy instead of system calls, which would make two threads slower than one.
         .linear_memory_keep_resident(KEPT_WARM / pools)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
@@ -218,13 +218,13 @@ fn config(options: EngineOptions, pools: usize) -> Config {
     config
 }
 
-/// What makes a difference to the code of a module, and so must be the same wherever one is compiled.
+/// Sets every option that changes the code of a module. It must be the same in each process that compiles.
 pub(crate) fn code() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .wasm_component_model(true)
-        // A verdict is a function of what the guest is given: no threads, and one bit pattern for every NaN.
+        // A verdict is a function of the guest's input: no threads, and one bit pattern for every NaN.
         .wasm_relaxed_simd(false)
         .cranelift_nan_canonicalization(true)
         // Guests have no tasks of their own, and not paying for them makes each call cheaper.
@@ -239,7 +239,7 @@ struct Ticker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the ticker's thread and the sandboxes know of each other.
+/// State shared by the ticker's thread and the sandboxes.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,

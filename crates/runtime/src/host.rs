@@ -1,4 +1,4 @@
-//! What a guest can call: its document, the cluster data that it may have, and the log.
+//! The functions that a guest can call: its document, the permitted cluster data, and the log.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,9 +13,9 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::contract::{World, wardset, wit};
 use crate::share::Share;
 
-/// The most log lines of one evaluation; what comes after is dropped.
+/// Log lines of one evaluation; further ones are dropped.
 const MAX_LOG_LINES: u32 = 16;
-/// The most bytes of one log line; the rest is cut.
+/// Bytes of one log line; the rest is cut.
 const MAX_LOG_LINE: usize = 512;
 
 /// The state of one sandbox.
@@ -26,7 +26,7 @@ pub(crate) struct Host {
     log_lines: u32,
 }
 
-/// What one evaluation may look at.
+/// The data that one evaluation may read.
 pub(crate) struct Evaluation {
     pub(crate) plan: Arc<Plan>,
     pub(crate) object: Arc<Document>,
@@ -35,11 +35,11 @@ pub(crate) struct Evaluation {
     pub(crate) namespace_labels: Option<Arc<str>>,
     /// Whether its log lines are written.
     pub(crate) logs: bool,
-    /// In which it takes turns if it runs long; none where nobody else waits.
+    /// The time slices of a guest that runs long; `None` if nobody else waits.
     pub(crate) share: Option<Share>,
 }
 
-/// What one sandbox may use.
+/// The limits of one sandbox.
 pub(crate) struct Limits {
     /// Bytes of linear memory, all memories of the component together.
     memory: usize,
@@ -56,7 +56,7 @@ impl Limits {
     }
 }
 
-/// Why the host stopped a guest. Found again by type in what wasmtime returns.
+/// Why the host stopped a guest. The caller finds it by type in wasmtime's error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
     #[error("ran past its deadline")]
@@ -69,7 +69,7 @@ pub(crate) enum Stopped {
     Table { desired: usize, limit: usize },
     #[error("read `{pointer}`, which its manifest's `reads` don't cover")]
     Read { pointer: String },
-    #[error("read `{pointer}`, which is no JSON Pointer")]
+    #[error("expected a JSON Pointer in a read, found `{pointer}`")]
     NoPointer { pointer: String },
     #[error(
         "asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow"
@@ -193,7 +193,8 @@ impl ResourceLimiter for Limits {
         Ok(true)
     }
 
-    /// What the limits allow and the machine can't give: told of it, the guest could answer by the state of the machine.
+    /// Memory within the limits that the machine cannot provide. If the guest learned of it, its answer could depend
+    /// on the machine.
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         Err(Stopped::Machine.into())
     }

@@ -1,4 +1,4 @@
-//! The sandbox of Wardset: policy modules run here, and nothing else in the house knows wasmtime.
+//! The sandbox of Wardset: policy modules run here, and no other crate knows wasmtime.
 //!
 //! ```text
 //! bytes ─► Module (compiled or from the cache, linked, its manifest read) ─┐
@@ -6,8 +6,8 @@
 //!                                                                                 each turn: one fresh sandbox
 //! ```
 //!
-//! It owns the engine and its epoch ticker, the limits of guests, and the cache of compiled code. It never decides what
-//! a verdict means: that is `wardset-core`'s.
+//! It owns the engine and its epoch ticker, the limits of guests, and the cache of compiled code. It never interprets
+//! a verdict: `wardset-core` does.
 
 mod background;
 mod cache;

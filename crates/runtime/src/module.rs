@@ -20,8 +20,9 @@ use crate::shape;
 /// The most bytes of a module. The largest real ones, language runtimes included, are a few MiB.
 pub const MAX_MODULE: usize = 16 << 20;
 
-/// The time that a module has to state its manifest.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Wall-clock time for a manifest, and for each check of settings. No review waits for either, so a busy machine gets more
+/// than the policy's own limit.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The prefix of everything in the contract, and the version that this host speaks.
 const CONTRACT: &str = "wardset:policy/";
@@ -30,13 +31,13 @@ const CONTRACT_VERSION: &str = "0.1.0";
 /// A module, compiled and linked, its manifest read.
 pub struct Module {
     pub(crate) guests: Guests,
-    /// What the module says of itself.
+    /// The module's manifest.
     pub manifest: Arc<Manifest>,
     /// SHA-256 of the module's bytes, in hexadecimal.
     pub digest: String,
 }
 
-/// Why a module can't be used.
+/// Why a module does not load.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Too large.
@@ -46,9 +47,9 @@ pub enum LoadError {
         found: usize,
     },
     /// Not WebAssembly.
-    #[error("the module is no WebAssembly: expected a binary component, which begins with `\\0asm`")]
+    #[error("expected a binary WebAssembly component, which begins with `\\0asm`")]
     NotWasm,
-    /// A core module, which is what a compiler makes.
+    /// A core module, the usual output of a compiler.
     #[error(
         "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
     )]
@@ -56,7 +57,7 @@ pub enum LoadError {
     /// A shape that costs the compiler more than any policy is worth.
     #[error("the module has {found} {what}; at most {most} are taken")]
     Shape {
-        /// What there is too much of.
+        /// The kind of part.
         what: &'static str,
         /// How much of it was counted, up to the limit and the next.
         found: u64,
@@ -64,12 +65,12 @@ pub enum LoadError {
         most: u64,
     },
     /// Not a component, or a broken one.
-    #[error("the module is no WebAssembly component that can be compiled")]
+    #[error("failed to compile the module as a WebAssembly component")]
     Compile(#[source] CompileError),
     /// The compiler was stopped at its deadline.
     #[error("compiling the module took longer than {0:?}; `--compile-seconds` gives it more")]
     TooSlow(Duration),
-    /// The compiler was stopped at what its code may take.
+    /// The compiler reached the limit of its memory.
     #[error("the module's code takes more memory than a module may have")]
     TooMuchCode,
     /// The compiler panicked, or used up its memory, stack or processor time.
@@ -106,7 +107,7 @@ pub enum LoadError {
     Differs,
 }
 
-/// Why a policy's settings can't be used.
+/// Why a policy's settings are rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The module refuses them.
@@ -130,14 +131,14 @@ impl Module {
         Self::load_by(&Compiler::here(), engine, bytes, cache).await
     }
 
-    /// Takes the compiled code of `bytes` from `cache`, or has it compiled, links it and asks it for its manifest, twice.
+    /// Takes the compiled code of `bytes` from `cache` or compiles it, links it, and asks it for its manifest twice.
     ///
     /// Compiling takes about a second for each MiB, on all cores.
     ///
     /// # Errors
     ///
-    /// Bytes that are no module of this contract's version, that can't be compiled within the compiler's limits, and a module
-    /// whose manifest can't be had.
+    /// Bytes that are not a module of this contract's version, or that exceed the compiler's limits, and a module
+    /// that does not return its manifest.
     pub async fn load_by(
         compiler: &Compiler,
         engine: &Engine,
@@ -165,18 +166,17 @@ impl Module {
         Ok(Self { guests, manifest: Arc::new(Manifest::try_from(stated)?), digest })
     }
 
-    /// SHA-256 of a module's bytes, in hexadecimal: what tells modules apart.
+    /// SHA-256 of a module's bytes in hexadecimal, which identifies the module.
     #[must_use]
     pub fn digest_of(bytes: &[u8]) -> String {
         hex(&Sha256::digest(bytes))
     }
 
-    /// Asks the module whether it can work with a policy's settings, twice.
+    /// Asks the module twice whether it accepts a policy's settings.
     ///
     /// # Errors
     ///
-    /// Where it can't, with the module's own words; where it doesn't answer within the policy's limits; where it answers
-    /// one thing and then another.
+    /// If the module rejects them, with its own words; if it exceeds its limits; if its two answers differ.
     pub async fn validate_settings(&self, engine: &Engine, policy: &Policy) -> Result<(), SettingsError> {
         let first = self.ask_about_settings(engine, policy).await?;
         if self.ask_about_settings(engine, policy).await? != first {
@@ -191,17 +191,17 @@ impl Module {
         policy: &Policy,
     ) -> Result<Result<(), String>, SettingsError> {
         let _slot = engine.slot().await;
-        let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, far_away());
+        let limits = sandbox::limits(LOAD_TIMEOUT, policy.limits.memory, far_away());
         let sandbox =
             Sandbox::start(engine, &self.guests, None, limits).await.map_err(SettingsError::Failed)?;
         sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)
     }
 }
 
-/// What a fresh instance says of its module.
+/// Asks a fresh instance for its manifest.
 async fn state(engine: &Engine, guests: &Guests) -> Result<ManifestParts, LoadError> {
     let _slot = engine.slot().await;
-    let limits = sandbox::limits(MANIFEST_TIMEOUT, Limits::default().memory, far_away());
+    let limits = sandbox::limits(LOAD_TIMEOUT, Limits::default().memory, far_away());
     let sandbox = Sandbox::start(engine, guests, None, limits).await.map_err(LoadError::Start)?;
     Ok(sandbox.manifest().await.map_err(LoadError::Start)?.into())
 }
@@ -226,10 +226,10 @@ async fn components(
     let code = compiler.compile(&engines[0], bytes.into()).await?;
     let cache = cache.cloned();
     off_the_path(move || {
-        // SAFETY: `deserialize` must only be given what the compiler made. `code` was made by `Compiler::compile`: by wasmtime
-        // in this process, or by a child that ran `compile_as_child` and ended well, over a pipe that nobody else has an end
-        // of. That the child is this program is for whoever calls `Compiler::danger_in_children` to see to, as its page
-        // says. (wasmtime itself refuses the code of another version of it, or of other settings.)
+        // SAFETY: `deserialize` must only get the compiler's output. `Compiler::compile` made `code`: with wasmtime
+        // in this process, or in a child that ran `compile_as_child` and exited well, over a pipe to which nobody
+        // else has an end. The caller of `Compiler::danger_in_children` guarantees that the child is this program, as
+        // its documentation demands. (wasmtime itself rejects code of another major version, or of other settings.)
         #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
         let load = |engine| unsafe { Component::deserialize(engine, &code) };
         let components = engines.iter().map(load).collect::<Result<Vec<_>, _>>();

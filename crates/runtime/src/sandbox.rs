@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use wardset_core::text;
 use wardset_core::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Verdict, Warning,
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Note, Verdict, Warning,
 };
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
@@ -92,9 +92,9 @@ enum Stage {
     Call,
 }
 
-/// Classes what wasmtime returned, by type: the host's own reason first, then a trap. What is left is something that the
-/// guest handed over and that couldn't be read (out of bounds, no UTF-8, too large); or, of a start during which none of
-/// the guest's code ran, and of a pool without room, the pool or the machine.
+/// Classifies wasmtime's error by type: the host's own reason first, then a trap. The rest is a malformed value of
+/// the guest (out of bounds, not UTF-8, too large). During a start in which no code of the guest ran, or with a pool
+/// without room, it is the pool or the machine.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return Failure::new(stopped.class(), &stopped.to_string());
@@ -116,6 +116,7 @@ impl From<wit::Verdict> for Verdict {
             denials: verdict.denials.into_iter().map(Into::into).collect(),
             changes: verdict.changes.into_iter().map(Into::into).collect(),
             warnings: verdict.warnings.into_iter().map(Into::into).collect(),
+            notes: verdict.notes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -139,6 +140,13 @@ impl From<wit::Change> for Change {
             wit::Edit::Remove(path) => Edit::Remove { path },
         };
         Self { edit, reason: change.reason }
+    }
+}
+
+impl From<wit::Note> for Note {
+    fn from(note: wit::Note) -> Self {
+        let wit::Note { pointer, message } = note;
+        Self { pointer, message }
     }
 }
 

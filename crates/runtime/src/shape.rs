@@ -1,8 +1,8 @@
-//! Limits on a module's shape, read from its bytes before the compiler gets them.
+//! Limits on a module's shape, checked before compilation.
 //!
-//! They refuse at once what would cost the compiler its whole time or memory. One pass looks at headers and counts, and
-//! keeps nothing. What passes is still compiled in bounds (`compile.rs`): a shape that nobody thought of costs a child its
-//! life, and no more.
+//! They reject modules that would cost the compiler all of its time or memory. One pass reads headers and counts, and
+//! keeps nothing. Accepted modules are still compiled within limits (`compile.rs`), so an unforeseen shape costs one
+//! child process, and no more.
 
 use wasmparser::{Parser, Payload};
 
@@ -22,7 +22,7 @@ const MOST: [(What, u64); 9] = [
     (What::Names, 32_768),
 ];
 
-/// What is counted.
+/// The kinds of parts that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     /// Core modules and components, the outermost included.
@@ -65,7 +65,7 @@ impl What {
 /// The first limit that is passed.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), LoadError> {
     let mut counts = Counts::default();
-    // A payload that can't be read is where the compiler will stop, too.
+    // The compiler will stop at the same malformed payload.
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
         if counts.take(&payload)?.is_none() {
             break;
@@ -78,7 +78,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), LoadError> {
 struct Counts([u64; MOST.len()]);
 
 impl Counts {
-    /// None where what a payload begins with can't be read.
+    /// `None` if the head of a payload is malformed.
     fn take(&mut self, payload: &Payload<'_>) -> Result<Option<()>, LoadError> {
         match payload {
             Payload::Version { .. } => {

@@ -1,8 +1,8 @@
-//! What one policy may have of what is for all: sandboxes and processors.
+//! Per-policy quotas for sandboxes and processors.
 //!
-//! One that burns its whole time in each review would come to hold every sandbox and every processor. So a policy has half of the
-//! sandboxes at most, and its guests that run longer than others do go on in the background, in turns. Its reviews begin there
-//! right after one that burnt all of its time.
+//! A policy that times out in each review could take every sandbox and every processor. So a policy has at most half
+//! of the sandboxes. Guests that run long continue in the background, in time slices. Right after a review that used
+//! up all of its time, the policy's reviews begin there.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,9 +50,9 @@ impl Share {
         self.0.last_burnt.is_recent()
     }
 
-    /// The policy's permit for one sandbox, given back when it is dropped; that must be after the sandbox. `slot` has a place
-    /// for it then, which a review keeps from one policy to the next. None where one of the two is not free by
-    /// `deadline`. No timer is set where both are free now.
+    /// Acquires the policy's permit for one sandbox. It must be dropped after the sandbox. `slot` then holds a
+    /// permit, which a review keeps from one policy to the next. `None` if one of the two is not free by `deadline`.
+    /// No timer is set if both are free now.
     pub(crate) async fn permit<'s>(
         &'s self,
         engine: &'s Engine,
@@ -65,7 +65,7 @@ impl Share {
                 return Some(of_policy);
             }
         }
-        // What waits keeps no place from others.
+        // A waiting review holds no permit.
         *slot = None;
         let wait = async {
             // First the policy's own, for the same reason. Neither semaphore is ever closed.
@@ -127,9 +127,9 @@ impl Turns {
         Self { share, mine: Arc::default(), state: State::Quick, ran: Duration::ZERO }
     }
 
-    /// What a guest does at a tick, before its deadline: it lets others go on and no more, until it has certainly run for half
-    /// a tick. The first may have come right after its start, and between two the system may have run something else. From
-    /// then on it runs only while it has a turn, in the background where there is one.
+    /// Called at each tick before a guest's deadline. At first it only yields, until the guest has run for half a
+    /// tick: the first tick may come right after the start, and the system may have run something else between two.
+    /// From then on the guest runs only with a time slice, in the background if there is one.
     pub(crate) fn tick(&mut self, deadline: Instant) -> UpdateDeadline {
         let wait: Pin<Box<dyn Future<Output = ()> + Send>> = match self.state {
             State::Waited => {
@@ -178,7 +178,7 @@ impl Turns {
 
 /// For how long this thread has had a processor.
 fn processor_time() -> Duration {
-    // It can't fail where there is such a clock; without one no guest runs long.
+    // It cannot fail on a system with this clock; without one, no guest counts as long-running.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 

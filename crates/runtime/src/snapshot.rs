@@ -1,4 +1,4 @@
-//! The policies in force: compiled, their settings validated, in order. Immutable; a change makes a new one.
+//! The active policies: compiled, with validated settings, in order. Immutable; a change makes a new snapshot.
 
 mod again;
 
@@ -29,12 +29,12 @@ use crate::share::Share;
 pub struct Snapshot {
     engine: Arc<Engine>,
     plans: Vec<Arc<Plan>>,
-    /// What stands behind each plan, in the plans' order.
+    /// The module of each plan, in the order of the plans.
     backing: Vec<Backing>,
     looks_at_namespaces: bool,
 }
 
-/// One policy, as a snapshot takes it. Cheap to clone: a new snapshot shares what did not change with the one before.
+/// One policy of a snapshot. Cheap to clone: a new snapshot shares unchanged policies with the previous one.
 #[derive(Clone)]
 pub struct Member {
     plan: Arc<Plan>,
@@ -62,7 +62,7 @@ pub enum Unusable {
     Settings {
         /// The policy.
         policy: Arc<str>,
-        /// What is wrong.
+        /// The problem.
         problem: SettingsError,
     },
     /// The policy's module asks for cluster data that the policy doesn't allow.
@@ -80,7 +80,7 @@ pub enum Unusable {
     Differs {
         /// The policy.
         policy: Arc<str>,
-        /// In what.
+        /// The difference.
         difference: Difference,
     },
 }
@@ -109,7 +109,7 @@ impl Member {
         Ok(Self { plan, backing: Backing::Module { module, share: Share::of(engine) } })
     }
 
-    /// The same as the revision after `before`: what that one still holds of the policy's share counts.
+    /// Makes the revision that follows `before`: permits held by that one count against the same quota.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
         if let Backing::Module { share, .. } = &mut self.backing
@@ -120,15 +120,15 @@ impl Member {
         self
     }
 
-    /// A policy without a module that works: each review to which it applies fails with the class `unready`, and its
-    /// `onError` says what becomes of that.
+    /// Makes a policy without a working module. Each review to which it applies fails with the class `unready`, and
+    /// `onError` decides.
     #[must_use]
     pub fn unready(policy: Policy, reason: &str) -> Self {
         let plan = Plan { policy, manifest: Arc::new(Manifest::unknown()), digest: String::new() };
         Self { plan: Arc::new(plan), backing: Backing::Nothing(reason.into()) }
     }
 
-    /// The policy, and what its module says of itself.
+    /// Returns the policy and its manifest.
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -136,12 +136,12 @@ impl Member {
 }
 
 impl Snapshot {
-    /// Puts policies with their modules into force.
+    /// Makes a snapshot of policies and their modules.
     ///
     /// # Errors
     ///
-    /// The first policy that can't be used: a name that stands twice, settings that the module refuses, cluster data that
-    /// the policy doesn't allow.
+    /// The first unusable policy: a duplicate name, settings that the module rejects, or cluster data that the policy
+    /// does not allow.
     pub async fn new(
         engine: Arc<Engine>,
         policies: impl IntoIterator<Item = (Policy, Arc<Module>)>,
@@ -153,11 +153,11 @@ impl Snapshot {
         Self::of(engine, members)
     }
 
-    /// Puts members into order and force. Takes microseconds: everything slow was done when they were made.
+    /// Makes a snapshot of members. It takes microseconds, because the members did the slow work.
     ///
     /// # Errors
     ///
-    /// A name that stands twice.
+    /// A duplicate name.
     pub fn of(engine: Arc<Engine>, members: impl IntoIterator<Item = Member>) -> Result<Self, Unusable> {
         let mut plans = Vec::new();
         let mut backing = BTreeMap::new();
@@ -178,7 +178,7 @@ impl Snapshot {
         Ok(Self { engine, plans, backing, looks_at_namespaces })
     }
 
-    /// Whether it can make a difference to a decision what labels a namespace has.
+    /// Whether the labels of a namespace can change a decision.
     #[must_use]
     pub fn looks_at_namespaces(&self) -> bool {
         self.looks_at_namespaces
@@ -190,7 +190,7 @@ impl Snapshot {
         &self.plans
     }
 
-    /// Decides on a review. What is not decided by `deadline` fails with the class `late`.
+    /// Decides on a review. If a policy is not done by `deadline`, it fails with the class `late`.
     pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
         let facts = Facts::new(review);
         let mut chain = Chain::new(review, &self.plans, phase);
@@ -274,12 +274,12 @@ async fn run(
     verdict
 }
 
-/// What the parts of one evaluation took.
+/// The durations of the parts of one evaluation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Parts {
     /// A fresh sandbox.
     pub start: Duration,
-    /// The guest's code and what it calls.
+    /// The guest's code and its calls of the host.
     pub call: Duration,
     /// Setting the sandbox back.
     pub end: Duration,
@@ -321,7 +321,7 @@ impl Parts {
     }
 }
 
-/// What guests are told of a review, made once for all of them.
+/// The facts of a review for guests, made once for all of them.
 struct Facts<'r> {
     review: &'r Review,
     /// With the template's gate open, and closed.

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use wardset_policy_sdk::{Outcome, Patch, Placement, Review, Stop, Taint, Text, Toleration, Wanted};
 
-use crate::{CONTROL_PLANE, NODE_SELECTOR, NodeInfrastructure, Settings, ToleratesControlPlane, no};
+use crate::{
+    AFFINITY, CONTROL_PLANE, NODE_SELECTOR, NodeInfrastructure, Settings, ToleratesControlPlane, no,
+};
 
 pub(crate) const TOLERATIONS: &str = "/spec/template/spec/tolerations";
 pub(crate) const PRIORITY_CLASS: &str = "/spec/template/spec/priorityClassName";
@@ -86,7 +88,7 @@ pub(crate) fn treatment(
 /// Terms are ORed. If only some of them target the control plane, requirements would kill just these, so
 /// one is enough.
 fn target(review: &Review, placement: &Placement<'_>) -> Result<Option<Finding>, Stop> {
-    for key in CONTROL_PLANE.into_iter().filter(|key| placement.demands(key)) {
+    if let Some(key) = CONTROL_PLANE.into_iter().find(|key| placement.demands(key)) {
         // The term that dies of the contrary is the term that requires the label.
         let contrary = [Wanted { requirement: no(key), reason: "" }];
         let pointer = match placement.narrow(&contrary, &mut Patch::new(review))? {
@@ -94,11 +96,11 @@ fn target(review: &Review, placement: &Placement<'_>) -> Result<Option<Finding>,
             Outcome::Narrowed { dead } => dead.into_iter().next(),
             Outcome::Nowhere => None,
         };
-        if let Some(pointer) = pointer {
-            let by = if pointer.starts_with(NODE_SELECTOR) { "`nodeSelector`" } else { "a term" };
-            let text = format!("it targets the control plane ({by} requires `{key}`)");
-            return Ok(Some(Finding::new(pointer, text)));
-        }
+        // The term may match no node for another reason, such as an earlier change. It still targets.
+        let pointer = pointer.unwrap_or_else(|| AFFINITY.to_owned());
+        let by = if pointer.starts_with(NODE_SELECTOR) { "`nodeSelector`" } else { "a term" };
+        let text = format!("it targets the control plane ({by} requires `{key}`)");
+        return Ok(Some(Finding::new(pointer, text)));
     }
     Ok(None)
 }

@@ -151,7 +151,7 @@ impl Policy for NodeAffinity {
         let workers_only = match settings.treatment(review, &placement)? {
             Treatment::LeaveAlone(reason) => {
                 let by = if settings.is_workers_only_alone() { "" } else { " by `workersOnly`" };
-                verdict = verdict.with_warning(reason.pointer, format!("left alone{by}: {}", reason.text));
+                verdict = verdict.with_note(reason.pointer, format!("left alone{by}: {}", reason.text));
                 false
             }
             Treatment::Restrict(toleration) => {

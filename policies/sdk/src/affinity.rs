@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer, text::null_is_default};
+use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer};
 
 const AFFINITY: &str = "/spec/template/spec/affinity";
 const NODE_SELECTOR: &str = "/spec/template/spec/nodeSelector";
@@ -12,9 +12,9 @@ const REQUIRED: &str =
     "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 const TERMS: &str = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 
-/// The nodes that the template of a DaemonSet reaches, as far as labels decide it.
+/// The nodes that a DaemonSet's template reaches, as far as labels decide.
 ///
-/// Terms are ORed, what stands in a term is ANDed, `nodeSelector` is ANDed to each term, and an empty term
+/// Terms are ORed, the requirements of a term are ANDed, `nodeSelector` is ANDed to each term, and an empty term
 /// matches no node (component-helpers `nodeaffinity`).
 #[derive(Clone, Debug)]
 pub struct Placement<'r> {
@@ -26,13 +26,13 @@ pub struct Placement<'r> {
 /// A requirement that nodes shall satisfy, and why.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
-    /// What the nodes' labels shall satisfy.
+    /// The requirement on the nodes' labels.
     pub requirement: Requirement<'a>,
     /// The reason that the change carries.
     pub reason: &'a str,
 }
 
-/// What came of narrowing a placement.
+/// The result of narrowing a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Each term has the requirements now, or had them. `dead` points to terms that matched nodes before
@@ -43,7 +43,7 @@ pub enum Outcome {
     },
     /// No node would be left, so nothing was changed.
     Conflict {
-        /// What the requirement contradicts: a term, or an entry of `nodeSelector`.
+        /// The contradicting part: a term, or an entry of `nodeSelector`.
         pointer: String,
         /// The requirement.
         requirement: String,
@@ -80,8 +80,8 @@ impl<'r> Placement<'r> {
         terms.all(|term| self.domain(&term, &requirement.key, &[]).implies(requirement))
     }
 
-    /// ANDs what is wanted into each non-empty term, as far as the term doesn't imply it already; without
-    /// required node affinity, it adds one term. The manifest's `writes` need `/spec/template/spec/affinity`.
+    /// ANDs the wanted requirements into each non-empty term, unless the term implies them already. Without required
+    /// node affinity, it adds one term. The manifest's `writes` need `/spec/template/spec/affinity`.
     ///
     /// # Errors
     /// As [`Patch::add`].
@@ -158,7 +158,7 @@ impl<'r> Placement<'r> {
         plan
     }
 
-    /// What the term, `nodeSelector` and the requirements in `added` leave possible for `key`.
+    /// Returns the values that the term, `nodeSelector` and the requirements in `added` allow for `key`.
     fn domain<'d>(&'d self, term: &Alternative<'d, 'r>, key: &str, added: &[&'d Wanted<'_>]) -> Domain<'d> {
         let mut domain = Domain::any();
         if let Some(value) = self.node_selector.get(key) {
@@ -170,7 +170,7 @@ impl<'r> Placement<'r> {
         domain
     }
 
-    /// What a requirement on `key` contradicts: `nodeSelector` where it speaks of the key, else the term.
+    /// Returns the part that contradicts a requirement on `key`: `nodeSelector` if it has the key, else the term.
     fn place(&self, term: &Alternative<'_, '_>, key: &str) -> String {
         match term.at {
             Some(i) if !self.node_selector.contains_key(key) => format!("{TERMS}/{i}"),
@@ -182,12 +182,12 @@ impl<'r> Placement<'r> {
 /// A term that can match a node.
 #[derive(Clone, Copy, Debug)]
 struct Alternative<'t, 'r> {
-    /// Its index in the list; none where there is no required node affinity.
+    /// Its index in the list; `None` if there is no required node affinity.
     at: Option<usize>,
     expressions: &'t [Requirement<'r>],
 }
 
-/// What narrowing does to one term.
+/// The effect of narrowing on one term.
 #[derive(Debug)]
 struct Plan<'w> {
     /// The author's own requirements contradict each other.
@@ -213,16 +213,16 @@ struct NodeAffinity<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeSelector<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     node_selector_terms: Vec<Term<'a>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Term<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     match_expressions: Vec<Requirement<'a>>,
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     match_fields: Vec<Requirement<'a>>,
 }
 

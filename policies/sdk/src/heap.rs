@@ -1,8 +1,8 @@
 //! The guest's memory: a bump allocator that never frees.
 //!
-//! An instance lives for one evaluation, so freeing would be work for nobody. The heap begins where the
-//! linker's data end, and takes the memory that the module starts with before it asks for more: a guest
-//! that never grows its memory is what makes a fresh instance cheap.
+//! An instance lives for one evaluation, so freeing is not worth the work. The heap begins behind the linker's data,
+//! and uses the initial memory before it asks for more. A fresh instance is cheap because the guest never grows its
+//! memory.
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait; each block has its proof")]
 
 use std::{
@@ -30,8 +30,8 @@ const GROWTH_PAGES: usize = 16;
 // SAFETY: wasm32-unknown-unknown without the atomics feature has one thread, so the cells are never shared.
 unsafe impl Sync for Bump {}
 
-// SAFETY: `take` hands out each address once (`next` only rises, by at least the block's size), aligned,
-// above the linker's data and below the end of the memory; nothing here unwinds.
+// SAFETY: `take` hands out each address once (`next` only rises, by at least the block's size), aligned, above the
+// linker's data and below the end of the memory; nothing here unwinds.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout.size(), layout.align()) {
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Bump {
         if size <= layout.size() {
             return block;
         }
-        // The last block grows where it stands: its start is aligned already, so no gap comes between.
+        // The last block grows in place: its start is aligned already, so there is no gap.
         if is_last && self.take(size - layout.size(), 1).is_some() {
             return block;
         }
@@ -61,8 +61,8 @@ unsafe impl GlobalAlloc for Bump {
 }
 
 impl Bump {
-    /// Takes `size` bytes at a multiple of `align`, a power of two, and says where; none where the memory
-    /// can't grow that far.
+    /// Takes `size` bytes at a multiple of `align`, a power of two, and returns their address; `None` if the memory
+    /// cannot grow that far.
     fn take(&self, size: usize, align: usize) -> Option<usize> {
         if self.end.get() == 0 {
             self.next.set(heap_base());
@@ -89,7 +89,7 @@ impl Bump {
     }
 }
 
-/// Where the linker's stack and data end.
+/// The end of the linker's stack and data.
 fn heap_base() -> usize {
     unsafe extern "C" {
         // SAFETY: wasm-ld defines it; only its address is taken, it is never read.

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Why a text is no label key or value.
+/// Why a text is not a label key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidLabel {
     /// The name part of a key is empty, too long or has other characters.
     Name,
-    /// The part before `/` is no DNS subdomain.
+    /// The part before `/` is not a DNS subdomain.
     Prefix,
     /// The value is too long or has other characters.
     Value,

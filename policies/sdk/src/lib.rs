@@ -1,4 +1,4 @@
-//! What a Wardset policy is written with.
+//! The SDK for Wardset policies.
 //!
 //! ```text
 //! host ──► export_policy! ──► Policy::evaluate(&Review, &Settings) ──► Verdict
@@ -7,13 +7,12 @@
 //!                             typed parts ──► merge rules ──► Patch
 //! ```
 //!
-//! It owns the plumbing between the contract in `wit/` and a policy: typed reads of parts of the document,
-//! a builder of minimal patches, clear settings errors, and the rules by which Kubernetes reads tolerations,
-//! node affinity and selectors. Natively it brings a [`testing`] harness, so that a policy is tested
-//! without a sandbox.
+//! It owns the plumbing between the contract in `wit/` and a policy: typed reads of parts of the document, a builder
+//! of minimal patches and clear settings errors. It also owns the rules by which Kubernetes reads tolerations, node
+//! affinity and selectors. Natively it has a [`testing`] harness, so that policies are tested without a sandbox.
 //!
-//! It never parses the whole document, never writes a field that a policy didn't ask for, and has no
-//! clock, no random numbers and no I/O.
+//! It never parses the whole document, never writes a field that a policy did not ask for, and has no clock, no
+//! random numbers and no I/O.
 
 // The generated bindings name this crate as its users do.
 extern crate self as wardset_policy_sdk;
@@ -31,6 +30,7 @@ mod requirement;
 mod review;
 mod selector;
 pub mod settings;
+mod shape;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod text;
@@ -50,6 +50,6 @@ pub use settings::SettingsError;
 pub use text::{Labels, Text};
 pub use toleration::{Taint, Toleration, add_tolerations};
 pub use wit::wardset::policy::types::{
-    Change, ClusterData, Denial, DenialCode, Edit, Level, Operation, Placed, Request, TemplateGate, Verdict,
-    Warning,
+    Change, ClusterData, Denial, DenialCode, Edit, Level, Note, Operation, Placed, Request, TemplateGate,
+    Verdict, Warning,
 };

@@ -20,10 +20,10 @@ impl<'r> Patch<'r> {
         Self { review, changes: Vec::new() }
     }
 
-    /// Puts `value` at `target`. Parents that are missing or null are created by the same operation.
+    /// Puts `value` at `target`. The same operation creates parents that are missing or null.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where `value` is no JSON.
+    /// [`Stop::Fail`] if `value` is not JSON.
     pub fn add(
         &mut self,
         target: &str,
@@ -34,11 +34,11 @@ impl<'r> Patch<'r> {
         self.place(target, value, reason.into())
     }
 
-    /// Adds members (key, value, reason) to the map at `map`: one operation each where the map is there,
-    /// else one operation that creates it whole. The caller leaves out the keys that are there.
+    /// Adds members (key, value, reason) to the map at `map`: one operation each if the map exists, else one
+    /// operation that creates it whole. The caller leaves out existing keys.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where a value is no JSON.
+    /// [`Stop::Fail`] if a value is not JSON.
     pub fn add_members<K: AsRef<str>, V: Serialize>(
         &mut self,
         map: &str,
@@ -69,11 +69,11 @@ impl<'r> Patch<'r> {
         self.place(map, whole, join_reasons(reasons))
     }
 
-    /// Appends items (value, reason) to the list at `list`: one operation each where the list is there,
-    /// else one operation that creates it whole.
+    /// Appends items (value, reason) to the list at `list`: one operation each if the list exists, else one operation
+    /// that creates it whole.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where a value is no JSON.
+    /// [`Stop::Fail`] if a value is not JSON.
     pub fn append<V: Serialize>(
         &mut self,
         list: &str,

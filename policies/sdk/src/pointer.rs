@@ -12,7 +12,7 @@ pub(crate) const ALWAYS_THERE: [&str; 7] = [
     "/spec/template/spec",
 ];
 
-/// The pointer to the member or element `token` of what `parent` points to.
+/// Returns the pointer to the member or element `token` of the value at `parent`.
 #[must_use]
 pub fn join(parent: &str, token: &str) -> String {
     let mut pointer = String::with_capacity(parent.len() + 1 + token.len() + 4);
@@ -31,7 +31,7 @@ pub fn join(parent: &str, token: &str) -> String {
 /// Whether `pointer` is at or below `prefix`.
 #[must_use]
 pub fn is_within(pointer: &str, prefix: &str) -> bool {
-    // Pointers into one object begin alike: where the prefix would end is the byte that tells most of them apart.
+    // Pointers into one object begin alike: the byte behind the prefix tells most of them apart.
     let ends_a_token = pointer.len() == prefix.len() || pointer.as_bytes().get(prefix.len()) == Some(&b'/');
     ends_a_token && pointer.starts_with(prefix)
 }

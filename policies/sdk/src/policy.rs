@@ -1,4 +1,4 @@
-//! What a policy is, and how it becomes a module's three exports.
+//! The trait of a policy, and its way to a module's three exports.
 
 use std::marker::PhantomData;
 
@@ -6,19 +6,19 @@ use serde::de::DeserializeOwned;
 
 use crate::{ClusterData, Denial, Request, Review, SettingsError, Verdict, settings, wit};
 
-/// A pure function from a review and settings to a verdict, and what it says of itself.
+/// A pure function from a review and settings to a verdict, with a manifest.
 pub trait Policy {
     /// The settings as the operator writes them. Give the type `#[serde(deny_unknown_fields)]`, so that
     /// a typing error is found.
     type Settings: DeserializeOwned;
 
-    /// What the module is, and what it may read and write.
+    /// The module's name and version, and the places that it may read and write.
     const MANIFEST: Manifest;
 
-    /// Checks what the type of the settings can't express.
+    /// Checks rules that the type of the settings cannot express.
     ///
     /// # Errors
-    /// The field that is wrong, why, and how to mend it.
+    /// The wrong field, the problem and the fix.
     fn check(_settings: &Self::Settings) -> Result<(), SettingsError> {
         Ok(())
     }
@@ -31,7 +31,7 @@ pub trait Policy {
     fn evaluate(review: &Review, settings: &Self::Settings) -> Result<Verdict, Stop>;
 }
 
-/// What a module says of itself; the fields are those of the contract's `manifest`.
+/// A module's description of itself; the fields are those of the contract's `manifest`.
 #[derive(Clone, Copy, Debug)]
 pub struct Manifest {
     /// Lower-case words joined by `-`.
@@ -55,7 +55,7 @@ pub struct Manifest {
 pub enum Stop {
     /// The object is wrong: it is refused, and nothing else is said of it.
     Deny(Box<Denial>),
-    /// The policy can't decide: the operator's `onError` says what happens.
+    /// The policy fails to decide: the operator's `onError` applies.
     Fail(String),
 }
 
@@ -78,7 +78,7 @@ pub struct Exported<P>(PhantomData<P>);
 impl<P: Policy> Exported<P> {
     pub(crate) fn judge(review: &Review, settings: &str) -> Result<Verdict, String> {
         let settings: P::Settings =
-            serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?;
+            settings::parse(settings).map_err(|error| format!("settings: {error}"))?;
         match P::evaluate(review, &settings) {
             Ok(verdict) => Ok(verdict),
             Err(Stop::Deny(denial)) => Ok(Verdict::allow().with_denial(*denial)),
@@ -122,7 +122,7 @@ impl<P: Policy> wit::Guest for Exported<P> {
     }
 }
 
-/// Makes the type, a [`Policy`], what this module exports. Once in a crate; natively it exports nothing.
+/// Exports a [`Policy`] as this module. Use it once in a crate; natively it exports nothing.
 #[macro_export]
 macro_rules! export_policy {
     ($policy:ty) => {

@@ -1,10 +1,10 @@
-//! Requirements on labels, and what a set of them leaves possible for one key.
+//! Requirements on labels, and the values that a set of them allows for one key.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{Text, null_is_default};
+use crate::text::Text;
 
 /// `key operator values`, as node selector terms and label selectors write it.
 ///
@@ -17,8 +17,8 @@ pub struct Requirement<'a> {
     pub key: Text<'a>,
     /// One of [`Operator`]'s names, or one of a newer API version.
     pub operator: Text<'a>,
-    /// What the operator compares with.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    /// The values that the operator compares with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Text<'a>>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Requirement<'a> {
         Self { key: key.into(), operator: operator.name().into(), values }
     }
 
-    /// The operator, where this version knows it.
+    /// Returns the operator, if this version knows it.
     #[must_use]
     pub fn known_operator(&self) -> Option<Operator> {
         use Operator::{DoesNotExist, Exists, Gt, In, Lt, NotIn};
@@ -75,7 +75,7 @@ impl<'a> Requirement<'a> {
         self.values.iter().any(|listed| &**listed == value)
     }
 
-    /// The number that `Gt` and `Lt` compare with; none where the API server would refuse the values.
+    /// Returns the number that `Gt` and `Lt` compare with; `None` if the API server would refuse the values.
     fn bound(&self) -> Option<i64> {
         match self.values.as_slice() {
             [bound] => bound.parse().ok(),
@@ -95,10 +95,9 @@ impl fmt::Display for Requirement<'_> {
     }
 }
 
-/// What requirements leave possible for ONE key: whether the label may be missing, and which values it
-/// may have.
+/// The possibilities that requirements leave for ONE key: whether the label may be missing, and its allowed values.
 ///
-/// It errs to one side only: [`Domain::is_empty`] and [`Domain::implies`] say yes only when it is certain.
+/// It errs to one side only: [`Domain::is_empty`] and [`Domain::implies`] return true only if it is certain.
 #[derive(Clone, Debug)]
 pub struct Domain<'a> {
     may_be_missing: bool,
@@ -108,7 +107,7 @@ pub struct Domain<'a> {
 #[derive(Clone, Debug)]
 enum Values<'a> {
     OneOf(Vec<&'a str>),
-    /// All but those listed, and, where there is a bound, integers inside the open interval only.
+    /// All but the listed values and, if there is a bound, only integers inside the open interval.
     AllBut {
         listed: Vec<&'a str>,
         above: Option<i64>,
@@ -123,12 +122,12 @@ impl<'a> Domain<'a> {
         Self { may_be_missing: true, values: Values::AllBut { listed: Vec::new(), above: None, below: None } }
     }
 
-    /// Leaves what `value` allows, as `nodeSelector` and `matchLabels` mean it.
+    /// Keeps the values that `value` allows, as `nodeSelector` and `matchLabels` mean it.
     pub fn and_value(&mut self, value: &'a str) {
         self.keep_listed(&[value]);
     }
 
-    /// Leaves what `requirement` allows too. The caller sees to it that the key is the domain's.
+    /// Keeps the values that `requirement` allows. The caller ensures that the key is the domain's.
     pub fn and(&mut self, requirement: &'a Requirement<'_>) {
         match requirement.known_operator() {
             Some(Operator::In) => {
@@ -154,8 +153,8 @@ impl<'a> Domain<'a> {
             && match &self.values {
                 Values::OneOf(values) => values.is_empty(),
                 Values::AllBut { above, below, .. } => {
-                    // "7" and "07" are both seven, so the listed values never exhaust an interval.
-                    // A bound is exclusive, and an integer of 64 bits; where there is none, the last integer is inside.
+                    // "7" and "07" are both seven, so the listed values never exhaust an interval. A bound is
+                    // exclusive, and an integer of 64 bits. Without one, the last integer is inside.
                     let least = above.map_or(Some(i64::MIN), |above| above.checked_add(1));
                     let most = below.map_or(Some(i64::MAX), |below| below.checked_sub(1));
                     self.has_bound() && least.zip(most).is_none_or(|(least, most)| least > most)

@@ -1,19 +1,19 @@
-//! The review under decision: the request's facts and typed reads of the document.
+//! The review under decision: the facts of the request and typed reads of the document.
 
 use std::cell::OnceCell;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 #[cfg(target_arch = "wasm32")]
 use crate::host::Host;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::testing::Document as Host;
-use crate::{ClusterData, Denial, Level, Operation, Request, Stop, TemplateGate};
+use crate::{ClusterData, Denial, Level, Operation, Request, Stop, TemplateGate, shape};
 
 /// One AdmissionRequest under decision.
 ///
-/// It keeps the text of each part that was read, so that what is read can borrow from it, and so that the
-/// same part is asked for once.
+/// It keeps each part that was read, so that typed values can borrow from it and the host is asked once for each part.
 #[derive(Debug)]
 pub struct Review {
     request: Request,
@@ -26,7 +26,7 @@ impl Review {
         Self { request, host, parts: OnceCell::new() }
     }
 
-    /// The facts that are not in the object.
+    /// Returns the facts that are not in the object.
     pub fn request(&self) -> &Request {
         &self.request
     }
@@ -36,24 +36,23 @@ impl Review {
         self.request.operation == Operation::Create
     }
 
-    /// Whether `spec.template` may be changed. Where not, don't deny for what stands in it either: its
-    /// author did not touch it.
+    /// Whether `spec.template` may be changed. If not, do not deny for its content either: the author did not touch it.
     pub fn template_is_open(&self) -> bool {
         self.request.template == TemplateGate::Open
     }
 
-    /// Reads what stands at `pointer`; missing and null are both none.
+    /// Reads the value at `pointer`; missing and null are both none.
     ///
-    /// Ask for small parts and for the fields that the policy needs: unknown fields are skipped, and
+    /// Ask for small parts and for the fields that the policy needs. Unknown fields are skipped, and
     /// [`Text`](crate::Text) borrows.
     ///
     /// # Errors
-    /// A denial (422) that names the pointer and what was expected, where the part has another type.
+    /// A denial (422) if a value has another type. It points at this value and says how to write it.
     pub fn object<'r, T: Deserialize<'r>>(&'r self, pointer: &str) -> Result<Option<T>, Stop> {
         self.read(false, pointer)
     }
 
-    /// The same for the object as it is stored; always none on a create.
+    /// Reads the stored object in the same way; always none on a create.
     ///
     /// # Errors
     /// As [`Review::object`].
@@ -61,16 +60,15 @@ impl Review {
         self.read(true, pointer)
     }
 
-    /// Whether something other than null stands at `pointer`.
+    /// Whether there is a value other than null at `pointer`.
     pub fn has(&self, pointer: &str) -> bool {
-        !self.known_absent(pointer) && self.text(false, pointer).is_some()
+        !self.known_absent(pointer) && self.value(false, pointer).is_some()
     }
 
-    /// The labels of the object's namespace, which the manifest must ask for; none where the host doesn't
-    /// know them.
+    /// Returns the labels of the object's namespace, which the manifest must ask for; none if the host does not know them.
     ///
     /// # Errors
-    /// [`Stop::Fail`] where the host gave something else than an object of strings.
+    /// [`Stop::Fail`] if the host's answer is not an object of strings.
     pub fn namespace_labels(&self) -> Result<Option<std::collections::BTreeMap<String, String>>, Stop> {
         let Some(text) = self.host.data(ClusterData::NamespaceLabels) else { return Ok(None) };
         serde_json::from_str(&text).map_err(|error| Stop::Fail(format!("namespace labels: {error}")))
@@ -82,30 +80,35 @@ impl Review {
     }
 
     fn read<'r, T: Deserialize<'r>>(&'r self, old: bool, pointer: &str) -> Result<Option<T>, Stop> {
-        let Some(text) = self.text(old, pointer) else { return Ok(None) };
-        serde_json::from_str(text).map(Some).map_err(|error| mismatch(pointer, &error))
+        let Some(value) = self.value(old, pointer) else { return Ok(None) };
+        shape::read(value).map(Some).map_err(|error| {
+            let name = crate::pointer::split_last(pointer).map_or_else(String::new, |(_, name)| name);
+            Denial::invalid(error.pointer(pointer), error.message(), error.fix(&name)).into()
+        })
     }
 
-    /// The text at `pointer`, from what was read already or from the host.
-    fn text(&self, old: bool, pointer: &str) -> Option<&str> {
+    /// Returns the value at `pointer`, from an earlier read or from the host.
+    fn value(&self, old: bool, pointer: &str) -> Option<&Value> {
         let mut cell = &self.parts;
         while let Some(part) = cell.get() {
             if part.old == old && part.pointer == pointer {
-                return part.text.as_deref();
+                return part.value.as_ref();
             }
             cell = &part.next;
         }
         let text = if old { self.host.old_object(pointer) } else { self.host.object(pointer) };
-        let text = text.filter(|text| text != "null");
-        let part = Part { old, pointer: pointer.to_owned(), text, next: OnceCell::new() };
-        cell.get_or_init(|| Box::new(part)).text.as_deref()
+        // The host sends JSON.
+        let value =
+            text.and_then(|text| serde_json::from_str(&text).ok()).filter(|value: &Value| !value.is_null());
+        let part = Part { old, pointer: pointer.to_owned(), value, next: OnceCell::new() };
+        cell.get_or_init(|| Box::new(part)).value.as_ref()
     }
 
-    /// Whether a part above `pointer` was read and is not there.
+    /// Whether a part above `pointer` was read and is missing.
     fn known_absent(&self, pointer: &str) -> bool {
         let mut cell = &self.parts;
         while let Some(part) = cell.get() {
-            if !part.old && part.text.is_none() && crate::pointer::is_within(pointer, &part.pointer) {
+            if !part.old && part.value.is_none() && crate::pointer::is_within(pointer, &part.pointer) {
                 return true;
             }
             cell = &part.next;
@@ -114,24 +117,11 @@ impl Review {
     }
 }
 
-/// A list that only grows, behind a shared reference: what is read can borrow from it for as long as the
-/// review lives.
+/// An element of a list that only grows, behind a shared reference. Typed values borrow from it as long as the review lives.
 #[derive(Debug)]
 struct Part {
     old: bool,
     pointer: String,
-    text: Option<String>,
+    value: Option<Value>,
     next: OnceCell<Box<Part>>,
-}
-
-fn mismatch(pointer: &str, error: &serde_json::Error) -> Stop {
-    let message = error.to_string();
-    // The position is one in the part's compact text, which the author never sees.
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    Denial::invalid(
-        pointer,
-        format!("`{pointer}` can't be read: {message}"),
-        "write the field as the apps/v1 DaemonSet reference describes it",
-    )
-    .into()
 }

@@ -4,17 +4,17 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 
-use crate::{Domain, Labels, Operator, Requirement, pointer, text::null_is_default};
+use crate::{Domain, Labels, Operator, Requirement, pointer};
 
 /// A label selector, such as a DaemonSet's `spec.selector`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector<'a> {
     /// Labels that must be there with exactly these values.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     pub match_labels: Labels<'a>,
     /// Further requirements, ANDed.
-    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    #[serde(borrow, default)]
     pub match_expressions: Vec<Requirement<'a>>,
 }
 
@@ -77,22 +77,22 @@ impl<'a> LabelSelector<'a> {
     }
 }
 
-/// One of a selector's requirements, and where it stands.
+/// One of a selector's requirements, and its place.
 #[derive(Clone, Debug)]
 pub struct Clause<'s> {
-    /// Its index in `matchExpressions`; none where it stands in `matchLabels`.
+    /// Its index in `matchExpressions`; `None` for `matchLabels`.
     index: Option<usize>,
     requirement: Cow<'s, Requirement<'s>>,
 }
 
 impl Clause<'_> {
-    /// What it requires.
+    /// Returns the requirement.
     #[must_use]
     pub fn requirement(&self) -> &Requirement<'_> {
         &self.requirement
     }
 
-    /// The pointer to it, where `selector` is the one to its selector.
+    /// Returns the pointer to it. `selector` is the pointer to its selector.
     #[must_use]
     pub fn pointer(&self, selector: &str) -> String {
         match self.index {
@@ -145,11 +145,6 @@ mod tests {
             assert!(!web.matches(&bad), "{key}={value}");
         }
         assert!(!web.matches(&labels(&good[..2])));
-    }
-
-    #[test]
-    fn reads_null_as_missing() {
-        assert!(selector(r#"{"matchLabels":null,"matchExpressions":null}"#).is_empty());
     }
 
     #[test]

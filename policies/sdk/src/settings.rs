@@ -6,10 +6,11 @@
 use std::fmt;
 
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::{Operator, Requirement, Toleration, check_key, check_value};
+use crate::{Operator, Requirement, Toleration, check_key, check_value, shape};
 
-/// What is wrong in the settings.
+/// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     field: String,
@@ -18,7 +19,8 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// `field` as in `tolerations[0].key`; `message` says what was found and expected, `fix` how to mend.
+    /// Makes an error. `field` has the form `tolerations[0].key`; `message` says what was found and expected, `fix`
+    /// how to fix it.
     pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), fix: fix.into() }
     }
@@ -32,15 +34,12 @@ impl fmt::Display for SettingsError {
 
 /// Reads settings and names the field that is wrong.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = match error.path().to_string() {
-            root if root == "." => "settings".to_owned(),
-            path => path,
-        };
-        let message = error.into_inner().to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-        SettingsError::new(field, message, "mend it as the policy's settings schema says")
+    // The host sends an object.
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    shape::read(&settings).map_err(|error| {
+        let field = error.field();
+        let field = if field.is_empty() { "settings".to_owned() } else { field };
+        SettingsError::new(field, error.message(), error.fix("settings"))
     })
 }
 
@@ -70,14 +69,14 @@ pub struct TolerationSetting {
     /// The taint's key; empty, with `Exists`, is every key.
     #[serde(default)]
     key: String,
-    /// `Equal` where it is missing.
+    /// `Equal` if it is missing.
     operator: Option<TolerationOperator>,
     /// The taint's value; empty with `Exists`.
     #[serde(default)]
     value: String,
-    /// Every effect where it is missing.
+    /// Every effect if it is missing.
     effect: Option<Effect>,
-    /// How long a pod stays after a `NoExecute` taint appears; for ever where it is missing.
+    /// Seconds until a pod leaves after a `NoExecute` taint appears; for ever if it is missing.
     toleration_seconds: Option<i64>,
 }
 
@@ -226,10 +225,12 @@ impl RequirementSetting {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
-    fn an_error_names_the_field_what_was_expected_and_how_to_mend() {
+    fn an_error_names_the_field_the_expected_type_and_the_fix() {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Settings {
@@ -239,11 +240,27 @@ mod tests {
         let error = |text: &str| parse::<Settings>(text).expect_err("is wrong").to_string();
         assert_eq!(
             error(r#"{"tolerations":[{"key":"a"},{"efect":"NoExecute"}]}"#),
-            "`tolerations[1].efect`: unknown field `efect`, expected one of `key`, `operator`, `value`, \
-             `effect`, `tolerationSeconds`; mend it as the policy's settings schema says"
+            "`tolerations[1].efect`: unknown field `efect`; did you mean `effect`?"
         );
-        assert!(error("{}").starts_with("`settings`: missing field `tolerations`;"));
-        assert!(error(r#"{"tolerations":7}"#).starts_with("`tolerations`: invalid type: integer `7`"));
+        assert_eq!(
+            error(r#"{"tolerations":[{"effect":"NoExecut"}]}"#),
+            "`tolerations[0].effect`: unknown value `NoExecut`; did you mean `NoExecute`?"
+        );
+        assert_eq!(error("{}"), "`settings`: missing field `tolerations`; add `tolerations: …`");
+        assert_eq!(
+            error(r#"{"tolerations":7}"#),
+            "`tolerations`: expected a list, found the number `7`; write it as a list: `tolerations: [7]`"
+        );
+    }
+
+    #[test]
+    fn positional_lists_are_no_settings() {
+        let error = parse::<BTreeMap<String, Vec<TolerationSetting>>>(
+            r#"{"tolerations":[["a","Exists","","NoSchedule",null]]}"#,
+        );
+        assert!(error.is_err_and(|error| {
+            error.to_string().starts_with("`tolerations[0]`: expected a mapping, found a list")
+        }));
     }
 
     fn toleration(text: &str) -> Result<(), SettingsError> {

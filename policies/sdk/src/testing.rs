@@ -1,9 +1,8 @@
 //! The native test harness: a document in memory, and a runner of case files.
 //!
-//! It runs the policy's own code without a sandbox, and is as strict as a host: a read outside the
-//! manifest's `reads` panics, a change outside its `writes` fails. On top, each case is held to the laws of
-//! mutation: a patch applies, only adds, leaves the template alone where the gate is closed, and is not
-//! asked for again once it is applied.
+//! It runs the policy's own code without a sandbox and is as strict as a host. A read outside the manifest's `reads`
+//! panics, and a change outside its `writes` fails. Each case must also keep the laws of mutation. A patch applies,
+//! only adds values, does not touch the template if the gate is closed, and is empty on its own result.
 
 use std::{env, fs, path::Path};
 
@@ -54,10 +53,10 @@ pub fn review(object: &Value) -> Review {
     case.review(&[""])
 }
 
-/// What the changes make of `object`.
+/// Applies the changes to `object`.
 ///
 /// # Errors
-/// Why they can't be applied.
+/// Why they do not apply.
 pub fn apply(object: &Value, changes: &[Change]) -> Result<Value, String> {
     let operations: Vec<Value> = changes.iter().map(|change| operation(&change.edit)).collect();
     let patch: json_patch::Patch =
@@ -76,7 +75,7 @@ pub struct Case {
     /// The policy's settings.
     #[serde(default)]
     pub settings: Value,
-    /// What the author asked for.
+    /// The operation that the author requested.
     #[serde(default)]
     pub operation: CaseOperation,
     /// Whether the template may be changed.
@@ -88,7 +87,7 @@ pub struct Case {
     /// The stored DaemonSet, on an update.
     #[serde(default)]
     pub old_object: Value,
-    /// What the policy shall say.
+    /// The expected answer of the policy.
     #[serde(default)]
     pub expect: Expect,
 }
@@ -115,7 +114,7 @@ pub enum CaseGate {
     Closed,
 }
 
-/// What is expected: a verdict, or one of the errors.
+/// The expected outcome: a verdict, or one of the errors.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
@@ -128,6 +127,9 @@ pub struct Expect {
     /// All warnings, in order.
     #[serde(default)]
     pub warnings: Vec<ExpectedWarning>,
+    /// All notes, in order.
+    #[serde(default)]
+    pub notes: Vec<ExpectedWarning>,
     /// A part of the error that `evaluate` returns.
     pub error: Option<String>,
     /// A part of the error that `validate-settings` returns.
@@ -147,7 +149,7 @@ pub struct ExpectedDenial {
     pub contains: String,
 }
 
-/// A warning that is expected.
+/// An expected warning or note.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedWarning {
@@ -159,13 +161,13 @@ pub struct ExpectedWarning {
 }
 
 impl Case {
-    /// Runs the policy on the case, and says how the outcome differs from what is expected.
+    /// Runs the policy on the case, and compares the outcome with the expectation.
     ///
     /// # Errors
-    /// The difference, or the law that is broken.
+    /// The difference, or the broken law.
     ///
     /// # Panics
-    /// Where the policy reads what its manifest doesn't declare.
+    /// If the policy reads beyond its manifest.
     pub fn run<P: Policy>(&self) -> Result<(), String> {
         let settings = self.settings().to_string();
         match (Exported::<P>::check_settings(&settings), &self.expect.settings_error) {
@@ -245,13 +247,17 @@ impl Expect {
             && self.denials.iter().zip(&verdict.denials).all(|(expected, found)| expected.fits(found));
         let warnings = self.warnings.len() == verdict.warnings.len()
             && self.warnings.iter().zip(&verdict.warnings).all(|(expected, found)| expected.fits(found));
-        if denials && warnings && changes == self.changes {
+        let notes = self.notes.len() == verdict.notes.len()
+            && self.notes.iter().zip(&verdict.notes).all(|(expected, found)| {
+                expected.pointer == found.pointer && found.message.contains(&expected.contains)
+            });
+        if denials && warnings && notes && changes == self.changes {
             return Ok(());
         }
         Err(format!(
             "expected {self:#?}\nfound changes {}\n{:#?}",
             Value::Array(changes),
-            (&verdict.denials, &verdict.warnings)
+            (&verdict.denials, &verdict.warnings, &verdict.notes)
         ))
     }
 }
@@ -282,10 +288,10 @@ fn operation(edit: &Edit) -> Value {
     }
 }
 
-/// Runs each `*.yaml` in `directory`, and panics with all that differ.
+/// Runs each `*.yaml` in `directory`, and panics with all differences.
 ///
 /// # Panics
-/// Where a case differs, can't be read, or where there is none.
+/// If a case differs or cannot be read, or if there is none.
 pub fn run_cases<P: Policy>(directory: &Path) {
     let files = fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut files: Vec<_> = files.filter_map(|file| file.ok().map(|file| file.path())).collect();
@@ -305,10 +311,10 @@ pub fn run_cases<P: Policy>(directory: &Path) {
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
-/// Compares the schema file with the one that the settings type gives; `BLESS=1` rewrites the file.
+/// Compares the schema file with the schema of the settings type; `BLESS=1` rewrites the file.
 ///
 /// # Panics
-/// Where they differ, or where the manifest has another schema than the file.
+/// If they differ, or if the manifest has another schema than the file.
 pub fn check_schema<P: Policy<Settings: JsonSchema>>(file: &Path) {
     let schema = schemars::schema_for!(P::Settings);
     let mut expected = serde_json::to_string_pretty(&schema).unwrap_or_else(|e| panic!("{e}"));
@@ -320,8 +326,8 @@ pub fn check_schema<P: Policy<Settings: JsonSchema>>(file: &Path) {
     assert_eq!(P::MANIFEST.settings_schema, expected, "{}: run the tests with BLESS=1", file.display());
 }
 
-/// The tests of a policy: its case files in `cases/`, and its `settings.schema.json`. `$root` is the
-/// directory that holds them, `env!("CARGO_MANIFEST_DIR")` where it is missing.
+/// Makes the tests of a policy: its case files in `cases/`, and its `settings.schema.json`. `$root` is their folder,
+/// by default `env!("CARGO_MANIFEST_DIR")`.
 #[macro_export]
 macro_rules! test_policy {
     ($policy:ty) => {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, borrow::Cow, collections::BTreeMap, fmt, ops::Deref};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// A string of the document: borrowed from its JSON text unless the text has escapes.
 ///
@@ -38,13 +38,4 @@ impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Reads `null` as the default, as Kubernetes does: to it, null and missing are the same.
-pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

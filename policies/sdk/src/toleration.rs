@@ -1,29 +1,26 @@
-//! Tolerations: what one tolerates, which other one it covers, and how some are added.
+//! Tolerations: which taints one tolerates, which other one it covers, and how to add some.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Patch, Stop,
-    text::{Text, null_is_default},
-};
+use crate::{Patch, Stop, text::Text};
 
-/// A toleration as the document holds it. An empty field means what a missing one means.
+/// A toleration of the document. An empty field has the meaning of a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration<'a> {
     /// Empty, with `Exists`: every key.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub key: Text<'a>,
     /// `Equal`, which empty means too, `Exists`, or one of a newer API version (`Lt`, `Gt`).
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub operator: Text<'a>,
-    /// What the taint's value is compared with.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    /// The value to compare with the taint's.
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub value: Text<'a>,
     /// Empty: every effect.
-    #[serde(borrow, default, deserialize_with = "null_is_default", skip_serializing_if = "is_empty")]
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub effect: Text<'a>,
     /// How many seconds a pod stays after a `NoExecute` taint appears; none is for ever, less than zero is
     /// zero.
@@ -190,8 +187,8 @@ mod tests {
 
         #[test]
         fn covers_iff_no_taint_shows_otherwise(a in tolerations(), b in tolerations()) {
-            // What all taints of the universe show. `Equal` over every value of the universe is not
-            // `Exists`, so a value that no toleration names stands for the rest.
+            // Compares over all taints of the universe. `Equal` over every value of the universe is not `Exists`,
+            // so one value that no toleration names stands for the rest.
             let rest = KEYS.into_iter().flat_map(|key| EFFECTS.map(|effect| Taint { key, value: "z", effect }));
             let shown = all_taints().chain(rest).all(|taint| stay(&a, &taint) >= stay(&b, &taint));
             if is_known(&a) && is_known(&b) {

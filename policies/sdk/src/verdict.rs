@@ -1,15 +1,15 @@
-//! Constructors of what a policy says.
+//! Constructors of verdicts.
 
-use crate::{Change, Denial, DenialCode, Patch, Verdict, Warning};
+use crate::{Change, Denial, DenialCode, Note, Patch, Verdict, Warning};
 
 impl Verdict {
     /// Nothing to say: allowed as it is.
     #[must_use]
     pub fn allow() -> Self {
-        Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new() }
+        Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds what the patch collected.
+    /// Adds the changes of the patch.
     #[must_use]
     pub fn with_changes(mut self, patch: Patch<'_>) -> Self {
         self.changes.extend(patch.into_changes());
@@ -29,6 +29,14 @@ impl Verdict {
         self.warnings.push(Warning::new(pointer, message));
         self
     }
+
+    /// Adds a line for the report of `wardset review` and the operator's log. Clients of the API server never see it, so it
+    /// suits a policy that rightly leaves an object alone.
+    #[must_use]
+    pub fn with_note(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        self.notes.push(Note { pointer: pointer.into(), message: message.into() });
+        self
+    }
 }
 
 impl From<Patch<'_>> for Verdict {
@@ -38,8 +46,8 @@ impl From<Patch<'_>> for Verdict {
 }
 
 impl Denial {
-    /// The object breaks a rule of this cluster (403). `message` says what is wrong, in lower case and
-    /// without a full stop; `fix` says what to write instead.
+    /// The object breaks a rule of this cluster (403). `message` describes the problem, in lower case and without a
+    /// full stop; `fix` says what to write instead.
     pub fn forbidden(pointer: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         let (pointer, message, fix) = (pointer.into(), message.into(), fix.into());
         Self { code: DenialCode::Forbidden, pointer, message, fix }
@@ -52,8 +60,8 @@ impl Denial {
 }
 
 impl Warning {
-    /// A warning about what `pointer` points to. Aim at 110 characters: the host puts the policy's name
-    /// in front, and cuts what the API server would not carry.
+    /// A warning about the value at `pointer`. Aim at 110 characters: the host adds the policy's name in front, and
+    /// cuts warnings at the API server's limit.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }

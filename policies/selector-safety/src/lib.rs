@@ -115,7 +115,10 @@ impl Policy for SelectorSafety {
             verdict = if is_new {
                 verdict.with_denial(Denial::forbidden(
                     pointer,
-                    format!("`{key}` changes from release to release, and a selector can never change"),
+                    format!(
+                        "`{key}` changes from release to release, and Kubernetes never lets a selector \
+                         change"
+                    ),
                     format!(
                         "remove `{key}` from the selector; it may stay a label of the pod template; if a \
                          vendor's chart has it, an administrator can exempt it: `allowKeys: [{key}]` in the \

@@ -1,4 +1,4 @@
-//! A CA: its certificate, its key, and what it signs. All keys are ECDSA P-256.
+//! A CA: its certificate, its key, and signing. All keys are ECDSA P-256.
 
 use std::time::SystemTime;
 
@@ -27,16 +27,17 @@ pub(super) struct Authority {
     pub(super) key: String,
 }
 
-/// Nothing could be made or signed.
+/// An error in making or signing a certificate.
 #[derive(Debug, thiserror::Error)]
-#[error("a certificate could not be made")]
+#[error("failed to make a certificate")]
 pub struct IssueError(#[from] rcgen::Error);
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
 impl Ca {
-    /// The CAs in a text, each once, and whether anything in it was none. One that can't be read takes no other with it.
+    /// Returns the distinct CAs in a text, and whether the text holds anything else. A malformed section does not
+    /// affect the others.
     pub(super) fn read_all(text: &[u8]) -> (Vec<Self>, bool) {
         let (mut cas, mut damaged) = (Vec::<Self>::new(), false);
         let text = String::from_utf8_lossy(text);
@@ -65,23 +66,23 @@ impl Ca {
         Some(Self { pem: format!("{pem}\n"), der, facts })
     }
 
-    /// Whether it is valid at `now`, on a clock that may differ from ours.
+    /// Returns whether the CA is valid at `now`, on a clock that may differ from ours.
     pub(super) fn is_valid(&self, now: SystemTime) -> bool {
         is_valid(&self.facts, now)
     }
 }
 
-/// Whether a certificate is valid at `now`, on a clock that may differ from ours.
+/// Returns whether a certificate is valid at `now`, on a clock that may differ from ours.
 pub(super) fn is_valid(facts: &Facts, now: SystemTime) -> bool {
     facts.not_before <= now + CLOCK_SKEW && now <= facts.not_after
 }
 
 impl Authority {
-    /// A new CA, valid until `not_after`.
+    /// Makes a new CA that is valid until `not_after`.
     pub(super) fn make(now: SystemTime, not_after: SystemTime) -> Result<Self, IssueError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
-        // Two CAs of one Secret differ in name, so that a client never tries the wrong one.
+        // Two CAs of one Secret have different names, so that a client never tries the wrong one.
         let id: String =
             params.key_identifier(&key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         params.distinguished_name.push(DnType::CommonName, format!("Wardset CA {id}"));
@@ -94,7 +95,7 @@ impl Authority {
         Ok(Self { ca, key: key.serialize_pem() })
     }
 
-    /// The CA among `cas` that `key`, in PEM, belongs to.
+    /// Returns the CA among `cas` to which `key` (PEM) belongs.
     pub(super) fn find<'a>(cas: impl IntoIterator<Item = &'a Ca>, key: &[u8]) -> Option<Self> {
         let key = std::str::from_utf8(key).ok()?;
         let pair = KeyPair::from_pem(key).ok()?;
@@ -106,7 +107,8 @@ impl Authority {
         Some(Self { ca: ca.clone(), key: key.to_owned() })
     }
 
-    /// A certificate for `names` with a key of its own, valid until `not_after` or the CA's end: the chain and the key, in PEM.
+    /// Signs a certificate for `names` with a new key. It is valid until `not_after`, or until the CA expires if that
+    /// is earlier. Returns the chain and the key, in PEM.
     pub(super) fn sign(
         &self,
         names: &[String],

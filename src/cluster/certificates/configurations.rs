@@ -1,4 +1,5 @@
-//! The two webhook configurations: `caBundle` is written by the replica that leads, and what is served verified by each.
+//! The two webhook configurations: writes their `caBundle` as the leader, and verifies the served certificate against
+//! each.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,8 @@ use super::{CALL_TIMEOUT, Certificates, FIELD_MANAGER, LONGEST_WAIT, MAX_ERROR, 
 use crate::certificate;
 use crate::cluster::bundle::{Configuration, Kind, Service};
 
-/// For how long a certificate may be untrusted before the log says so: a change takes a moment to be everywhere.
+/// Time for which a certificate may be untrusted before the log mentions it, because a change takes a moment to reach
+/// every replica.
 const UNTRUSTED_GRACE: Duration = Duration::from_secs(10);
 
 impl Certificates {
@@ -28,7 +30,7 @@ impl Certificates {
         let Some(seen) = self.watched(Topic::WatchConfiguration(kind), seen) else { return };
         let seen = match seen {
             Some(configuration) => {
-                self.is_over(Topic::Absent(kind), "the webhook configuration is there");
+                self.is_over(Topic::Absent(kind), "found the webhook configuration");
                 Seen::Present(read(&configuration, &self.names.service()))
             }
             None => {
@@ -36,7 +38,8 @@ impl Certificates {
                     tracing::warn!(
                         configuration = kind.label(),
                         name = self.names.webhooks,
-                        "the webhook configuration is not there, so the API server doesn't ask"
+                        "failed to find the webhook configuration, so the API server sends no reviews; \
+                         hint: install it, or pass its name by `--webhooks`"
                     );
                 }
                 Seen::Absent
@@ -45,7 +48,7 @@ impl Certificates {
         self.configurations.insert(kind, seen);
     }
 
-    /// For how long every configuration has had every CA that the Secret trusts, as far as this replica has seen.
+    /// Returns how long every configuration has trusted every CA of the Secret, as far as this replica has seen.
     pub(super) fn live_for(&mut self) -> Option<Duration> {
         let bundle = self.secret.contents.bundle()?;
         let cas = certificate::certificates(bundle.as_bytes()).ok()?;
@@ -62,7 +65,7 @@ impl Certificates {
         self.live.as_ref().map(|(_, since)| since.elapsed())
     }
 
-    /// Writes the bundle into the configurations that have another.
+    /// Writes the bundle into each configuration that has another. Returns the time until the next check.
     pub(super) async fn keep_bundles(&mut self) -> Duration {
         let Some(bundle) = self.secret.contents.bundle() else { return LONGEST_WAIT };
         let mut wait = LONGEST_WAIT;
@@ -72,15 +75,15 @@ impl Certificates {
             match self.patch(kind, patch).await {
                 Ok(Some(configuration)) => {
                     self.metrics.certificates.changed("ca-bundle");
-                    self.is_over(Topic::WriteBundle(kind), "caBundle can be written again");
+                    self.is_over(Topic::WriteBundle(kind), "writing caBundle works again");
                     tracing::info!(
                         configuration = kind.label(),
                         name = self.names.webhooks,
-                        "caBundle is written"
+                        "wrote caBundle"
                     );
                     self.configurations.insert(kind, Seen::Present(configuration));
                 }
-                // Somebody else was first; the watch will tell what they wrote.
+                // Another replica was faster; the watch will report its result.
                 Ok(None) => wait = wait.min(Duration::from_secs(1)),
                 Err(error) => {
                     let error = text::with_causes(&error, MAX_ERROR);
@@ -89,14 +92,15 @@ impl Certificates {
                             configuration = kind.label(),
                             name = self.names.webhooks,
                             error,
-                            "caBundle can't be written; it is tried again"
+                            "failed to write caBundle; the server retries; \
+                             hint: check the server's RBAC rules for webhook configurations"
                         );
                     }
                     wait = wait.min(Duration::from_secs(5));
                 }
             }
         }
-        // A bundle that has just come everywhere sets the clock of the overlap.
+        // The overlap starts once every configuration has the bundle.
         let overlap = self.lifetimes.overlap();
         match self.live_for() {
             Some(live_for) if live_for < overlap => wait.min(overlap - live_for),
@@ -104,7 +108,7 @@ impl Certificates {
         }
     }
 
-    /// The configuration as it is after the patch; None where it has changed since it was read.
+    /// Applies a patch and returns the new configuration. Returns `None` if it has changed in the meantime.
     async fn patch(&self, kind: Kind, patch: serde_json::Value) -> Result<Option<Configuration>, WriteError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let (name, service) = (&self.names.webhooks, self.names.service());
@@ -128,7 +132,8 @@ impl Certificates {
         }
     }
 
-    /// Verifies what is served as the API server would. Says in the log when that changes, and how long nothing has to be said.
+    /// Verifies the served certificate as the API server does, and logs a change of the result. Returns the time
+    /// until the next check.
     pub(super) fn check_trust(&mut self) -> Duration {
         let Some(served) = self.served.current() else { return LONGEST_WAIT };
         let now = SystemTime::now();
@@ -149,7 +154,8 @@ impl Certificates {
                             configuration = kind.label(),
                             name = self.names.webhooks,
                             error = text::with_causes(&error, MAX_ERROR),
-                            "the API server can't trust this server"
+                            "the API server does not trust this server's certificate, so its calls to the webhook \
+                             fail; hint: check the `caBundle` of the configuration"
                         );
                     }
                     if !*said {
@@ -161,7 +167,7 @@ impl Certificates {
                         tracing::info!(
                             configuration = kind.label(),
                             name = self.names.webhooks,
-                            "the API server can trust this server again"
+                            "the API server trusts this server's certificate again"
                         );
                     }
                 }

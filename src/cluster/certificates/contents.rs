@@ -1,15 +1,15 @@
-//! What the Secret holds, read and written.
+//! Reads and writes the content of the Secret.
 //!
 //! | key | content |
 //! |---|---|
 //! | `tls.crt` | the server's certificate, then the CA that signed it |
-//! | `tls.key` | its key |
-//! | `ca.crt` | every CA that is trusted, the one that signs first; what goes into `caBundle` |
-//! | `ca.key` | the key of the CA that signs |
-//! | `next-ca.crt`, `next-ca.key` | the CA that will sign, while a rotation is on |
+//! | `tls.key` | the key of the server's certificate |
+//! | `ca.crt` | every trusted CA, the signing CA first; this becomes `caBundle` |
+//! | `ca.key` | the key of the signing CA |
+//! | `next-ca.crt`, `next-ca.key` | the next signing CA, during a rotation |
 //!
-//! Whose a certificate is, its serial number says: [`ISSUED`] names the one that Wardset made last. Any other was put there by
-//! somebody else, and then the Secret is theirs.
+//! The serial number shows who issued the certificate: [`ISSUED`] names the last one that Wardset issued. If the
+//! Secret holds any other certificate, somebody else manages the Secret.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -21,11 +21,11 @@ use k8s_openapi::jiff::Timestamp;
 use super::authority::{Authority, Ca};
 use crate::certificate::{self, Facts, Pair, PairError};
 
-/// The annotation with the serial number of the certificate that Wardset made last.
+/// The annotation with the serial number of the last certificate that Wardset issued.
 pub const ISSUED: &str = "wardset.dev/issued-serial";
-/// The annotation that asks for a new certificate: `leaf` or `ca`. What renews takes it away.
+/// The annotation that requests a new certificate: `leaf` or `ca`. The renewal removes it.
 pub const RENEW: &str = "wardset.dev/renew";
-/// The annotation that says from when on CAs that sign no more are not trusted any more.
+/// The annotation with the time at which Wardset stops trusting CAs that no longer sign.
 pub const RETIRE: &str = "wardset.dev/retire-old-ca-at";
 
 const CERTIFICATE: &str = "tls.crt";
@@ -35,43 +35,43 @@ const CA_KEY: &str = "ca.key";
 const NEXT_CA: &str = "next-ca.crt";
 const NEXT_CA_KEY: &str = "next-ca.key";
 
-/// What the Secret holds.
+/// The content of the Secret.
 #[derive(Debug)]
 pub enum Contents {
-    /// No Secret, or one that nobody has put a certificate into.
+    /// There is no Secret, or it has no certificate yet.
     Empty,
-    /// What somebody else put there. It is served and never written.
+    /// A certificate that somebody else put there. Wardset serves it and never writes the Secret.
     Foreign(Foreign),
-    /// What Wardset put there.
+    /// The content that Wardset wrote.
     Own(Box<Own>),
 }
 
-/// What somebody else put there.
+/// The content that somebody else put there.
 #[derive(Debug)]
 pub struct Foreign {
-    /// What is to be served, or why it can't be.
+    /// The pair to serve, or the reason why it is unusable.
     pub pair: Result<Pair, PairError>,
-    /// Their `ca.crt`, where it has certificates and nothing else.
+    /// Their `ca.crt`, if it holds certificates and nothing else.
     pub bundle: Option<String>,
 }
 
-/// What Wardset put there, as far as it can be read.
+/// The readable part of the content that Wardset wrote.
 #[derive(Debug, Default, Clone)]
 pub struct Own {
     pub(super) leaf: Option<Leaf>,
-    /// The CA that signs.
+    /// The signing CA.
     pub(super) current: Option<Authority>,
-    /// The CA that will sign.
+    /// The next signing CA.
     pub(super) next: Option<Authority>,
-    /// All CAs that are trusted, those two included.
+    /// All trusted CAs, including those two.
     pub(super) trusted: Vec<Ca>,
     pub(super) retire_at: Option<SystemTime>,
     pub(super) renew: Option<Renew>,
-    /// The keys of the Secret whose content is not what Wardset wrote.
+    /// The keys of the Secret with damaged content.
     pub(super) damaged: Vec<&'static str>,
 }
 
-/// The server's certificate, as it is written and as it is read.
+/// The server's certificate, as text and parsed.
 #[derive(Clone)]
 pub(super) struct Leaf {
     chain: String,
@@ -79,7 +79,7 @@ pub(super) struct Leaf {
     pub(super) pair: Pair,
 }
 
-/// What somebody asked for.
+/// A requested renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renew {
     Leaf,
@@ -87,8 +87,8 @@ pub(super) enum Renew {
 }
 
 impl Contents {
-    /// Reads a Secret, or that there is none. Nothing in it is an error: what can't be read is either somebody else's, or damage
-    /// that is mended.
+    /// Reads a Secret, or its absence. There are no errors: unreadable content either belongs to somebody else or is
+    /// damage that Wardset repairs.
     #[must_use]
     pub fn read(secret: Option<&Secret>) -> Self {
         let Some(secret) = secret else { return Self::Empty };
@@ -126,7 +126,7 @@ impl Contents {
         if damaged || own.trusted.is_empty() {
             own.damaged.push(CAS);
         }
-        // The chain has the CA too, where `ca.crt` was lost.
+        // If `ca.crt` was lost, the chain still holds the CA.
         let (chained, _) = Ca::read_all(chain);
         own.current = Authority::find(own.trusted.iter().chain(&chained), value(CA_KEY));
         if own.current.is_none() {
@@ -156,7 +156,7 @@ impl Contents {
         Self::Own(Box::new(own))
     }
 
-    /// What is to be served, where there is something that can be.
+    /// Returns the pair to serve, if there is a usable one.
     #[must_use]
     pub fn pair(&self) -> Option<&Pair> {
         match self {
@@ -166,7 +166,7 @@ impl Contents {
         }
     }
 
-    /// What goes into `caBundle`, where that is known.
+    /// Returns the text for `caBundle`, if it is known.
     #[must_use]
     pub fn bundle(&self) -> Option<String> {
         match self {
@@ -178,30 +178,30 @@ impl Contents {
 }
 
 impl Own {
-    /// The trusted CAs, in PEM.
+    /// Returns the trusted CAs, in PEM.
     #[must_use]
     pub fn bundle(&self) -> String {
         self.trusted.iter().map(|ca| ca.pem.as_str()).collect()
     }
 
-    /// The keys of the Secret whose content is not what Wardset wrote.
+    /// Returns the keys of the Secret with damaged content.
     #[must_use]
     pub fn damaged(&self) -> &[&'static str] {
         &self.damaged
     }
 
-    /// The CAs that are trusted though nothing needs them any more.
+    /// Returns the trusted CAs that nothing needs any more.
     pub(super) fn retired(&self) -> impl Iterator<Item = &Ca> {
         self.trusted.iter().filter(|ca| !self.needs(ca))
     }
 
-    /// Whether a CA signs now, signs next, or signed the certificate that is there.
+    /// Returns whether a CA signs now, signs next, or signed the current certificate.
     pub(super) fn needs(&self, ca: &Ca) -> bool {
         let chain = self.leaf.as_ref().map_or(&[] as &[_], |leaf| leaf.pair.chain());
         self.current.iter().chain(&self.next).any(|authority| authority.ca == *ca) || chain.contains(&ca.der)
     }
 
-    /// Writes all of it into a Secret; whatever else stands there stays.
+    /// Writes the content into a Secret. Other keys and annotations stay.
     pub(super) fn write(&self, secret: &mut Secret) {
         let data = secret.data.get_or_insert_default();
         let mut put = |key: &str, value: Option<&str>| match value {
@@ -240,7 +240,7 @@ impl Own {
 }
 
 impl Leaf {
-    /// Takes what an [`Authority`] signed.
+    /// Reads a chain and key that an [`Authority`] signed.
     pub(super) fn new((chain, key): (String, String)) -> Result<Self, PairError> {
         let pair = Pair::from_pem(chain.as_bytes(), key.as_bytes())?;
         Ok(Self { chain, key, pair })
@@ -253,7 +253,7 @@ impl std::fmt::Debug for Leaf {
     }
 }
 
-/// The serial number of the first certificate, where there is one that can be read.
+/// Returns the serial number of the first certificate, if it is readable.
 fn serial(chain: &[u8]) -> Option<String> {
     let chain = certificate::certificates(chain).ok()?;
     Facts::of(chain.first()?).ok().map(|facts| facts.serial)

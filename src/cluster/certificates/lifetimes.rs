@@ -1,14 +1,14 @@
-//! How long certificates are good for, and when they are renewed.
+//! Lifetimes of certificates, and the rules that they must follow.
 
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far in the past a new certificate begins, and how far in the future one may begin and still be taken for valid: as much
-/// as clocks in one cluster may differ.
+/// Maximum difference between clocks in a cluster. A new certificate becomes valid this much in the past, and one
+/// that becomes valid this much in the future counts as valid.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// How long certificates are good for. Both are renewed when a third of their time is left.
+/// Lifetimes of certificates. Both the certificate and the CA are renewed when a third of their lifetime is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     leaf: Duration,
@@ -17,13 +17,13 @@ pub struct Lifetimes {
     retirement: Duration,
 }
 
-/// Lifetimes that don't go together.
+/// An error about lifetimes that contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LifetimesError {
-    /// Certificates know whole seconds only, and something has to be left between two renewals.
+    /// Certificates have a resolution of one second, and some time must be left between two renewals.
     #[error("expected a certificate's lifetime of at least 3s, found {0:?}")]
     Leaf(Duration),
-    /// A leaf that is made just before its CA is renewed would outlive the CA.
+    /// A leaf issued just before its CA's renewal would outlive the CA.
     #[error("expected a lifetime of the CA of at least three times the certificate's {leaf:?}, found {ca:?}")]
     Ca {
         /// The certificate's lifetime.
@@ -31,7 +31,7 @@ pub enum LifetimesError {
         /// The CA's.
         ca: Duration,
     },
-    /// The new CA would come into use too late.
+    /// The new CA would sign too late.
     #[error(
         "expected an overlap of at most a third of the certificate's lifetime {leaf:?}, found {overlap:?}"
     )]
@@ -44,22 +44,25 @@ pub enum LifetimesError {
 }
 
 impl Default for Lifetimes {
-    /// A certificate for 90 days, as public ones have, so that a renewal that fails has a month to be seen. A CA for two years:
-    /// its key never leaves the Secret, and its rotation, which nobody has to do by hand, is not something that only happens
-    /// after everybody who knew of it has gone. An overlap of 1 minute, many times what an API server takes to hear of a
-    /// configuration, and a day for the CA before.
+    /// Returns the defaults. A certificate is valid for 90 days, like public ones, so that a failed renewal has a
+    /// month to be noticed.
+    ///
+    /// A CA is valid for two years, because its key never leaves the Secret. Its rotation is automatic, and it
+    /// happens often enough that it stays tested. The overlap is 1 minute, many times the delay until an API server
+    /// has a new configuration. The old CA stays trusted for a day.
     fn default() -> Self {
         Self { leaf: 90 * DAY, ca: 730 * DAY, overlap: Duration::from_secs(60), retirement: DAY }
     }
 }
 
 impl Lifetimes {
-    /// `leaf` and `ca` say how long each is valid; `overlap` how long both CAs must have been in the configurations before the
-    /// new one signs; `retirement` how long the old one stays trusted after that.
+    /// Checks and returns lifetimes. `leaf` and `ca` are periods of validity. `overlap` is the time for which the
+    /// configurations hold both CAs before the new one signs. `retirement` is the time for which the old one stays
+    /// trusted after that.
     ///
     /// # Errors
     ///
-    /// Lifetimes with which some certificate would end before its successor is in use.
+    /// Lifetimes with which a certificate could expire before its successor is active.
     pub fn new(
         leaf: Duration,
         ca: Duration,
@@ -78,25 +81,26 @@ impl Lifetimes {
         Ok(Self { leaf, ca, overlap, retirement })
     }
 
-    /// How long the server's certificate is valid. Default: 90 days.
+    /// Returns the validity of the server's certificate. Default: 90 days.
     #[must_use]
     pub fn leaf(&self) -> Duration {
         self.leaf
     }
 
-    /// How long a CA is valid. Default: 730 days.
+    /// Returns the validity of a CA. Default: 730 days.
     #[must_use]
     pub fn ca(&self) -> Duration {
         self.ca
     }
 
-    /// How long both CAs are in the configurations before the new one signs. Default: 1 minute.
+    /// Returns the time for which the configurations hold both CAs before the new one signs. Default: 1 minute.
     #[must_use]
     pub fn overlap(&self) -> Duration {
         self.overlap
     }
 
-    /// How long a CA that signs no more stays trusted, at most to its end. Default: 1 day.
+    /// Returns the time for which a CA stays trusted after it stops signing, at most until it expires. Default: 1
+    /// day.
     #[must_use]
     pub fn retirement(&self) -> Duration {
         self.retirement
@@ -108,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_go_together() {
+    fn accepts_the_default_lifetimes() {
         let default = Lifetimes::default();
         let Lifetimes { leaf, ca, overlap, retirement } = default;
         assert_eq!(Lifetimes::new(leaf, ca, overlap, retirement), Ok(default));
     }
 
     #[test]
-    fn a_leaf_that_could_outlive_its_ca_is_refused() {
+    fn rejects_a_leaf_that_could_outlive_its_ca() {
         let second = Duration::from_secs(1);
         let error = Lifetimes::new(10 * second, 29 * second, second, second).unwrap_err();
         assert_eq!(

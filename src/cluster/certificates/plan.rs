@@ -1,8 +1,8 @@
-//! What to do with the Secret now, decided from values alone: the time, what the Secret holds, how long the API server has been
-//! trusting it.
+//! Plans the next action on the Secret. The plan depends only on values: the time, the Secret's content, and how long
+//! the API server has trusted its CAs.
 //!
 //! ```text
-//!              IssueAll                          (nothing yet, or nothing left to sign with)
+//!              IssueAll                          (nothing yet, or no CA left that can sign)
 //!                 │
 //!                 ▼
 //!   ┌──► leaf by A, trust A ──────────┐ a third of A's time left, or asked for
@@ -21,53 +21,53 @@ use super::contents::{Contents, Leaf, Own, Renew};
 use super::lifetimes::Lifetimes;
 use crate::certificate::{PairError, trust};
 
-/// What to do with the Secret.
+/// An action on the Secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing until then, unless something changes.
+    /// Nothing until this time, unless something changes.
     WaitUntil(SystemTime),
-    /// Nothing ever: somebody else put the certificate there.
+    /// Nothing ever, because somebody else put the certificate there.
     LeaveAlone,
-    /// Make a CA and a certificate. CAs that were trusted stay so for the retirement.
+    /// Make a CA and a certificate. CAs that were trusted stay trusted for the retirement.
     IssueAll,
-    /// Sign a certificate by the CA that signs.
+    /// Sign a new certificate with the signing CA.
     RenewLeaf,
-    /// Make the next CA and trust it beside the one that signs.
+    /// Make the next CA, and trust it besides the signing CA.
     BeginCaRotation,
-    /// Sign a certificate by the next CA, which is the one that signs from now on.
+    /// Sign a new certificate with the next CA, which becomes the signing CA.
     SwitchLeafToNextCa,
-    /// Trust only the CAs that something needs.
+    /// Stop trusting the CAs that nothing needs any more.
     DropOldCas,
-    /// Write what can be read once more, where the rest is damaged.
+    /// Write the readable content again, because some keys are damaged.
     Mend,
 }
 
-/// What to do, and who may.
+/// The next action, and whether every replica may take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// What to do.
+    /// The next action.
     pub action: Action,
-    /// Whether no replica can serve what stands in the Secret, so that each may do it and not only the one that leads. Never so
-    /// because of a time: two replicas whose clocks differ must not undo each other's work.
+    /// Whether every replica may act, because none can serve the Secret's content. Otherwise only the leader may. It
+    /// never depends on the time: two replicas whose clocks differ must not undo each other's writes.
     pub urgent: bool,
 }
 
-/// A new certificate can't be made or read back.
+/// An error in making or reading a new certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It can't be made.
+    /// The certificate could not be made.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// What was made can't be read.
-    #[error("a new certificate can't be read back")]
+    /// The new certificate could not be read.
+    #[error("failed to read a new certificate back")]
     Pair(#[from] PairError),
-    /// The plan asked for a signature by a CA that isn't there.
-    #[error("the CA that should sign is not there")]
+    /// The plan asked for a signature by a CA that does not exist.
+    #[error("expected a CA that can sign, found none")]
     NoAuthority,
 }
 
 impl Action {
-    /// The word for metrics and logs.
+    /// Returns the action's name in metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -83,8 +83,9 @@ impl Action {
     }
 }
 
-/// Decides. `names` are the DNS names that the certificate must have, the one that the API server asks for first. `live_for`
-/// says for how long all configurations have had every CA that the Secret trusts: None while they haven't.
+/// Plans the next action. `names` are the DNS names that the certificate must have; the API server requires the first
+/// one. `live_for` is the time for which all configurations have trusted every CA of the Secret, or `None` if they do
+/// not yet.
 #[must_use]
 pub fn plan(
     now: SystemTime,
@@ -122,7 +123,7 @@ fn next_step(
     };
 
     let leaf_due = leaf.not_after - lifetimes.leaf() / 3;
-    // Where the CA that signs can't sign any more, its certificate is what has to last until the switch.
+    // If the signing CA cannot sign any more, its certificate must last until the switch.
     let last_switch = match current {
         Some(current) => current.ca.facts.not_after - lifetimes.leaf() / 3,
         None => leaf_due,
@@ -164,14 +165,14 @@ fn next_step(
             None => return Action::Mend,
         }
     }
-    // What is missing where no CA can sign comes with the rotation.
+    // If no CA can sign, the rotation rewrites the damaged keys.
     if !own.damaged.is_empty() && current.is_some() { Action::Mend } else { Action::WaitUntil(wake) }
 }
 
-/// Whether the certificate can be served: signed by a CA that is trusted, valid, for all of `names`.
+/// Returns whether the certificate can be served: signed by a trusted CA, valid, and issued for all of `names`.
 fn serves(leaf: &Leaf, own: &Own, names: &[String], now: SystemTime) -> bool {
     let facts = &leaf.pair.leaf;
-    // A clock that is a little behind is no reason to call it not trusted.
+    // A clock that is slightly behind must not make the certificate untrusted.
     let moment = now.max(facts.not_before);
     is_valid(facts, now)
         && names.iter().all(|name| facts.names.contains(name))
@@ -180,11 +181,11 @@ fn serves(leaf: &Leaf, own: &Own, names: &[String], now: SystemTime) -> bool {
         })
 }
 
-/// Does `action` to what the Secret holds; the result is to be written.
+/// Applies `action` to the Secret's content. Returns the content to write.
 ///
 /// # Errors
 ///
-/// A certificate that can't be made.
+/// A certificate that cannot be made.
 pub(super) fn apply(
     action: Action,
     now: SystemTime,
@@ -228,7 +229,7 @@ pub(super) fn apply(
         }
         Action::Mend => {}
     }
-    // The one that signs stands first.
+    // The signing CA comes first.
     if let Some(current) = &own.current {
         own.trusted.sort_by_key(|ca| *ca != current.ca);
     }

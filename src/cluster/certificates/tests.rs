@@ -1,4 +1,4 @@
-//! The plan over simulated time, and what becomes of a Secret that somebody has damaged.
+//! Tests of the plan over simulated time, and of the repair of a damaged Secret.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn names() -> Vec<String> {
     names.dns().unwrap()
 }
 
-/// 2026-01-01: the middle of nowhere, so that nothing depends on today.
+/// Returns 2026-01-01, a fixed time, so that no test depends on the current date.
 fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + 1_767_225_600 * SECOND
 }
@@ -33,7 +33,7 @@ fn lifetimes() -> Lifetimes {
     Lifetimes::new(900 * SECOND, 3600 * SECOND, 60 * SECOND, 300 * SECOND).unwrap()
 }
 
-/// A Secret that is written as the task writes it.
+/// A Secret, written in the same way as by the task.
 #[derive(Clone)]
 struct Store {
     secret: Option<Secret>,
@@ -58,7 +58,7 @@ impl Store {
     fn own(&self) -> Own {
         match self.contents() {
             Contents::Own(own) => *own,
-            other => panic!("expected our own, found {other:?}"),
+            other => panic!("expected content that Wardset wrote, found {other:?}"),
         }
     }
 
@@ -66,7 +66,7 @@ impl Store {
         plan(now, &self.contents(), &names(), &self.lifetimes, live_for)
     }
 
-    /// Plans, and does it.
+    /// Makes a plan and executes it.
     fn step(&mut self, now: SystemTime, live_for: Option<Duration>) -> Action {
         let action = self.plan(now, live_for).action;
         if !matches!(action, Action::WaitUntil(_) | Action::LeaveAlone) {
@@ -80,7 +80,7 @@ impl Store {
         action
     }
 
-    /// Plans and does until there is nothing to do.
+    /// Makes and executes plans until there is nothing to do.
     fn settle(&mut self, now: SystemTime) -> Vec<Action> {
         let mut actions = Vec::new();
         loop {
@@ -120,10 +120,10 @@ impl Store {
 }
 
 #[test]
-fn an_empty_secret_is_for_any_replica_to_fill_and_then_there_is_nothing_to_do_for_long() {
+fn any_replica_fills_an_empty_secret_and_then_waits_until_renewal() {
     let mut store = Store::empty();
     assert_eq!(store.plan(start(), None), Plan { action: Action::IssueAll, urgent: true });
-    // As the chart ships it.
+    // The Secret as the chart creates it.
     store.secret = Some(Secret { type_: Some("Opaque".to_owned()), ..Secret::default() });
     assert_eq!(store.step(start(), None), Action::IssueAll);
     let due = start() + 600 * SECOND;
@@ -137,7 +137,7 @@ fn an_empty_secret_is_for_any_replica_to_fill_and_then_there_is_nothing_to_do_fo
 }
 
 #[test]
-fn the_certificate_is_for_the_service_and_for_nothing_else() {
+fn issues_certificates_for_the_service_and_nothing_else() {
     let store = Store::filled(start());
     let contents = store.contents();
     let chain = contents.pair().unwrap().chain();
@@ -162,7 +162,7 @@ fn the_certificate_is_for_the_service_and_for_nothing_else() {
 }
 
 #[test]
-fn a_name_that_no_certificate_can_have_is_refused() {
+fn rejects_names_that_no_certificate_can_have() {
     for name in ["*.example", "10.0.0.1", "::1", "", "a b"] {
         let names = Names {
             namespace: "policy".to_owned(),
@@ -176,7 +176,7 @@ fn a_name_that_no_certificate_can_have_is_refused() {
 }
 
 #[test]
-fn the_leaf_is_renewed_with_a_third_of_its_time_left() {
+fn renews_the_leaf_when_a_third_of_its_lifetime_is_left() {
     let mut store = Store::filled(start());
     let bundle = store.own().bundle();
     assert!(matches!(store.plan(start() + 599 * SECOND, None).action, Action::WaitUntil(_)));
@@ -188,7 +188,7 @@ fn the_leaf_is_renewed_with_a_third_of_its_time_left() {
 }
 
 #[test]
-fn a_leaf_without_a_name_that_it_must_have_is_renewed() {
+fn renews_the_leaf_if_it_lacks_a_required_name() {
     let store = Store::filled(start());
     let mut more = names();
     more.push("another.example".to_owned());
@@ -197,11 +197,11 @@ fn a_leaf_without_a_name_that_it_must_have_is_renewed() {
 }
 
 #[test]
-fn the_next_ca_signs_only_once_the_configurations_have_had_it_for_the_overlap() {
+fn signs_with_the_next_ca_only_after_the_overlap() {
     let mut store = Store::filled(start());
     let old = store.own().bundle();
     let now = start() + 2400 * SECOND;
-    // Until then the leaf has been renewed as ever.
+    // By now, a renewal of the leaf is due as well.
     store.step(now, None);
     assert_eq!(store.step(now, None), Action::BeginCaRotation);
     assert_eq!(store.own().trusted.len(), 2);
@@ -210,18 +210,18 @@ fn the_next_ca_signs_only_once_the_configurations_have_had_it_for_the_overlap() 
     assert!(matches!(store.step(now, Some(59 * SECOND)), Action::WaitUntil(until) if until == now + SECOND));
     assert_eq!(store.step(now, Some(60 * SECOND)), Action::SwitchLeafToNextCa);
     assert!(!store.verifies(&old, now), "the new CA signs");
-    // The old one stays trusted for the retirement.
+    // The old CA stays trusted for the retirement.
     let both = store.own().bundle();
     assert_eq!(store.own().trusted.len(), 2);
     assert!(matches!(store.step(now + 299 * SECOND, Some(SECOND)), Action::WaitUntil(_)));
     assert_eq!(store.step(now + 300 * SECOND, Some(SECOND)), Action::DropOldCas);
     let new = store.own().bundle();
-    assert!(both.starts_with(&new) && !both.ends_with(&new), "the one that signs stands first");
+    assert!(both.starts_with(&new) && !both.ends_with(&new), "the signing CA comes first");
     assert!(store.verifies(&new, now) && store.annotation(RETIRE).is_none());
 }
 
 #[test]
-fn where_the_configurations_never_get_the_next_ca_it_signs_before_the_old_one_ends() {
+fn signs_with_the_next_ca_before_the_old_one_expires_even_if_no_configuration_has_it() {
     let mut store = Store::filled(start());
     let mut switched = None;
     for second in (0..3600).step_by(5) {
@@ -236,7 +236,7 @@ fn where_the_configurations_never_get_the_next_ca_it_signs_before_the_old_one_en
 }
 
 #[test]
-fn what_is_asked_for_is_renewed_and_the_request_taken_away_by_the_same_write() {
+fn renews_on_request_and_removes_the_request_in_the_same_write() {
     let mut store = Store::filled(start());
     store.annotate(RENEW, "leaf");
     assert_eq!(store.settle(start()), [Action::RenewLeaf]);
@@ -250,7 +250,7 @@ fn what_is_asked_for_is_renewed_and_the_request_taken_away_by_the_same_write() {
 }
 
 #[test]
-fn whose_a_certificate_is_its_serial_number_says() {
+fn recognises_its_own_certificates_by_their_serial_number() {
     let ours = Store::filled(start());
     let mut theirs = Store::filled(start());
     let foreign = |store: &Store| matches!(store.contents(), Contents::Foreign(_));
@@ -265,12 +265,12 @@ fn whose_a_certificate_is_its_serial_number_says() {
         replaced.put(key, theirs.value(key));
     }
     assert!(foreign(&replaced) && replaced.contents().pair().is_some());
-    // Their CA is given on, since they put it there as well.
+    // Their CA is passed on, because they put it there as well.
     assert_eq!(replaced.contents().bundle(), Some(ours.own().bundle()));
     replaced.data().remove("ca.crt");
     assert_eq!(replaced.contents().bundle(), None);
 
-    // Half of theirs is theirs already: the other half may come next.
+    // A half-written replacement already belongs to them: the other half may follow.
     let mut half = ours.clone();
     half.put("tls.crt", theirs.value("tls.crt"));
     assert!(foreign(&half) && half.contents().pair().is_none());
@@ -280,7 +280,7 @@ fn whose_a_certificate_is_its_serial_number_says() {
 }
 
 #[test]
-fn each_damage_is_mended_and_who_trusted_the_old_ca_is_not_left_alone() {
+fn repairs_each_damaged_key_and_keeps_the_old_ca_trusted() {
     let now = start() + 10 * SECOND;
     let another = Store::filled(start()).value("tls.key");
     for (key, value, expected) in [
@@ -315,7 +315,7 @@ fn each_damage_is_mended_and_who_trusted_the_old_ca_is_not_left_alone() {
 }
 
 #[test]
-fn where_all_is_lost_all_is_issued_and_what_could_be_read_stays_trusted() {
+fn issues_everything_if_all_keys_are_lost_and_keeps_readable_cas_trusted() {
     let mut store = Store::filled(start());
     let before = store.own().bundle();
     for key in ["tls.crt", "tls.key", "ca.key"] {
@@ -329,7 +329,7 @@ fn where_all_is_lost_all_is_issued_and_what_could_be_read_stays_trusted() {
 }
 
 #[test]
-fn a_clock_that_jumps_leaves_a_certificate_that_is_valid() {
+fn keeps_a_valid_certificate_if_the_clock_jumps() {
     let mut store = Store::filled(start());
     let day = 24 * 3600 * SECOND;
     for now in [start() + day, start(), start() - day, start() + 9 * day, start()] {
@@ -340,7 +340,7 @@ fn a_clock_that_jumps_leaves_a_certificate_that_is_valid() {
 }
 
 #[test]
-fn nothing_that_is_printed_has_a_key_in_it() {
+fn never_prints_a_key() {
     let mut store = Store::filled(start());
     store.annotate(RENEW, "ca");
     store.step(start(), None);
@@ -352,12 +352,12 @@ fn nothing_that_is_printed_has_a_key_in_it() {
     }
 }
 
-/// What was in force at a time: the last that was written until then.
+/// Returns the value that was current at a time: the last one written until then.
 fn at<T>(history: &[(SystemTime, T)], moment: SystemTime) -> Option<&T> {
     history.iter().rev().find(|(since, _)| *since <= moment).map(|(_, value)| value)
 }
 
-/// A cluster in which everything is late, but not later than it may be.
+/// A simulated cluster in which every component is as late as it may be.
 struct Cluster {
     store: Store,
     served: Vec<(SystemTime, Pair)>,
@@ -366,7 +366,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// What each replica serves verifies against what each API server trusts.
+    /// Asserts that the certificate of each replica verifies against the bundle of each API server.
     fn check(&self, now: SystemTime) {
         for behind in [0, 30].map(|seconds| seconds * SECOND) {
             let Some(bundle) = at(&self.bundles, now - behind) else { continue };
@@ -410,10 +410,10 @@ impl Cluster {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
 
-    /// Over years and at least three rotations: the leaf that any replica serves verifies against the bundle that any API
-    /// server has, though the leader is away at times, acts late, and is asked for renewals in between.
+    /// Simulates years with at least three rotations. The leaf of any replica must verify against the bundle of any
+    /// API server. The leader is absent at times, acts late, and receives requests to renew.
     #[test]
-    fn at_every_instant_what_is_served_is_trusted(
+    fn serves_a_trusted_certificate_at_every_instant(
         steps in prop::collection::vec((1_u32..40, 0_u8..10, 0_u8..60), 500..600),
     ) {
         let mut cluster =
@@ -428,7 +428,7 @@ proptest! {
                 1 => cluster.store.annotate(RENEW, "leaf"),
                 _ => {}
             }
-            // The leader is away for a while now and then, never for long.
+            // The leader is absent from time to time, but never for long.
             if index % 4 == 0 || *present > 3 {
                 cluster.lead(now);
             }
@@ -442,9 +442,9 @@ proptest! {
         prop_assert!(!cluster.done[1..].contains(&Action::IssueAll));
     }
 
-    /// Whatever somebody writes into the Secret: nothing panics, and what is ours ends in order.
+    /// Garbage in the Secret causes no panic, and Wardset repairs the content that it wrote.
     #[test]
-    fn garbage_in_any_key_ends_in_order(
+    fn recovers_from_garbage_in_any_key(
         damage in prop::collection::vec((0_usize..6, prop::collection::vec(any::<u8>(), 0..40), any::<prop::sample::Index>()), 1..5),
         rotating in any::<bool>(),
     ) {

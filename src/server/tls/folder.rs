@@ -10,27 +10,28 @@ use super::TlsError;
 use crate::certificate::{Pair, ServedCertificate};
 use crate::folder::Folder;
 
-/// How often the pair is read again where the folder changes while it is being read.
+/// Maximum number of reads of the pair if the folder changes in the meantime.
 const READS: usize = 3;
-/// The most bytes of an error in the log.
+/// Maximum length of an error in the log, in bytes.
 const MAX_ERROR: usize = 512;
 
-/// The folder that the served certificate comes from. A pair that can't be served leaves the one before in force.
+/// The folder that supplies the served certificate. If the folder's pair is unusable, the server keeps the previous
+/// one.
 #[derive(Debug)]
 pub struct CertificateFolder {
     path: PathBuf,
     files: Folder,
     served: Arc<ServedCertificate>,
-    /// What was wrong at the last look, as it was logged.
+    /// The error of the last poll, as logged.
     wrong: Option<String>,
 }
 
 impl CertificateFolder {
-    /// Reads the pair, `tls.crt` with the full chain and `tls.key`, and serves it.
+    /// Reads `tls.crt`, which holds the full chain, and `tls.key`, and serves the pair.
     ///
     /// # Errors
     ///
-    /// A file that is missing or can't be used; the error names it.
+    /// A file that is missing or unusable; the error names it.
     pub fn open(path: &Path, served: Arc<ServedCertificate>) -> Result<Self, TlsError> {
         let files = Folder::new(["tls.crt", "tls.key"].map(|name| path.join(name)));
         let mut folder = Self { path: path.to_owned(), files, served, wrong: None };
@@ -39,8 +40,8 @@ impl CertificateFolder {
         Ok(folder)
     }
 
-    /// Looks once, and serves what is new. Says in the log what became of it: a pair that can't be served once for each way in
-    /// which it can't, since it is tried again at every look.
+    /// Polls the folder once, and serves a new pair. It logs the result. An unusable pair is retried at every poll,
+    /// and each distinct error is logged once.
     pub fn check(&mut self) {
         if !self.files.changed() && self.wrong.is_none() {
             return;
@@ -51,7 +52,7 @@ impl CertificateFolder {
                 let serial = pair.leaf.serial.clone();
                 self.served.replace(pair);
                 self.wrong = None;
-                tracing::info!(folder, serial, "a new certificate is in force for new connections");
+                tracing::info!(folder, serial, "loaded a new certificate for new connections");
             }
             Err(error) => {
                 let error = text::with_causes(&error, MAX_ERROR);
@@ -60,7 +61,8 @@ impl CertificateFolder {
                     tracing::error!(
                         folder,
                         error,
-                        "the certificate before stays in force, and the folder is tried again"
+                        "failed to load the certificate; the server keeps the previous one and retries at \
+                         every poll; hint: write a matching pair of `tls.crt` and `tls.key`"
                     );
                     self.wrong = Some(error);
                 }
@@ -68,26 +70,26 @@ impl CertificateFolder {
         }
     }
 
-    /// Looks each `period` until it is dropped.
+    /// Polls the folder every `period` until the future is dropped.
     pub async fn watch(mut self, period: Duration) {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // A folder may be on a disk that doesn't answer; nothing else waits for it.
+            // A folder may be on a disk that does not respond; only this task waits for it.
             let looked = tokio::task::spawn_blocking(move || {
                 self.check();
                 self
             });
             match looked.await {
                 Ok(looked) => self = looked,
-                // The runtime is going down.
+                // The runtime is shutting down.
                 Err(_) => return,
             }
         }
     }
 
-    /// A swap between the two files gives a chain with another's key; then it is read again.
+    /// Reads the pair. If a swap happens between the two files, the key does not match the chain, and it reads again.
     fn read(&mut self) -> Result<Pair, TlsError> {
         let mut read = self.read_once();
         for _ in 1..READS {

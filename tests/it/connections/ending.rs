@@ -1,11 +1,11 @@
-//! A shutdown under load: a client that follows the protocol loses nothing.
+//! Shutdown under load. A client that follows the protocol loses no request.
 
 use reqwest::{Client, Version};
 
 use super::*;
 use crate::serve;
 
-/// Asks until nobody listens any more, and gives the number of answers.
+/// Sends requests until the port is closed, and returns the number of answers.
 async fn ask_to_the_end(client: Client, url: String) -> usize {
     let mut answers = 0;
     loop {
@@ -16,9 +16,9 @@ async fn ask_to_the_end(client: Client, url: String) -> usize {
                 response.bytes().await.unwrap();
                 answers += 1;
             }
-            // Nobody took the connection, so there was no request to lose.
+            // The connection was not accepted, so no request was lost.
             Err(error) if error.is_connect() => return answers,
-            Err(error) => panic!("lost after {answers} answers: {error:?}"),
+            Err(error) => panic!("a request was lost after {answers} answers: {error:?}"),
         }
     }
 }
@@ -36,24 +36,24 @@ async fn nothing_is_lost_over(version: Version) {
     metric_reaches(&server, reviews, 40).await;
     server.begin_shut_down();
     for client in clients {
-        let answers = soon("it goes on", client).await.unwrap();
+        let answers = soon("the client still gets answers", client).await.unwrap();
         assert!(answers > 0);
     }
     server.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shutdown_loses_no_request_of_http_1() {
+async fn shutdown_loses_no_request_over_http_1() {
     nothing_is_lost_over(Version::HTTP_11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shutdown_loses_no_request_of_http_2() {
+async fn shutdown_loses_no_request_over_http_2() {
     nothing_is_lost_over(Version::HTTP_2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_it_closes_newcomers_are_answered_and_told_to_go() {
+async fn answers_new_connections_once_during_shutdown_and_closes_them() {
     let mut server =
         server(|it| Options { limits: Limits { closing: Duration::from_secs(8), ..limits() }, ..it }).await;
     let body = admission_review(&daemonset(), None);
@@ -64,8 +64,8 @@ async fn while_it_closes_newcomers_are_answered_and_told_to_go() {
     open.write_all(head(body.len()).as_bytes()).await.unwrap();
     server.begin_shut_down();
     let unready = async { while server.admin("/readyz").await.0 != 503 {} };
-    soon("it says that it is ready", unready).await;
-    // A newcomer, one that was there before, and a request that was open: each has its answer, and is the last.
+    soon("the server still reports ready", unready).await;
+    // A new connection, an idle one and one with an open request: each gets an answer, then the server closes it.
     let mut late = connect(&server, "http/1.1").await;
     for stream in [&mut late, &mut idle] {
         stream.write_all(&review()).await.unwrap();
@@ -80,7 +80,7 @@ async fn while_it_closes_newcomers_are_answered_and_told_to_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_under_way_at_the_end_is_answered_and_idle_connections_are_closed() {
+async fn shutdown_answers_open_requests_and_closes_idle_connections() {
     let closing = Duration::from_millis(200);
     let mut server = server(|it| Options { limits: Limits { closing, ..limits() }, ..it }).await;
     let body = admission_review(&daemonset(), None);
@@ -92,12 +92,12 @@ async fn a_request_that_is_under_way_at_the_end_is_answered_and_idle_connections
     answer(&mut half).await;
     let mut open = connect(&server, "http/1.1").await;
     open.write_all(head(body.len()).as_bytes()).await.unwrap();
-    // The last head of this one has begun.
+    // The headers of this connection's last request are incomplete.
     let begin = head(body.len()).into_bytes();
     half.write_all(&begin[..20]).await.unwrap();
     half.flush().await.unwrap();
     server.begin_shut_down();
-    // Closed without a request, once nobody is accepted any more.
+    // The server closes it without a request after it has stopped accepting connections.
     assert!(ended(&mut idle).await.is_empty());
     assert!(TcpStream::connect(server.addresses.webhook).await.is_err());
     half.write_all(&begin[20..]).await.unwrap();
@@ -110,11 +110,11 @@ async fn a_request_that_is_under_way_at_the_end_is_answered_and_idle_connections
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_drain_ends_what_does_not_end() {
+async fn drain_timeout_closes_unfinished_requests() {
     let drain = Duration::from_millis(500);
     let server = server(|it| Options { drain, ..it }).await;
     let mut open = connect(&server, "http/1.1").await;
     open.write_all(head(10).as_bytes()).await.unwrap();
-    soon("it goes on", server.shut_down()).await;
+    soon("the shutdown did not end", server.shut_down()).await;
     assert!(ended(&mut open).await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! Too much at once: slow bodies, many bytes, dry runs, policies.
+//! Overload: slow bodies, large bodies, dry runs, and reviews of policies.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::guests;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_bodies_take_no_place_and_are_refused_in_time() {
+async fn slow_bodies_hold_no_permit_and_time_out() {
     let server =
         server(|it| Options { max_in_flight: 1, limits: Limits { body: HEAD, ..limits() }, ..it }).await;
     let mut slow = Vec::new();
@@ -28,17 +28,17 @@ async fn slow_bodies_take_no_place_and_are_refused_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_bodies_are_too_much_together_the_oldest_that_is_not_whole_gives_way() {
+async fn refuses_the_oldest_incomplete_body_if_bodies_exceed_their_quota() {
     let kib = 1 << 10;
     let server = server(|it| Options { limits: Limits { body_bytes: 200 * kib, ..limits() }, ..it }).await;
-    // A request counts 16 KiB for itself.
+    // Each request counts at least 16 KiB.
     let mut slow = connect(&server, "http/1.1").await;
     slow.write_all(head(200 * kib).as_bytes()).await.unwrap();
     slow.write_all(&vec![b' '; 100 * kib]).await.unwrap();
     assert!(is_served(&server).await);
     let padded = [admission_review(&daemonset(), None), vec![b' '; 120 * kib]].concat();
     let statuses = async {
-        // It may be quicker than the bytes of the slow one.
+        // This request may be faster than the bytes of the slow one.
         loop {
             assert_eq!(server.post("/mutate", padded.clone()).await.status(), 200);
             if metric(&server, r#"wardset_refused_total{status="429"}"#).await > 0 {
@@ -46,15 +46,15 @@ async fn where_bodies_are_too_much_together_the_oldest_that_is_not_whole_gives_w
             }
         }
     };
-    soon("it was not refused", statuses).await;
+    soon("no request was refused", statuses).await;
     let said = ended(&mut slow).await;
     assert!(said.starts_with(b"HTTP/1.1 429"), "{}", String::from_utf8_lossy(&said));
     assert!(String::from_utf8_lossy(&said).contains("too many bytes of requests at once; try again"));
-    // One that is too much by itself is refused as well, and gives all of it back.
+    // A request that exceeds the limit alone is refused too, and releases all of its quota.
     for _ in 0..3 {
         let large = [admission_review(&daemonset(), None), vec![b' '; 300 * kib]].concat();
         let refused = server.client().post(server.url("/mutate")).header("Content-Type", "application/json");
-        // The answer may be overtaken by the end of the connection, since nobody reads the rest.
+        // Nobody reads the rest of the body, so the connection may close before the answer arrives.
         if let Ok(refused) = refused.body(large).send().await {
             assert_eq!(refused.status(), 429);
         }
@@ -70,7 +70,7 @@ fn with(change: impl FnOnce(&mut Value)) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
+async fn dry_runs_and_kube_system_get_at_most_half_of_the_permits() {
     let folder = tempfile::tempdir().unwrap();
     let policy = burning(folder.path(), Duration::from_secs(10));
     let server = Server::launch(support::snapshot(&policy).await, |it| Options { max_in_flight: 2, ..it });
@@ -81,7 +81,7 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
             loop {
                 let request = client.post(&url).header("Content-Type", "application/json").body(dry.clone());
                 let response = request.send().await.unwrap();
-                // The place that it needs may be taken by one of the others, for a moment.
+                // One of the other requests may hold the permit for a moment.
                 if response.status() != 429 {
                     break response;
                 }
@@ -91,7 +91,7 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
     let share = "too many reviews of `kube-system` and dry runs at once; try again\n";
     let system = with(|request| request["namespace"] = json!("kube-system"));
     let full = async {
-        // Until the burning one has its place.
+        // Until the looping review holds a permit.
         loop {
             let response = server.post("/mutate", system.clone()).await;
             if response.status() == 429 {
@@ -100,19 +100,19 @@ async fn dry_runs_and_kube_system_leave_half_of_the_places_to_others() {
             }
         }
     };
-    assert_eq!(soon("they have all places", full).await, share);
+    assert_eq!(soon("dry runs and kube-system were never refused", full).await, share);
     let another = server.post("/mutate?timeout=1s", dry).await;
     assert_eq!((another.status().as_u16(), another.text().await.unwrap()), (429, share.to_owned()));
     assert!(is_served(&server).await);
-    assert!(!burn.is_finished(), "nothing was held");
+    assert!(!burn.is_finished(), "the looping review held no permit");
     assert_eq!(burn.await.unwrap().status(), 500);
     assert_eq!(server.post("/mutate", system).await.status(), 200);
     server.shut_down().await;
 }
 
-/// The server and its client have one thread here. What a burning guest takes, it takes of others.
+/// The server and its client share one thread here, so a looping guest could starve both.
 #[tokio::test]
-async fn a_burning_guest_leaves_the_thread_that_answers() {
+async fn a_looping_guest_yields_the_thread_that_answers() {
     let burns = Duration::from_secs(1);
     let folder = tempfile::tempdir().unwrap();
     let policy = burning(folder.path(), burns);
@@ -122,17 +122,17 @@ async fn a_burning_guest_leaves_the_thread_that_answers() {
     assert_eq!(server.post("/mutate?timeout=30s", dry).await.status(), 500);
     let (elapsed, busy) = (started.0.elapsed(), processor_time() - started.1);
     assert!(elapsed >= burns && busy < burns / 2, "{busy:?} of {elapsed:?}");
-    // The next review of the policy isn't slow, and begins where the one before it went on.
+    // The next review of the policy is fast, and starts while the previous one was still looping.
     assert!(is_served(&server).await);
     server.shut_down().await;
 }
 
-/// Of this thread.
+/// Returns the CPU time of this thread.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }
 
-/// A policy that answers no dry run in time.
+/// Returns a policy that times out in every dry run.
 fn burning(folder: &Path, timeout: Duration) -> String {
     let module = folder.join("loop.wasm");
     std::fs::write(&module, guests::component("loop")).unwrap();
@@ -141,7 +141,7 @@ fn burning(folder: &Path, timeout: Duration) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_under_review_take_no_place_of_the_reviews() {
+async fn reviews_of_policies_use_no_permit_of_other_reviews() {
     let server = server(|it| Options { max_in_flight: 0, ..it }).await;
     assert_eq!(server.post("/mutate", admission_review(&daemonset(), None)).await.status(), 429);
     let policy = with(|request| {

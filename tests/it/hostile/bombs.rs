@@ -1,4 +1,4 @@
-//! Modules that are made for the compiler: what is refused before it sees them, and what it is stopped over.
+//! Modules that attack the compiler: some exceed a limit before compilation, others are stopped during it.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) struct Bomb {
     pub(super) by: By,
 }
 
-/// What a compilation may cost here, so that the suite ends soon.
+/// Time and memory for one compilation in these tests, low so that the suite ends soon.
 const LIMITS: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 1 << 30 };
 
 pub(super) const BOMBS: &[Bomb] = &[
@@ -40,7 +40,7 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "locals-by-the-million",
-        purpose: "Has functions with as many local variables as one may have, together five million.",
+        purpose: "Has functions with the maximum number of local variables, five million in total.",
         bytes: || functions(200, 25_000, |_| {}),
         by: By::Load(Refusal::Shape),
     },
@@ -64,7 +64,7 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "components-in-components",
-        purpose: "Is nested a thousand components deep.",
+        purpose: "Has components nested a thousand levels deep.",
         bytes: || nested(1000),
         by: By::Load(Refusal::Shape),
     },
@@ -82,9 +82,9 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "types-in-types",
-        purpose: "Has one type that is nested a hundred thousand deep.",
+        purpose: "Has a type that is nested a hundred thousand levels deep.",
         bytes: || {
-            // A component type that declares one type, which is a component type, and so on.
+            // A component type that declares one type, which is again a component type, and so on.
             let mut data = vec![1];
             data.extend([0x41, 1, 1].repeat(100_000));
             data.extend([0x41, 0]);
@@ -96,19 +96,19 @@ pub(super) const BOMBS: &[Bomb] = &[
     },
     Bomb {
         name: "code-of-megabytes",
-        purpose: "Has 15 MiB of code, within each limit.",
+        purpose: "Has 15 MiB of code; each function is within the limits.",
         bytes: || functions(30, 64, |body| sums(body, 500 << 10)),
         by: By::Load(Refusal::Time),
     },
     Bomb {
         name: "blocks-in-blocks",
-        purpose: "Has functions of 60,000 blocks, each in the one before, and a jump out of each.",
+        purpose: "Has functions of 60,000 nested blocks with a jump out of each.",
         bytes: || functions(30, 1, |body| blocks(body, 60_000)),
         by: By::Load(Refusal::Time),
     },
     Bomb {
         name: "custom-section-of-megabytes",
-        purpose: "Behaves, and has 15 MiB beside its code that mean nothing.",
+        purpose: "Behaves well, but carries a custom section of 15 MiB.",
         bytes: || {
             let mut bytes = guests::component("well-behaved");
             let section = CustomSection { name: "x".into(), data: vec![0; 15 << 20].into() };
@@ -122,7 +122,7 @@ pub(super) const BOMBS: &[Bomb] = &[
 ];
 
 impl Bomb {
-    /// What stops it, and after how long.
+    /// Loads the module; returns the mechanism that stopped it, and the time until then.
     pub(super) async fn set_off(&self) -> (By, Duration) {
         let bytes = (self.bytes)();
         let started = Instant::now();
@@ -148,7 +148,7 @@ impl Bomb {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_bomb_is_contained() {
+async fn each_compiler_bomb_is_contained() {
     for bomb in BOMBS {
         let (by, _) = bomb.set_off().await;
         assert!(is_as_expected(bomb.by, by), "{}: expected {:?}, found {by:?}", bomb.name, bomb.by);
@@ -156,20 +156,21 @@ async fn each_bomb_is_contained() {
     assert_engine_works().await;
 }
 
-/// A machine may be so fast or so full that the one comes before the other; each is a bound.
+/// Returns whether `found` is acceptable. Memory may run out before the deadline on a fast or full machine, or after
+/// it.
 pub(super) fn is_as_expected(expected: By, found: By) -> bool {
     let bounds = [By::Load(Refusal::Time), By::Load(Refusal::Compiler)];
     expected == found || (bounds.contains(&expected) && bounds.contains(&found))
 }
 
-/// What a compiler's process costs is bounded: with less memory than it needs it ends, and the server doesn't.
+/// The compiler's process has a memory limit. If it runs out, it ends and the server continues.
 #[tokio::test]
-async fn a_compiler_without_memory_ends_alone() {
+async fn the_server_survives_a_compiler_that_runs_out_of_memory() {
     let limits = CompileLimits { memory: 12 << 20, ..CompileLimits::default() };
     let bytes = wardset::builtin::MODULES.iter().find(|module| module.name == "node-affinity").unwrap().bytes;
     let error = Module::load_by(&support::compiler(limits), &ENGINE, bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::Crashed(_)), "{error:?}");
-    // The same with enough of it is a module that works, so it is the memory.
+    // The same module compiles with more memory, so memory was the cause.
     let compiler = support::compiler(CompileLimits { memory: 128 << 20, ..CompileLimits::default() });
     assert_eq!(
         Module::load_by(&compiler, &ENGINE, bytes, None).await.unwrap().manifest.name,
@@ -178,7 +179,7 @@ async fn a_compiler_without_memory_ends_alone() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_no_bomb_is_compiled_by_a_process_as_by_this_one() {
+async fn a_child_process_compiles_like_this_process() {
     let bytes = guests::component("well-behaved");
     let here = Module::load(&ENGINE, &bytes, None).await.unwrap();
     let child = support::compiler(CompileLimits::default());
@@ -189,15 +190,15 @@ async fn a_module_that_is_no_bomb_is_compiled_by_a_process_as_by_this_one() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_is_not_there_is_named() {
+async fn fails_to_load_if_the_compiler_is_missing() {
     let compiler = Compiler::danger_in_children("/nowhere/wardset", [], CompileLimits::default());
     let error = Module::load_by(&compiler, &ENGINE, &guests::component("well-behaved"), None).await.err();
     assert!(matches!(error, Some(LoadError::NoCompiler(_))), "{error:?}");
 }
 
-/// While one module takes the compiler's whole time, reviews are decided and other policies are put into force.
+/// While one module uses the compiler's full time, the server decides reviews and activates other policies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bomb_holds_up_nobody_else() {
+async fn a_compiler_bomb_delays_no_other_policy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = Arc::new(modules(CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 }));
@@ -211,15 +212,15 @@ async fn a_bomb_holds_up_nobody_else() {
         std::fs::write(folder.path().join(&file), guests::component(guest)).unwrap();
         modules.member(of_file(guest, &file), folder.path()).await.unwrap();
         assert_eq!(decide(&snapshot, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
-        assert!(!bomb.is_finished(), "it ended of itself");
+        assert!(!bomb.is_finished(), "the compilation ended early");
     }
     bomb.abort();
     assert!(bomb.await.unwrap_err().is_cancelled());
 }
 
-/// Whoever gives up takes the compiler along: else the two places would be gone, and nothing could be compiled.
+/// If the client gives up, its compiler must stop too. Otherwise both compiler permits would stay taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_review_that_is_given_up_ends_its_compiler() {
+async fn a_cancelled_policy_review_stops_its_compiler() {
     let folder = tempfile::tempdir().unwrap();
     let modules = modules(CompileLimits { time: Duration::from_secs(600), memory: 1 << 30 });
     for number in 0..4 {
@@ -227,17 +228,17 @@ async fn a_policy_review_that_is_given_up_ends_its_compiler() {
         std::fs::write(&file, [forever(), padding(number)].concat()).unwrap();
         let check = modules.check(resource("bomb", file.to_str().unwrap()));
         let given_up = tokio::time::timeout(Duration::from_millis(200), check).await;
-        assert!(given_up.is_err(), "it ended of itself: {given_up:?}");
+        assert!(given_up.is_err(), "the compilation ended early: {given_up:?}");
     }
     let file = folder.path().join("good.wasm");
     std::fs::write(&file, guests::component("well-behaved")).unwrap();
     let good = modules.check(resource("good", file.to_str().unwrap()));
-    tokio::time::timeout(SOON * 4, good).await.expect("no compiler was free").unwrap();
+    tokio::time::timeout(SOON * 4, good).await.expect("every compiler permit stayed taken").unwrap();
 }
 
-/// Bytes that took the compiler's whole time are refused at once when they come again, and other bytes are not.
+/// After a module timed out in the compiler, the same bytes are refused at once, and other bytes are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bomb_is_set_off_once() {
+async fn a_compiler_bomb_is_compiled_only_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = modules(CompileLimits { time: Duration::from_millis(300), memory: 1 << 30 });
@@ -250,7 +251,7 @@ async fn a_bomb_is_set_off_once() {
         }
     }
     assert!(matches!(*errors[0], LoadError::TooSlow(_)), "{:?}", errors[0]);
-    assert!(Arc::ptr_eq(&errors[0], &errors[1]), "it was compiled again");
+    assert!(Arc::ptr_eq(&errors[0], &errors[1]), "the module was compiled again");
 }
 
 fn modules(limits: CompileLimits) -> Modules {
@@ -269,17 +270,17 @@ fn resource(name: &str, file: &str) -> Resource {
     serde_json::from_value(resource).unwrap()
 }
 
-/// What no machine compiles within many seconds, in less than the most bytes of a module.
+/// Returns a module below the size limit that no machine compiles within many seconds.
 pub(crate) fn forever() -> Vec<u8> {
     functions(30, 64, |body| sums(body, 500 << 10))
 }
 
-/// A section that means nothing, so that the same module has another digest.
+/// Returns an empty custom section, which gives the same module another digest.
 fn padding(number: u8) -> Vec<u8> {
     vec![0, 3, 1, b'x', number]
 }
 
-/// A component with one core module.
+/// Returns a component with one core module.
 fn component(core: &Core) -> Vec<u8> {
     let mut component = Component::new();
     component.section(&ModuleSection(core));
@@ -320,7 +321,7 @@ fn core_exports(number: u32) -> Core {
     core
 }
 
-/// A component with `number` functions of `locals` local variables and this body, and a global variable.
+/// Returns a component with `number` functions of `locals` local variables and this body, and a global variable.
 fn functions(number: u32, locals: u32, body: impl Fn(&mut Function)) -> Vec<u8> {
     let mut core = core_types(1);
     let (mut functions, mut globals, mut code) =
@@ -338,8 +339,8 @@ fn functions(number: u32, locals: u32, body: impl Fn(&mut Function)) -> Vec<u8> 
     component(&core)
 }
 
-/// Some `bytes` of sums of 64 variables with a branch around each, all of which are needed at the end: much work for whoever
-/// allocates registers.
+/// Appends about `bytes` of sums over 64 variables, with a branch around each sum. All variables are live until the
+/// end, which is much work for a register allocator.
 fn sums(body: &mut Function, bytes: usize) {
     for local in 0..64 {
         body.instruction(&Instruction::GlobalGet(0)).instruction(&Instruction::LocalSet(local));

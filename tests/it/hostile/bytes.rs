@@ -1,9 +1,9 @@
-//! Bytes that are no module at all.
+//! Files that are not modules.
 
 use super::*;
 
 #[tokio::test]
-async fn refuses_bytes_that_are_no_component() {
+async fn refuses_files_that_are_not_components() {
     let whole = guests::component("well-behaved");
     let garbage: Vec<u8> = (0..10_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let header_and_garbage = [&whole[..8], &garbage].concat();
@@ -20,9 +20,9 @@ async fn refuses_bytes_that_are_no_component() {
     assert_engine_works().await;
 }
 
-/// Wherever a component is cut, what is left is no policy; a cut may fall between two sections.
+/// A truncated component is refused at every length. The cut may fall between two sections.
 #[tokio::test]
-async fn refuses_a_component_that_was_cut() {
+async fn refuses_truncated_components() {
     let whole = guests::component("well-behaved");
     for cut in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
         let error = Module::load(&ENGINE, &whole[..cut], None).await.err();
@@ -34,14 +34,14 @@ async fn refuses_a_component_that_was_cut() {
 }
 
 #[tokio::test]
-async fn refuses_a_module_that_is_too_large_without_looking_at_it() {
+async fn refuses_an_oversized_module_before_parsing_it() {
     // A custom section that makes a good module 17 MiB long.
     let mut bytes = guests::component("well-behaved");
     let section: Vec<u8> = [&[0][..], &leb128(17 << 20), &[1, b'x'], &vec![0; (17 << 20) - 2]].concat();
     bytes.extend(section);
     let error = Module::load(&ENGINE, &bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::TooLarge { found } if found == bytes.len()), "{error:?}");
-    // The same padding where it fits is no obstacle, so it is the size that is refused.
+    // A smaller section is accepted, so only the size is the reason.
     let mut bytes = guests::component("well-behaved");
     bytes.extend([&[0][..], &leb128(1 << 20), &[1, b'x'], &vec![0; (1 << 20) - 2]].concat());
     assert!(Module::load(&ENGINE, &bytes, None).await.is_ok());

@@ -1,4 +1,4 @@
-//! The cache of compiled modules: what is in its folder is code that will be run.
+//! The cache of compiled modules. The host runs the code in its folder, so the folder must be trustworthy.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,21 +10,21 @@ use wardset_runtime::{Cache, CacheError};
 use super::*;
 
 #[tokio::test]
-async fn a_second_load_comes_from_the_file() {
+async fn a_second_load_uses_the_cached_file() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
     let first = (fs::metadata(&file).unwrap().ino(), fs::read(&file).unwrap());
     load_cached(&cache, "well-behaved").await;
-    // Compiling again would put a new file in the place of the old one.
+    // A second compilation would replace the file.
     let second = (fs::metadata(&file).unwrap().ino(), fs::read(&file).unwrap());
     assert!(first == second);
     assert_eq!(only_file(&folder), file);
 }
 
-/// Every kind of damage: the module is compiled again, and the file mended.
+/// After any kind of damage, the host compiles the module again and replaces the file.
 #[tokio::test]
-async fn a_damaged_file_is_never_loaded() {
+async fn a_damaged_file_is_compiled_again() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
@@ -48,14 +48,14 @@ async fn a_damaged_file_is_never_loaded() {
     ] {
         fs::write(&file, &damaged).unwrap();
         load_cached(&cache, "well-behaved").await;
-        assert!(fs::read(&file).unwrap().len() == good.len(), "{what}: not compiled again");
-        assert!(fs::read(&file).unwrap() != damaged, "{what}: left as it was");
+        assert!(fs::read(&file).unwrap().len() == good.len(), "{what}: the module was not compiled again");
+        assert!(fs::read(&file).unwrap() != damaged, "{what}: the damaged file is still there");
     }
 }
 
-/// The file of another module, whole and of our own making, under this one's name.
+/// A valid cache file of another module is stored under this module's name.
 #[tokio::test]
-async fn the_file_of_another_module_is_never_loaded() {
+async fn the_cache_file_of_another_module_is_not_used() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "unreachable").await;
     let other = fs::read(only_file(&folder)).unwrap();
@@ -69,25 +69,25 @@ async fn the_file_of_another_module_is_never_loaded() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_write_to_is_never_loaded() {
+async fn a_cache_file_is_not_used_if_others_can_write_to_it() {
     let (folder, cache) = empty_cache();
     load_cached(&cache, "well-behaved").await;
     let file = only_file(&folder);
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     for mode in [0o620, 0o602, 0o666] {
         let before = fs::metadata(&file).unwrap().ino();
-        // Held open, so that the number of the file that goes isn't given to the one that comes.
+        // Stays open, so that the new file cannot get the inode number of the old one.
         let _held = fs::File::open(&file).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         load_cached(&cache, "well-behaved").await;
         let after = fs::metadata(&file).unwrap();
-        assert_ne!(after.ino(), before, "{mode:o}: the file was loaded");
+        assert_ne!(after.ino(), before, "{mode:o}: the cached file was used");
         assert_eq!(after.mode() & 0o777, 0o600);
     }
 }
 
 #[test]
-fn a_folder_that_others_can_write_to_is_refused() {
+fn refuses_a_cache_folder_that_others_can_write_to() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o720, 0o702, 0o777, 0o1777] {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
@@ -95,11 +95,11 @@ fn a_folder_that_others_can_write_to_is_refused() {
         assert!(matches!(error, CacheError::NotOurs { .. }), "{mode:o}: {error:?}");
     }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(Cache::open(folder.path()).is_ok(), "others may read it");
+    assert!(Cache::open(folder.path()).is_ok(), "a folder that others may only read is fine");
 }
 
 #[test]
-fn a_folder_is_made_for_us_alone() {
+fn creates_a_cache_folder_only_for_its_own_user() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("made/here");
     Cache::open(&folder).unwrap();
@@ -107,29 +107,29 @@ fn a_folder_is_made_for_us_alone() {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_folder_is_an_error() {
+fn fails_to_open_a_cache_below_a_file() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(matches!(Cache::open(file.join("below")), Err(CacheError::Io { .. })));
 }
 
-/// Modules are loaded all the same where nothing can be written. (The system lets root write anywhere, so for root the
-/// folder is one that is gone.)
+/// If the folder is read-only, modules are still loaded. Root may write anywhere, so for root the test removes the
+/// folder.
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_no_obstacle() {
+async fn loads_modules_if_the_cache_folder_is_read_only() {
     let (folder, cache) = empty_cache();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
     load_cached(&cache, "well-behaved").await;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::remove_dir_all(folder.path()).unwrap();
     load_cached(&cache, "well-behaved").await;
-    assert!(!folder.path().exists(), "a load makes no folder");
+    assert!(!folder.path().exists(), "a load must not create the folder");
 }
 
-/// Many at once, in one process: each gets the module, what is left is one whole file and nothing unfinished.
+/// Eight loads run at the same time in one process. Each gets the module, and one complete file remains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn loads_at_the_same_time_leave_one_whole_file() {
+async fn concurrent_loads_leave_one_complete_file() {
     let (folder, cache) = empty_cache();
     let bytes = Arc::new(guests::component("well-behaved"));
     for _ in 0..5 {
@@ -145,7 +145,7 @@ async fn loads_at_the_same_time_leave_one_whole_file() {
         let file = only_file(&folder);
         let left = fs::metadata(&file).unwrap().ino();
         load_cached(&cache, "well-behaved").await;
-        assert_eq!(fs::metadata(&file).unwrap().ino(), left, "what was left had to be compiled again");
+        assert_eq!(fs::metadata(&file).unwrap().ino(), left, "the remaining file was not usable");
         fs::remove_file(&file).unwrap();
     }
 }
@@ -156,7 +156,7 @@ fn empty_cache() -> (TempDir, Cache) {
     (folder, cache)
 }
 
-/// Loads the module by the cache, and sees that it is the right one.
+/// Loads the module through the cache, and asserts that it is the right one.
 async fn load_cached(cache: &Cache, guest: &str) -> Arc<Module> {
     let module = Arc::new(Module::load(&ENGINE, &guests::component(guest), Some(cache)).await.unwrap());
     assert_eq!(module.manifest.name, guest);

@@ -1,4 +1,4 @@
-//! The doors by which a guest can look at anything, and what is behind each: what its manifest declares, and the operator
+//! The imports through which a guest can read, and their results: only data that the manifest declares and the operator
 //! allows.
 
 use std::collections::BTreeMap;
@@ -7,42 +7,42 @@ use wardset_core::policy::NamespaceLabels;
 
 use super::*;
 
-/// What a guest finds.
+/// The result of a guest's read.
 #[derive(Debug, PartialEq)]
 enum Finds<'t> {
     Text(&'t str),
-    /// There is nothing at this place.
+    /// The document has no value at this pointer.
     Nothing,
-    /// It is stopped, and the review fails with the class `access`.
+    /// The host stops the guest, and the review fails with the class `access`.
     Closed,
 }
 
 use Finds::{Closed, Nothing, Text};
 
-/// What the manifest's `reads` are, what is read, what is found there in the object, what in the old object.
+/// The manifest's `reads`, the pointer, the result in the object, the result in the old object.
 const READS: &[(&str, &str, Finds<'static>, Finds<'static>)] = &[
-    // The place itself, and what is below it.
+    // The declared pointer, and pointers below it.
     ("/metadata/labels", "/metadata/labels", Text(r#"{"team":"edge"}"#), Text("{}")),
     ("/metadata/labels", "/metadata/labels/team", Text(r#""edge""#), Nothing),
     ("/metadata/labels", "/metadata/labels/none", Nothing, Nothing),
     ("/metadata/labels", "/metadata/labels/team/below", Nothing, Nothing),
     ("/metadata/labels", "/metadata/labels/", Nothing, Nothing),
-    // Parents, and the whole.
+    // Parents, and the whole document.
     ("/metadata/labels", "/metadata", Closed, Closed),
     ("/metadata/labels", "", Closed, Closed),
     ("/metadata/labels", "/", Closed, Closed),
     ("none", "", Closed, Closed),
     ("none", "/metadata/name", Closed, Closed),
-    // Siblings, and what only begins with the same letters.
+    // Siblings, and names that only begin with the same letters.
     ("/metadata/labels", "/metadata/annotations", Closed, Closed),
     ("/metadata/labels", "/metadata/labels2", Closed, Closed),
     ("/metadata/labels", "/metadata/label", Closed, Closed),
     ("/metadata/labels", "/Metadata/labels", Closed, Closed),
     ("/metadata/name /kind", "/metadata/uid", Closed, Closed),
     ("/metadata/name /kind", "/kind", Text(r#""DaemonSet""#), Text(r#""DaemonSet""#)),
-    // The whole, declared.
+    // The whole document is declared.
     (r#""""#, "/status/currentNumberScheduled", Text("3"), Text("3")),
-    // Another spelling of a place is another place, or none.
+    // Another spelling is another pointer, or a malformed one.
     ("/metadata/annotations/a~1b", "/metadata/annotations/a/b", Closed, Closed),
     ("/metadata/annotations/a~1b", "/metadata/annotations/a~01b", Closed, Closed),
     ("/metadata/annotations/a~1b", "/metadata/annotations/a~1b", Text(r#""slash""#), Text(r#""slash""#)),
@@ -53,7 +53,7 @@ const READS: &[(&str, &str, Finds<'static>, Finds<'static>)] = &[
     ("/metadata/labels", "metadata/labels", Closed, Closed),
     ("/metadata/labels", "/metadata/labels/../name", Nothing, Nothing),
     ("/metadata/labels", "/metadata/%6cabels", Closed, Closed),
-    // Positions of arrays.
+    // Indexes of arrays.
     (
         "/spec/template/spec/containers/0/name",
         "/spec/template/spec/containers/0/name",
@@ -75,7 +75,7 @@ const READS: &[(&str, &str, Finds<'static>, Finds<'static>)] = &[
 ];
 
 #[tokio::test]
-async fn a_guest_reads_what_its_manifest_declares_and_nothing_else() {
+async fn a_guest_can_read_only_declared_pointers() {
     for (reads, pointer, object, old_object) in READS {
         for (door, expected) in [("object", object), ("old-object", old_object)] {
             let guest = reader(door, reads, pointer);
@@ -85,7 +85,7 @@ async fn a_guest_reads_what_its_manifest_declares_and_nothing_else() {
     }
 }
 
-/// Of an object that is new there is no old one, wherever a guest looks for it.
+/// In a create, the old object is absent at every pointer.
 #[tokio::test]
 async fn a_create_has_no_old_object() {
     let guest = reader("old-object", r#""""#, "");
@@ -94,7 +94,7 @@ async fn a_create_has_no_old_object() {
 }
 
 #[tokio::test]
-async fn cluster_data_needs_manifest_and_operator() {
+async fn cluster_data_requires_manifest_and_operator() {
     let labels = r#"{"team":"edge"}"#;
     let known = || NamespaceLabels::Known(BTreeMap::from([("team".to_owned(), "edge".to_owned())]).into());
     for (declared, allowed, labelled, expected) in [
@@ -109,12 +109,13 @@ async fn cluster_data_needs_manifest_and_operator() {
         let decision = decide(&in_force(&guest, allowed).await, &review).await;
         assert_eq!(found(&decision), expected, "declared: {declared}, allowed: {allowed}");
     }
-    // Declared and not allowed, it doesn't come into force at all: `cluster-declared` of the table.
+    // If the manifest declares it and the operator does not allow it, the policy does not become active: see
+    // `cluster-declared` in the table.
 }
 
-/// While a module is loaded there is no review, and nothing to look at: each door is closed, whatever the manifest says.
+/// While a module is loaded there is no review, so each import fails, even if the manifest declares it.
 #[tokio::test]
-async fn every_door_is_closed_while_a_module_is_loaded() {
+async fn every_import_fails_while_a_module_is_loaded() {
     let calls = [
         "(call $object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))",
         "(call $old-object (i32.const 0x1000) (i32.const 0) (i32.const 0x40))",
@@ -142,7 +143,7 @@ async fn every_door_is_closed_while_a_module_is_loaded() {
     }
 }
 
-/// A guest that warns of what it finds behind a door.
+/// Returns a guest that reads through an import and puts the result into a warning.
 fn reader(door: &str, reads: &str, pointer: &str) -> String {
     let (declared, call) = match door {
         "data" => ("none", "(call $data (i32.const 0) (i32.const 0x40))".to_owned()),
@@ -186,11 +187,11 @@ fn update() -> Review {
     let bytes = crate::support::admission_review(&new, Some(&old));
     match Question::parse(&bytes).unwrap() {
         Question::Decide(review) => *review,
-        Question::PassOver { reason, .. } => panic!("passed over: {reason}"),
+        Question::PassOver { reason, .. } => panic!("skipped: {reason}"),
     }
 }
 
-/// Keys that a pointer has to escape.
+/// Adds keys that a pointer has to escape.
 fn annotate(object: &mut Value) {
     object["metadata"]["annotations"]["a/b"] = json!("slash");
     object["metadata"]["annotations"]["a~b"] = json!("tilde");

@@ -1,10 +1,10 @@
-//! Each evaluation starts from the same state, and nothing of one review is there in the next.
+//! Each evaluation starts from the same state. A review leaves nothing for the next one.
 
 use super::*;
 
-/// One sandbox, so that each evaluation gets the place of the one before it.
+/// With one sandbox, each evaluation reuses the memory of the previous one.
 #[tokio::test]
-async fn no_evaluation_finds_anything_of_the_one_before() {
+async fn evaluations_start_from_the_same_state() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
     let policy = policy("remembers", 0, Mode::Enforce, OnError::Fail, "10s");
@@ -20,9 +20,9 @@ async fn no_evaluation_finds_anything_of_the_one_before() {
     }
 }
 
-/// The guest of one policy in the place of another's: a secret that one leaves behind isn't the other's to find.
+/// Policies share the sandbox. A secret that one leaves in memory must not be visible to the next.
 #[tokio::test]
-async fn no_policy_finds_anything_of_another() {
+async fn policies_leave_no_trace_for_each_other() {
     let engine = Engine::new(EngineOptions { sandboxes: 1 }).unwrap();
     let module = Arc::new(Module::load(&engine, &guests::component("remembers"), None).await.unwrap());
     let policies = ["first", "second", "third"]
@@ -32,9 +32,9 @@ async fn no_policy_finds_anything_of_another() {
     assert_eq!(decision.warnings, ["first: fresh", "second: fresh", "third: fresh"]);
 }
 
-/// The same review, a guest that fails half-way through it in between: the answer is the same to the byte.
+/// The same review runs before and after a guest that fails halfway. Both responses are equal byte for byte.
 #[tokio::test]
-async fn a_decision_is_the_same_after_a_guest_that_failed() {
+async fn a_failed_guest_does_not_change_the_next_decision() {
     let hostile = load("first-change-good").await;
     let policies =
         between_neighbours((policy("hostile", 0, Mode::Enforce, OnError::Allow, "10s"), hostile)).await;

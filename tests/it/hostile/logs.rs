@@ -1,4 +1,4 @@
-//! What reaches the operator's log of a guest that logs too much.
+//! The operator's log if a guest logs too much.
 
 use std::fmt::Debug;
 use std::sync::Mutex;
@@ -9,13 +9,13 @@ use tracing::{Event, Metadata, Subscriber, span};
 use super::*;
 
 #[tokio::test]
-async fn a_storm_of_log_lines_is_cut_to_sixteen() {
+async fn logs_at_most_sixteen_lines_per_evaluation() {
     let lines = logged_by("log-storm").await;
     assert_eq!(lines, ["a line of the storm"; 16]);
 }
 
 #[tokio::test]
-async fn long_log_lines_are_cut_and_stay_lines() {
+async fn truncates_long_log_messages_and_removes_line_breaks() {
     let lines = logged_by("log-of-a-megabyte").await;
     assert_eq!(lines.len(), 16);
     assert_eq!(lines[0], "harmless ERROR wardset: forged  [31m");
@@ -24,13 +24,13 @@ async fn long_log_lines_are_cut_and_stay_lines() {
     }
 }
 
-/// The messages that a guest's log lines reach a subscriber with.
+/// Returns the messages of the guest's log lines, as a subscriber receives them.
 async fn logged_by(guest: &str) -> Vec<String> {
     let policies = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load(guest).await)];
     let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let guard = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
-    // On this thread, as the test's runtime has no other.
+    // Effective for this thread only; the test's runtime has no other.
     let decision = decide(&snapshot, &review(Of::Create, true)).await;
     drop(guard);
     assert_eq!(decision.outcome, Outcome::Allowed);
@@ -38,7 +38,7 @@ async fn logged_by(guest: &str) -> Vec<String> {
     lines.clone()
 }
 
-/// Keeps the messages of guests.
+/// A subscriber that keeps the messages of guests.
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Lines {

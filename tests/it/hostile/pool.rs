@@ -1,4 +1,4 @@
-//! Guests that burn their whole time: others go on, and the pool is whole afterwards.
+//! Guests that run into their timeout. Others continue meanwhile, and the pool is complete afterwards.
 
 use wardset::metrics::Metrics;
 use wardset::modules::Modules;
@@ -8,7 +8,7 @@ use wardset_runtime::CompileLimits;
 use super::*;
 use crate::support;
 
-/// While one policy burns, a review that doesn't get to it is decided, on two threads and on one.
+/// While one policy runs into its timeout, reviews that do not match it are decided, on two threads and on one.
 async fn decides_beside_a_burning_policy() {
     let burning = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "2s"), load("loop").await);
     let burning = Arc::new(Snapshot::new(Arc::clone(&ENGINE), [burning]).await.unwrap());
@@ -16,31 +16,31 @@ async fn decides_beside_a_burning_policy() {
     let other = Snapshot::new(Arc::clone(&ENGINE), [other]).await.unwrap();
 
     let burn = tokio::spawn(async move { decide(&burning, &review(Of::Create, true)).await });
-    // Gives the burning one its first turn, so that on one thread it is it that must yield.
+    // Starts the looping guest. If there is only one thread, the guest must yield it.
     tokio::task::yield_now().await;
     for _ in 0..10 {
         let decision = decide(&other, &review(Of::Create, false)).await;
         assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
     }
-    assert!(!burn.is_finished(), "the others had to wait for the burning one");
+    assert!(!burn.is_finished(), "other reviews had to wait for the looping one");
     let burnt = burn.await.unwrap();
     assert!(report(&burnt, "hostile").elapsed >= Duration::from_secs(2));
     assert_failed(&burnt, Deadline, Mode::Enforce, OnError::Fail);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burning_policy_leaves_two_threads_to_others() {
+async fn a_looping_policy_does_not_block_others_on_two_threads() {
     decides_beside_a_burning_policy().await;
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_burning_policy_leaves_one_thread_to_others() {
+async fn a_looping_policy_does_not_block_others_on_one_thread() {
     decides_beside_a_burning_policy().await;
 }
 
-/// The policies of a review share its deadline, so five that burn don't take five times as long.
+/// The policies of a review share its deadline, so five policies that time out do not take five times as long.
 #[tokio::test]
-async fn burning_policies_together_end_with_the_review() {
+async fn looping_policies_share_the_deadline_of_the_review() {
     let module = load("loop").await;
     let names = ["a", "b", "c", "d", "e"];
     let policies =
@@ -51,15 +51,17 @@ async fn burning_policies_together_end_with_the_review() {
     let decision = snapshot.decide(&review(Of::Create, true), Phase::Mutate, deadline).await;
     assert!(started.elapsed() < SOON);
     for name in names {
-        let Reported::Failed(failure) = &report(&decision, name).result else { panic!("`{name}` decided") };
+        let Reported::Failed(failure) = &report(&decision, name).result else {
+            panic!("`{name}` did not fail")
+        };
         assert_eq!(failure.class, Late);
     }
 }
 
-/// As many reviews of one burning policy as there are sandboxes: it gets half of them, and reviews that it doesn't touch are
-/// decided all the while.
+/// One policy has as many looping reviews as there are sandboxes. It gets half of the sandboxes, and reviews without
+/// that policy are decided meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
+async fn a_looping_policy_gets_at_most_half_of_the_pool() {
     const ALL: usize = 64;
     let engine = Engine::new(EngineOptions { sandboxes: 64 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
@@ -76,20 +78,23 @@ async fn a_burning_policy_leaves_half_of_the_pool_to_others() {
         .collect();
     until_free(&engine, ALL / 2).await;
     for _ in 0..20 {
-        assert!(engine.free_sandboxes() >= ALL / 2 - 1, "it took more than its half");
+        assert!(engine.free_sandboxes() >= ALL / 2 - 1, "the policy exceeded its quota");
         let decision = decide(&other, &review(Of::Create, false)).await;
         assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
     }
-    assert!(!burns.iter().any(tokio::task::JoinHandle::is_finished), "the others had to wait for one");
+    assert!(
+        !burns.iter().any(tokio::task::JoinHandle::is_finished),
+        "other reviews had to wait for a looping one"
+    );
     for burn in burns {
         burn.abort();
         assert!(burn.await.unwrap_err().is_cancelled());
     }
 }
 
-/// What finds no sandbox free in its policy's half waits for one there, and no longer than its deadline.
+/// If a policy has used its quota of sandboxes, its next review waits for one, but not beyond the deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
+async fn reviews_wait_within_their_deadline_if_the_quota_is_used() {
     let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
     let [burning, _] = two_policies(&engine).await;
     let far = Instant::now() + Duration::from_secs(600);
@@ -101,7 +106,7 @@ async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
     let until = Instant::now() + Duration::from_millis(100);
     let late = burning.decide(&review(Of::Create, false), Phase::Mutate, until).await;
     assert_failed(&late, Late, Mode::Enforce, OnError::Fail);
-    // One of the two is given up, and its place is the next one's.
+    // If one of the two reviews is cancelled, the next review gets its sandbox.
     let [first, second] = holders;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -111,9 +116,9 @@ async fn reviews_beyond_a_policys_half_wait_within_their_deadline() {
     assert!(second.await.unwrap_err().is_cancelled());
 }
 
-/// An edit doesn't give a policy another half.
+/// An edit does not give a policy a second quota.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_revision_before_holds_is_of_the_same_half() {
+async fn revisions_of_a_policy_share_one_quota() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("guest.wasm"), guests::component("loop")).unwrap();
@@ -143,9 +148,9 @@ async fn what_the_revision_before_holds_is_of_the_same_half() {
     assert_eq!(decide(&after, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
 }
 
-/// A review that finds no sandbox free waits, and no longer than its deadline.
+/// If no sandbox is free, a review waits for one, but not beyond its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_beyond_the_pool_wait_within_their_deadline() {
+async fn reviews_wait_within_their_deadline_if_the_pool_is_full() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let snapshots = two_policies(&engine).await;
     let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
@@ -156,7 +161,7 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
     let until = started + Duration::from_secs(3);
     let holders = snapshots.each_ref().map(|snapshot| burn(snapshot, true, until));
     until_free(&engine, 0).await;
-    // These would be decided at once, if they had a sandbox.
+    // These reviews would be decided at once if they had a sandbox.
     let waiting: Vec<_> =
         (0..6).map(|n| burn(&snapshots[n % 2], false, Instant::now() + Duration::from_millis(200))).collect();
     for waiting in waiting {
@@ -164,7 +169,7 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
     }
     assert!(
         !holders.iter().any(tokio::task::JoinHandle::is_finished),
-        "they failed, and not for want of a sandbox"
+        "they failed for another reason than a missing sandbox"
     );
     for holder in holders {
         assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
@@ -173,9 +178,9 @@ async fn reviews_beyond_the_pool_wait_within_their_deadline() {
     assert_both_are_free(&engine, &snapshots).await;
 }
 
-/// A client that hangs up ends its review, and its sandbox is free again.
+/// If a client disconnects, its review ends and the sandbox is free again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_review_that_is_given_up_gives_its_sandbox_back() {
+async fn a_cancelled_review_returns_its_sandbox() {
     let engine = Engine::new(EngineOptions { sandboxes: 2 }).unwrap();
     let snapshots = two_policies(&engine).await;
     let far = Instant::now() + Duration::from_secs(60);
@@ -184,20 +189,20 @@ async fn a_review_that_is_given_up_gives_its_sandbox_back() {
         let burning = snapshots[0].decide(&review, Phase::Mutate, far);
         assert!(
             tokio::time::timeout(Duration::from_millis(20), burning).await.is_err(),
-            "it ended of itself"
+            "the looping review ended early"
         );
     }
     assert_both_are_free(&engine, &snapshots).await;
 }
 
-/// A guest that takes as many places of every kind as one may, as often as there are sandboxes but one, leaves the last
-/// sandbox its places.
+/// All sandboxes but one run a guest with the maximum number of memories, tables and instances. The last sandbox must
+/// still have enough of each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_guest_takes_another_ones_place_in_the_pool() {
+async fn greedy_guests_leave_enough_of_the_pool_for_the_last_sandbox() {
     let engine = Engine::new(EngineOptions { sandboxes: 4 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
     let module = load("loop-in-every-place-of-the-pool").await;
-    // Two policies, since one may have no more than half of the pool.
+    // Two policies, because each may hold at most half of the pool.
     let mut greedy = Vec::new();
     for _ in 0..2 {
         let policy = (policy("hostile", 0, Mode::Enforce, OnError::Fail, "1s"), Arc::clone(&module));
@@ -220,7 +225,7 @@ async fn no_guest_takes_another_ones_place_in_the_pool() {
     }
 }
 
-/// Two policies that burn where they are told to, each with a share of its own.
+/// Returns two policies that loop in dry runs. Each has its own quota.
 async fn two_policies(engine: &Arc<Engine>) -> [Arc<Snapshot>; 2] {
     let module = Arc::new(Module::load(engine, &guests::component("loop"), None).await.unwrap());
     let snapshot = async || {
@@ -230,7 +235,7 @@ async fn two_policies(engine: &Arc<Engine>) -> [Arc<Snapshot>; 2] {
     [snapshot().await, snapshot().await]
 }
 
-/// Of two sandboxes both are free: while a burning review holds one, others are decided in the other.
+/// Asserts that both of two sandboxes are free: a looping review holds one while others are decided in the other.
 async fn assert_both_are_free(engine: &Engine, [holder, other]: &[Arc<Snapshot>; 2]) {
     let until = Instant::now() + Duration::from_secs(2);
     let holder = Arc::clone(holder);
@@ -240,11 +245,11 @@ async fn assert_both_are_free(engine: &Engine, [holder, other]: &[Arc<Snapshot>;
     for _ in 0..20 {
         assert_eq!(decide(other, &review(Of::Create, false)).await.outcome, Outcome::Allowed);
     }
-    assert!(!holder.is_finished(), "one of the sandboxes was never given back");
+    assert!(!holder.is_finished(), "one of the sandboxes was not returned");
     assert_failed(&holder.await.unwrap(), Late, Mode::Enforce, OnError::Fail);
 }
 
-/// Waits until all but `free` sandboxes are taken.
+/// Waits until only `free` sandboxes are free.
 async fn until_free(engine: &Engine, free: usize) {
     while engine.free_sandboxes() > free {
         tokio::task::yield_now().await;

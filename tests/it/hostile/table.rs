@@ -1,4 +1,4 @@
-//! The table: what each guest does, what contains it, and how long that took here.
+//! The table of hostile guests: action, mechanism that contains it, and time.
 
 use std::fmt;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use super::bombs::{self, BOMBS, Bomb};
 use super::*;
 
-/// How often each guest is measured; the longest counts.
+/// Number of runs per guest; the longest counts.
 const RUNS: usize = 3;
 
-/// One line of the table.
+/// One row of the table.
 struct Row {
     guest: String,
     purpose: String,
@@ -31,18 +31,17 @@ impl Row {
         guests.chain(bombs).collect()
     }
 
-    /// Without the time, which belongs to a machine.
+    /// Returns the row without the time, because times depend on the machine.
     fn line(&self) -> String {
         format!("| `{}` | {} | {} |", self.guest, self.purpose.trim_end_matches('.'), self.by)
     }
 }
 
-/// Prints the table, each guest measured anew.
+/// Prints the table with new times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn table() {
+async fn prints_the_table_of_hostile_guests() {
     let rows = Row::all();
-    let mut lines =
-        vec!["| guest | what it does | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
+    let mut lines = vec!["| guest | action | contained by | ms |".to_owned(), "|---|---|---|---|".to_owned()];
     for (at, row) in rows.iter().enumerate() {
         let took = match GUESTS.get(at) {
             Some(case) => longest(async || case.measure().await).await,
@@ -55,7 +54,7 @@ async fn table() {
         };
         lines.push(format!("{} {:.1} |", row.line(), took.as_secs_f64() * 1000.0));
     }
-    // The runner has begun a line of its own.
+    // The test runner has already begun a line.
     println!("\n{}", lines.join("\n"));
 }
 
@@ -68,7 +67,7 @@ async fn longest(measure: impl AsyncFn() -> Duration) -> Duration {
 }
 
 impl Case {
-    /// From the moment at which the guest gets the word to the moment at which it has lost it.
+    /// Returns the time from the moment at which the guest gets control until it loses control.
     async fn measure(&self) -> Duration {
         let bytes = guests::component(self.guest);
         let started = Instant::now();
@@ -108,16 +107,16 @@ impl fmt::Display for By {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Load(refusal) => write!(formatter, "load: {refusal}"),
-            Self::Start(class) => write!(formatter, "load: the module fails by `{class}`"),
-            Self::Settings(class) => write!(formatter, "settings: the module fails by `{class}`"),
-            Self::RefusesSettings => formatter.write_str("settings: its refusal, cut"),
-            Self::ClusterData => formatter.write_str("settings: `spec.clusterData` doesn't allow it"),
-            Self::Review(class) => write!(formatter, "review: fails by `{class}`"),
-            Self::EachReview(class) => write!(formatter, "each review: fails by `{class}`"),
-            Self::Gate(_) => formatter.write_str("review: the template gate"),
-            Self::Nothing => formatter.write_str("gets nothing by it"),
-            Self::Denial => formatter.write_str("review: its denial, cut"),
-            Self::Warnings => formatter.write_str("review: its warnings, cut"),
+            Self::Start(class) => write!(formatter, "load: fails with `{class}`"),
+            Self::Settings(class) => write!(formatter, "settings: fails with `{class}`"),
+            Self::RefusesSettings => formatter.write_str("settings: its rejection, truncated"),
+            Self::ClusterData => formatter.write_str("settings: `spec.clusterData` does not allow it"),
+            Self::Review(class) => write!(formatter, "review: fails with `{class}`"),
+            Self::EachReview(class) => write!(formatter, "each review: fails with `{class}`"),
+            Self::Gate(_) => formatter.write_str("review: the template gate drops the change"),
+            Self::Nothing => formatter.write_str("has no effect"),
+            Self::Denial => formatter.write_str("review: its denial, truncated"),
+            Self::Warnings => formatter.write_str("review: its warnings, truncated"),
         }
     }
 }
@@ -125,25 +124,25 @@ impl fmt::Display for By {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Compile => "is no component that the engine takes",
-            Self::Import => "an import that nobody gets",
+            Self::Compile => "not a component that the engine supports",
+            Self::Import => "an import that the host does not offer",
             Self::Version => "another version of the contract",
-            Self::World => "not of the contract",
-            Self::ForbiddenWrite => "declares what no policy may write",
-            Self::Pointer => "declares what is no pointer",
-            Self::TooMany => "its manifest has too much",
-            Self::Schema => "its schema is no JSON object",
-            Self::Text => "its manifest has what is no name or no line",
-            Self::Shape => "limits on a module's shape",
-            Self::Time => "the compiler's deadline",
-            Self::Compiler => "the end of the compiler's process, and of nothing else",
+            Self::World => "does not match the contract",
+            Self::ForbiddenWrite => "a forbidden write in the manifest",
+            Self::Pointer => "a malformed pointer in the manifest",
+            Self::TooMany => "too many or too long entries in the manifest",
+            Self::Schema => "a schema that is not a JSON object",
+            Self::Text => "a malformed name or text in the manifest",
+            Self::Shape => "limits on the number and size of its parts",
+            Self::Time => "the deadline of the compiler",
+            Self::Compiler => "the compiler's process crashes, the server does not",
         })
     }
 }
 
-/// The table in the docs has the guests that there are, in this order, and says of each what contains it.
+/// The page in the docs lists the same guests in the same order, with the same actions and mechanisms.
 #[test]
-fn the_docs_have_this_table() {
+fn the_page_in_the_docs_has_this_table() {
     let docs = include_str!("../../../docs/hostile-guests.md");
     let without_time = |line: &str| {
         let (rest, time) = line.strip_suffix(" |")?.rsplit_once(' ')?;
@@ -154,13 +153,13 @@ fn the_docs_have_this_table() {
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(
             found, expected,
-            "run `cargo xtask hostile` and put what it prints into docs/hostile-guests.md"
+            "hint: run `cargo xtask hostile` and copy its output into docs/hostile-guests.md"
         );
     }
     assert_eq!(found.len(), expected.len());
 }
 
-/// A guest without a test doesn't pass: each file of `tests/guests` is in the table, or is named by a test beside it.
+/// Each file of `tests/guests` must be in the table, or another test must name it.
 #[test]
 fn every_guest_has_a_test() {
     let others = [
@@ -175,22 +174,22 @@ fn every_guest_has_a_test() {
         let tested = GUESTS.iter().any(|case| case.guest == guest)
             || others.iter().any(|source| source.contains(&quoted(&guest)));
         assert!(tested, "no test uses the guest `{guest}`");
-        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` doesn't say what it does");
+        assert!(!guests::purpose(&guest).is_empty(), "the guest `{guest}` has no description");
     }
 }
 
 #[test]
-fn no_guest_stands_in_the_table_twice() {
+fn no_guest_is_in_the_table_twice() {
     let rows = Row::all();
     let mut distinct: Vec<&str> = rows.iter().map(|row| &*row.guest).collect();
     distinct.sort_unstable();
     distinct.dedup();
-    assert_eq!(distinct.len(), rows.len(), "a test of it looks at the wrong line");
+    assert_eq!(distinct.len(), rows.len(), "a guest is in the table twice");
 }
 
-/// What the modules for the compiler are made of is code, so nothing of them is in `tests/guests`.
+/// Code generates the modules that attack the compiler, so `tests/guests` has no files for them.
 #[test]
-fn no_bomb_has_the_name_of_a_file() {
+fn no_compiler_bomb_has_the_name_of_a_file() {
     for Bomb { name, .. } in BOMBS {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/guests/{name}.wat"));
         assert!(!file.exists(), "{}", file.display());

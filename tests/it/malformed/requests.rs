@@ -1,4 +1,4 @@
-//! Requests by number: the same seed gives the same ones.
+//! Generated requests. The same seed and number give the same request.
 
 use std::sync::LazyLock;
 
@@ -9,20 +9,20 @@ use crate::support;
 
 /// One request.
 pub(super) struct Request {
-    /// How it was made.
+    /// The generator that made it.
     pub(super) what: &'static str,
     pub(super) path: &'static str,
     pub(super) media_type: Option<String>,
     pub(super) body: Vec<u8>,
-    /// The status that it must have, where only one is right.
+    /// The required status, if only one is correct.
     pub(super) expected: Option<u16>,
 }
 
-/// The server's limit.
+/// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 8 << 20;
 
 impl Request {
-    /// The request with the number `n`.
+    /// Returns request number `n`.
     pub(super) fn generated(seed: u64, n: u64) -> Self {
         let mut dice = Dice::new(seed, n);
         let review = review(&mut dice, &format!("uid-{n}"));
@@ -34,7 +34,7 @@ impl Request {
             body: review.to_string().into_bytes(),
             expected: None,
         };
-        // Few are huge, since each takes as long as a thousand others.
+        // Only a few are huge, because each takes as long as a thousand others.
         match n {
             1007 => request.huge(0, "x"),
             3007 => request.huge(0, r#",{"a":[2]}"#),
@@ -125,7 +125,7 @@ impl Request {
         let text = *dice.pick(&texts);
         let place = if dice.one_in(3) { place(dice, &review) } else { String::new() };
         match dice.below(4) {
-            // In front of everything, where a byte order mark stands.
+            // At the start of the body, as a byte order mark.
             0 => {
                 let mark = *dice.pick(&[b"\xef\xbb\xbf".as_slice(), b"\xff\xfe", b"\xfe\xff", b"\0"]);
                 self.body.splice(0..0, mark.iter().copied());
@@ -153,7 +153,7 @@ impl Request {
     }
 
     fn repeated_key(&mut self, dice: &mut Dice) {
-        self.what = "repeated key";
+        self.what = "duplicate key";
         let opened: Vec<usize> = self
             .body
             .windows(2)
@@ -164,7 +164,7 @@ impl Request {
         let at = *dice.pick(&opened);
         let key = self.body[at + 1..].iter().position(|byte| *byte == b'"').unwrap();
         let key = String::from_utf8(self.body[at + 1..][..key].to_vec()).unwrap();
-        // The same key, as it stands or with a letter spelt out.
+        // A duplicate key, either identical or with an escaped first letter.
         let spelt = match key.chars().next() {
             Some(first) if dice.one_in(3) && first.is_ascii_alphanumeric() => {
                 format!("\\u{:04x}{}", u32::from(first), &key[1..])
@@ -239,7 +239,7 @@ impl Request {
         self.expected = Some(expected);
     }
 
-    /// As large as is taken (`over` is 0), or so many bytes larger: with one long text, or as many members as there is room for.
+    /// Makes the body `over` bytes larger than the maximum, with one long text or with the maximum number of members.
     fn huge(&mut self, over: usize, filling: &str) {
         self.what = "huge";
         let mut object = support::daemonset();
@@ -254,7 +254,7 @@ impl Request {
         self.expected = Some(if over == 0 { 200 } else { 413 });
     }
 
-    /// Puts text that no tree can hold at a place; what is missing on the way there is made.
+    /// Puts raw text at a pointer, which `Value` may be unable to represent. Creates missing parents.
     fn put_raw(&mut self, review: &mut Value, place: &str, raw: &str) {
         let mut at = &mut *review;
         for token in place.split('/').skip(1) {
@@ -284,7 +284,7 @@ impl Request {
     }
 }
 
-/// A review that nothing is wrong with: it may be denied, but it can be read.
+/// Returns a well-formed review. It may be denied.
 fn review(dice: &mut Dice, uid: &str) -> Value {
     static DAEMONSET: LazyLock<Value> = LazyLock::new(support::daemonset);
     let object = daemonset(dice, DAEMONSET.clone());
@@ -376,7 +376,7 @@ fn daemonset(dice: &mut Dice, mut object: Value) -> Value {
     object
 }
 
-/// The pointer to any value of a review, the review itself left out.
+/// Returns a pointer to a random value inside the review.
 fn place(dice: &mut Dice, review: &Value) -> String {
     let mut places = Vec::new();
     let mut pending = vec![(String::new(), review)];

@@ -1,5 +1,6 @@
-//! The slow, obvious oracle: which nodes the DaemonSet controller puts pods on (`NodeShouldRunDaemonPod`; Kubernetes'
-//! documentation of node affinity, of taints and of DaemonSets). Nodes and DaemonSets are as the API server has them.
+//! A slow and simple oracle: the nodes on which the DaemonSet controller creates pods. It follows
+//! `NodeShouldRunDaemonPod` and Kubernetes' documentation of node affinity, taints and DaemonSets. Nodes and DaemonSets
+//! are as the API server stores them.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +8,13 @@ use serde_json::{Value, json};
 
 const POD: &str = "/spec/template/spec";
 
-/// The names of the nodes that get a pod.
+/// Returns the names of the nodes that get a pod.
 pub(crate) fn reached(daemonset: &Value, nodes: &[Value]) -> BTreeSet<String> {
     let reached = nodes.iter().filter(|node| selected(daemonset, node) && tolerated(daemonset, node));
     reached.map(|node| name(node).to_owned()).collect()
 }
 
-/// Whether `nodeName`, `nodeSelector` and required node affinity leave the node.
+/// Returns whether `nodeName`, `nodeSelector` and required node affinity allow the node.
 pub(crate) fn selected(daemonset: &Value, node: &Value) -> bool {
     let pod = daemonset.pointer(POD).unwrap();
     let label = |key: &str| node["metadata"]["labels"].get(key).and_then(Value::as_str);
@@ -29,7 +30,7 @@ pub(crate) fn selected(daemonset: &Value, node: &Value) -> bool {
     by_name && by_selector && by_affinity
 }
 
-/// Of a term, everything must hold; an empty one holds nowhere.
+/// Returns whether a term matches. All of its requirements must hold; an empty term matches no node.
 fn selects(term: &Value, node: &Value) -> bool {
     let label = |key: &str| node["metadata"]["labels"].get(key).and_then(Value::as_str);
     let field = |key: &str| (key == "metadata.name").then(|| name(node));
@@ -54,11 +55,11 @@ fn holds<'n>(requirement: &Value, of: impl Fn(&str) -> Option<&'n str>) -> bool 
         "DoesNotExist" => value.is_none(),
         "Gt" => beyond(i64::gt),
         "Lt" => beyond(i64::lt),
-        other => panic!("operator {other}"),
+        other => panic!("unknown operator {other}"),
     }
 }
 
-/// Whether each taint that keeps pods off is tolerated, by the author or by what the controller adds to each pod.
+/// Returns whether the pod tolerates each taint that keeps pods off. The controller adds tolerations to the author's.
 pub(crate) fn tolerated(daemonset: &Value, node: &Value) -> bool {
     let pod = daemonset.pointer(POD).unwrap();
     let mut tolerations: Vec<Value> = items(&pod["tolerations"]).cloned().collect();
@@ -92,7 +93,7 @@ fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let by_value = match operator.as_str() {
         "Exists" => true,
         "" | "Equal" => text(toleration, "value") == text(taint, "value"),
-        // `Lt` and `Gt`, which no test here gives a taint that they could tolerate.
+        // `Lt` and `Gt`. No test here uses them with a taint that they tolerate.
         _ => false,
     };
     by_effect && by_key && by_value

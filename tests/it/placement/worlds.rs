@@ -1,17 +1,18 @@
-//! Nodes and DaemonSets that differ in all that placement looks at, and that an API server takes.
+//! Generates nodes and DaemonSets that vary in every field that affects placement, and that an API server accepts.
 
 use serde_json::{Map, Value, json};
 
 use crate::dice::Dice;
 
-/// Keys of labels, each with the values that nodes have and DaemonSets ask for. The empty text is a value.
-const LABELS: [(&str, &[&str]); 6] = [
+/// Label keys, with the values that nodes have and DaemonSets select. The empty string is a value.
+const LABELS: [(&str, &[&str]); 7] = [
     ("example.com/disk", &["ssd", "hdd", ""]),
     ("example.com/rank", &["3", "5", "7", "x"]),
     ("type", &["virtual-kubelet", "real"]),
     ("eks.amazonaws.com/compute-type", &["fargate", "ec2"]),
     ("node-role.kubernetes.io/control-plane", &[""]),
     ("node-role.kubernetes.io/master", &[""]),
+    ("node-role.kubernetes.io/controlplane", &[""]),
 ];
 
 const TAINTS: [(&str, &str); 4] = [
@@ -21,7 +22,7 @@ const TAINTS: [(&str, &str); 4] = [
     ("nvidia.com/gpu", ""),
 ];
 
-/// A node, as one would create it.
+/// Returns a node as a user would create it.
 pub(crate) fn node(dice: &mut Dice, name: &str) -> Value {
     let mut labels = Map::new();
     labels.insert("kubernetes.io/hostname".to_owned(), name.into());
@@ -35,7 +36,7 @@ pub(crate) fn node(dice: &mut Dice, name: &str) -> Value {
     while dice.one_in(3) {
         let ((key, value), effect) =
             (*dice.pick(&TAINTS), *dice.pick(&["NoSchedule", "NoExecute", "PreferNoSchedule"]));
-        // One of a key and an effect.
+        // The pair of key and effect must be unique.
         if !taints.iter().any(|taint| taint["key"] == key && taint["effect"] == effect) {
             taints.push(json!({ "key": key, "value": value, "effect": effect }));
         }
@@ -49,7 +50,7 @@ pub(crate) fn node(dice: &mut Dice, name: &str) -> Value {
     })
 }
 
-/// A DaemonSet whose pods can name the nodes `names`.
+/// Returns a DaemonSet whose pods may refer to the nodes `names`.
 pub(crate) fn daemonset(dice: &mut Dice, name: &str, names: &[String]) -> Value {
     let mut pod = json!({ "containers": [{ "name": "agent", "image": "example.com/agent:1" }] });
     if dice.one_in(3) {

@@ -29,7 +29,7 @@ pub(crate) enum Program {
     Kubectl,
     /// The API server's store.
     Etcd,
-    /// Does what kubelets do, but for starting containers.
+    /// Does the work of kubelets, except starting containers.
     Kwok,
 }
 
@@ -75,7 +75,7 @@ impl Program {
         }
     }
 
-    /// What the linker is told: no debug information, and the version that Kubernetes' own build would write in.
+    /// Options of the linker: no debug information, and the version that Kubernetes' own build would set.
     fn linker_flags(self, version: &str) -> String {
         let mut flags = "-s -w".to_owned();
         if self.module().0 == "kubernetes" {
@@ -98,17 +98,17 @@ impl Program {
     }
 }
 
-/// Where each program is.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries {
     paths: [PathBuf; 6],
 }
 
 impl Binaries {
-    /// Finds each program, and builds those that are nowhere: minutes for the first time on a machine, nothing after.
+    /// Finds each program, and builds missing ones: minutes for the first time on a machine, nothing after.
     ///
     /// # Errors
-    /// A program is nowhere and there is no Go, or its build fails.
+    /// A program is missing and Go is not installed, or its build fails.
     pub(crate) fn find(repository: &Repository, interrupt: &Interrupt) -> Result<Self> {
         let assets = env::var_os(ASSETS).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(assets) = &assets
@@ -158,7 +158,7 @@ impl Binaries {
 struct Builder {
     /// `tests/cluster`.
     sources: PathBuf,
-    /// Where the built programs are kept.
+    /// Folder of the built programs.
     cache: PathBuf,
     /// As `go env GOVERSION` prints it, with the system and the processor that it builds for.
     go: String,
@@ -175,7 +175,7 @@ impl Builder {
         Ok(Self { sources, cache: repository.target()?.join("cluster/bin"), go })
     }
 
-    /// Where the program is once it is built. The name has a digest of all that it is built from.
+    /// Returns the path of the built program. The name has a digest of everything that it is built from.
     fn path(&self, program: Program) -> Result<PathBuf> {
         let (module, _) = program.module();
         let mut digest = Sha256::new();
@@ -217,7 +217,7 @@ impl Builder {
         let _lock = lock::take(&self.cache.join("lock"), "another build of the control plane", interrupt)?;
         for (number, program) in missing.iter().enumerate() {
             let path = self.path(*program)?;
-            // Whoever had the lock before may have built it.
+            // The previous holder of the lock may have built it.
             if path.is_file() {
                 continue;
             }
@@ -229,7 +229,7 @@ impl Builder {
                 missing.len(),
             );
             let start = Instant::now();
-            // Another name until it is whole, so that what has the right name can be run.
+            // It has another name until it is complete, so that a file with the right name can be run.
             let partial = path.with_extension("partial");
             let mut go = self.go(*program);
             go.args(["build", "-trimpath", "-ldflags", &program.linker_flags(&version), "-o"]);
@@ -250,7 +250,7 @@ impl Builder {
 /// `go` in a module's folder, for a program that needs nothing of the system.
 fn go(folder: &Path) -> Command {
     let mut go = Command::new("go");
-    // A `go.work` around the repository would replace what the module pins.
+    // A `go.work` around the repository would override the module's versions.
     go.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
     go
 }

@@ -12,7 +12,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 
-/// Where the keys of a control plane are. Each is readable by its owner only.
+/// The folder of a control plane's keys. Each is readable by its owner only.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     folder: PathBuf,
@@ -21,13 +21,13 @@ pub(crate) struct Certificates {
 /// Someone whom the API server knows by a client certificate: a user and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
-    /// Whoever uses the cluster; may do everything.
+    /// The user of the cluster; may do everything.
     Admin,
     /// kube-controller-manager, with the role that Kubernetes gives it.
     ControllerManager,
     /// kube-scheduler, with the role that Kubernetes gives it.
     Scheduler,
-    /// KWOK, which does what kubelets and a cloud do; may do everything.
+    /// KWOK, which does the work of kubelets and a cloud; may do everything.
     Kwok,
     /// The API server, towards etcd.
     ApiServer,

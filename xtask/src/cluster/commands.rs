@@ -12,14 +12,14 @@ use super::certificates::{Certificates, Client};
 use super::control_plane::Options;
 use super::kubeconfig;
 
-/// The command lines of the components: whatever differs from a component's own defaults has its reason here.
+/// The command lines of the components. Each setting that differs from a component's own default has its reason here.
 #[derive(Debug)]
 pub(crate) struct Commands<'a> {
     /// The programs, and the folder of their state.
     pub(crate) options: &'a Options<'a>,
     /// Who each of them is.
     pub(crate) certificates: &'a Certificates,
-    /// Where each of them listens.
+    /// Their addresses.
     pub(crate) ports: &'a Ports,
 }
 
@@ -104,7 +104,7 @@ impl Commands<'_> {
     /// Its kubeconfig cannot be written.
     pub(crate) fn kwok(&self) -> Result<Command> {
         let mut command = self.command(Program::Kwok);
-        // Where it would look for the configuration of whoever runs this.
+        // Otherwise it would look for the user's configuration.
         command.env("KWOK_WORKDIR", self.options.folder.path());
         flag(&mut command, "config", self.options.repository.control_plane().join("kwok/stages.yaml"));
         flag(&mut command, "kubeconfig", self.kubeconfig(Client::Kwok)?);
@@ -147,7 +147,7 @@ fn flag(command: &mut Command, name: &str, value: impl AsRef<Path>) {
 /// The addresses of services; `certificates` knows the first.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 
-/// Where each component listens on loopback.
+/// Port of each component on loopback.
 #[derive(Debug)]
 pub(crate) struct Ports {
     /// For the API server.

@@ -22,8 +22,8 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it. What it
-    /// says goes to the file `log`.
+    /// Starts `command` in a process group of its own, so that a Ctrl-C in the terminal does not reach it. Its output
+    /// goes to the file `log`.
     ///
     /// # Errors
     /// It cannot be started.
@@ -39,7 +39,7 @@ impl Component {
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.name()))?;
         let pid = child.id();
-        // There even where it has ended: its number stays its own until it is waited for.
+        // Its number stays its own until somebody waits for it, even if it has exited.
         let Some(Sighting { birth, .. }) = sight(pid) else {
             stop(&mut child);
             bail!("cannot tell when `{}` (process {pid}) was started", program.name());
@@ -48,7 +48,7 @@ impl Component {
         Ok(Self { child, record })
     }
 
-    /// What another process has to know of it.
+    /// The facts that another process needs.
     pub(crate) fn record(&self) -> &Record {
         &self.record
     }
@@ -66,7 +66,7 @@ impl Component {
 }
 
 fn stop(child: &mut Child) {
-    // Both fail only where it has ended already.
+    // Both fail only if it has exited already.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -80,9 +80,9 @@ pub(crate) struct Record {
     pub(crate) pid: u32,
     /// When it was started, as the system tells it: with the number, this names one process only.
     birth: String,
-    /// Where it listens on loopback.
+    /// Its address on loopback.
     pub(crate) port: u16,
-    /// What it says.
+    /// Its output.
     pub(crate) log: PathBuf,
 }
 
@@ -92,10 +92,11 @@ impl Record {
         sight(self.pid).is_some_and(|seen| !seen.ended && seen.birth == self.birth)
     }
 
-    /// Kills this very process and waits until it is gone. Where its number belongs to another by now, nothing is done.
+    /// Kills this very process and waits until it is gone. If its number belongs to another process by now, nothing
+    /// happens.
     ///
     /// # Errors
-    /// It is not this user's to kill, or it is still there after 10 s.
+    /// It is not this user's to kill, or it still runs after 10 s.
     pub(crate) fn kill(&self) -> Result<()> {
         let start = Instant::now();
         let mut killed = false;
@@ -117,7 +118,7 @@ impl Record {
         Ok(())
     }
 
-    /// How its log ends and where it is, as an error's message goes on.
+    /// Returns the end of its log and the log's path, as the end of an error message.
     pub(crate) fn log_end(&self) -> String {
         format!("; its log ends in:{}\nhint: the whole log is `{}`", self.last_words(), self.log.display())
     }
@@ -134,7 +135,7 @@ impl Record {
     }
 }
 
-/// What the system tells of a process.
+/// The system's facts about a process.
 #[derive(Debug)]
 struct Sighting {
     birth: String,

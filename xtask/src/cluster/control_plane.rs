@@ -23,11 +23,11 @@ use crate::repository::Repository;
 /// How a control plane is to be.
 #[derive(Debug)]
 pub(crate) struct Options<'a> {
-    /// What KWOK is configured with comes from here.
+    /// KWOK's configuration comes from here.
     pub(crate) repository: &'a Repository,
     /// Its programs.
     pub(crate) binaries: &'a Binaries,
-    /// Where it keeps all that it has. Two in the same folder would end each other: the caller holds a lock.
+    /// Folder for all of its data. Two in the same folder would end each other: the caller holds a lock.
     pub(crate) folder: Folder,
     /// Its nodes.
     pub(crate) nodes: Nodes,
@@ -35,8 +35,8 @@ pub(crate) struct Options<'a> {
     pub(crate) interrupt: &'a Interrupt,
 }
 
-/// A control plane that runs, on ports and with keys of its own. It ends with this value, however that comes about;
-/// what is left is the logs. Not bounded: how long it runs, and how much it stores.
+/// A running control plane, with ports and keys of its own. It ends with this value, and only the logs stay. Its time
+/// and its storage are not bounded.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     folder: Folder,
@@ -45,11 +45,11 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts a control plane in a folder, after ending what is left in it of an earlier one, and waits until its
-    /// nodes are ready.
+    /// Starts a control plane in a folder, after ending the rest of an earlier one, and waits until its nodes are
+    /// ready.
     ///
     /// # Errors
-    /// A process ends or is not ready in time; the error has the last lines of its log.
+    /// A process exits or is not ready in time; the error has the last lines of its log.
     pub(crate) fn start(options: &Options<'_>) -> Result<Self> {
         match Self::attempt(options) {
             // Between choosing a port and listening on it, another process can take it: hardly twice in a row.
@@ -66,7 +66,7 @@ impl ControlPlane {
         &self.kubectl
     }
 
-    /// Where its state is.
+    /// The path of its state.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
@@ -90,7 +90,7 @@ impl ControlPlane {
         kubeconfig::write(&folder.kubeconfig(), ports.api_server, &certificates, Client::Admin)?;
         let program = options.binaries.path(Program::Kubectl);
         let kubectl = Kubectl::new(program, &folder.kubeconfig(), folder.path());
-        // From here on, whatever goes wrong ends what was started.
+        // From here on, every error ends the started processes.
         let mut plane = Self { folder: folder.clone(), kubectl, components: Vec::new() };
         let interrupt = options.interrupt;
 
@@ -129,7 +129,7 @@ impl ControlPlane {
         let log = self.folder.logs().join(format!("{}.log", program.name()));
         command.current_dir(self.folder.path());
         self.components.push(Component::start(program, command, port, &log)?);
-        // After each of them: should this process be killed, the next one finds what it left.
+        // Written after each step. If this process is killed, the next one finds its processes.
         self.write(false)
     }
 
@@ -157,8 +157,8 @@ impl ControlPlane {
         })
     }
 
-    /// Tries again until it succeeds, unless a component ends meanwhile. Where it does not, the log of `program` tells
-    /// most.
+    /// Retries until it succeeds, unless a component exits meanwhile. If it fails, the log of `program` is the most
+    /// helpful.
     fn wait_until(
         &mut self,
         what: &str,
@@ -203,7 +203,7 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Where a component says whether it is well.
+/// A component's health endpoint.
 pub(crate) fn health_path(name: &str) -> &'static str {
     match name {
         "etcd" => "/health",
@@ -245,7 +245,7 @@ impl fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// How long each step of a start may take: seconds where the machine has nothing else to do.
+/// Time limit for each step of a start: seconds if the machine is idle.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long to wait between two looks.

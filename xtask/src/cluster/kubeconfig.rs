@@ -1,4 +1,4 @@
-//! The file that tells a client where the API server is and who it is itself.
+//! The file that tells a client the API server's address and its own identity.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) fn write(path: &Path, port: u16, certificates: &Certificates, client:
 }
 
 fn render(port: u16, ca: &Path, user: &str, certificate: &Path, key: &Path) -> String {
-    // A JSON string is a YAML string, whatever a path has in it.
+    // A JSON string is a YAML string, for any path.
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
         "apiVersion: v1

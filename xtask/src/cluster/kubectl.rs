@@ -15,9 +15,9 @@ use crate::process;
 pub(crate) struct Kubectl {
     /// The program.
     pub(crate) program: PathBuf,
-    /// Where the API server is, and who asks.
+    /// The API server's address and the client's identity.
     pub(crate) kubeconfig: PathBuf,
-    /// What it remembers of the API server: ports come back, and the next server on one may have other resources.
+    /// Its cache of the API server's resources. Ports are reused, and the next server on one may have others.
     cache: PathBuf,
 }
 
@@ -31,7 +31,7 @@ impl Kubectl {
         }
     }
 
-    /// What a process has to have in its environment so that its kubectl behaves the same.
+    /// The environment with which a process's kubectl behaves the same.
     pub(crate) fn environment(&self) -> [(&'static str, &Path); 3] {
         [("KUBECONFIG", &self.kubeconfig), ("KUBECACHEDIR", &self.cache), ("KUBERC", Path::new("off"))]
     }
@@ -50,7 +50,7 @@ impl Kubectl {
         process::stdout(self.command().args([&server, "get", "--raw", path])).map(drop)
     }
 
-    /// What `kubectl get` finds.
+    /// Returns the output of `kubectl get`.
     ///
     /// # Errors
     /// kubectl fails, or does not print JSON.
@@ -62,7 +62,7 @@ impl Kubectl {
     /// Creates the objects.
     ///
     /// # Errors
-    /// kubectl fails; the error ends in what it said.
+    /// kubectl fails; the error ends with its output.
     pub(crate) fn create(&self, objects: &Value) -> Result<()> {
         let mut command = self.command();
         command.args(["create", "--filename=-"]);
@@ -73,7 +73,7 @@ impl Kubectl {
             .spawn()
             .with_context(|| format!("cannot start {}", process::line(&command)))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // Where it does not read to the end, its status says why.
+            // If it does not read to the end, its status says why.
             let _ = stdin.write_all(objects.to_string().as_bytes());
         }
         let output = child.wait_with_output().context("cannot wait for kubectl")?;

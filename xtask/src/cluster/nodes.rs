@@ -31,7 +31,7 @@ impl Nodes {
         self.kinds().iter().map(|(_, count)| usize::from(*count)).sum()
     }
 
-    /// What `kubectl create` takes: a list of Node objects.
+    /// The input of `kubectl create`: a list of Node objects.
     pub(crate) fn manifest(self) -> Value {
         let mut items = Vec::new();
         for (kind, count) in self.kinds() {

@@ -1,4 +1,4 @@
-//! What a control plane leaves in its folder, so that another process can find it, ask how it is, and end it.
+//! The files that a control plane leaves in its folder. With them, another process can find it, check it, and end it.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -33,12 +33,12 @@ impl Folder {
         Self { path }
     }
 
-    /// Where it is.
+    /// The address.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the processes say.
+    /// The output of the processes.
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
@@ -53,7 +53,7 @@ impl Folder {
         self.path.join("certificates")
     }
 
-    /// Makes it anew, without whatever was there: see [`Folder::end`] for processes.
+    /// Makes it anew, and drops the old content: see [`Folder::end`] for processes.
     ///
     /// # Errors
     /// The system refuses.
@@ -69,10 +69,10 @@ impl Folder {
         Ok(())
     }
 
-    /// What was written last; nothing where no control plane was started.
+    /// Returns the last written state; `None` if no control plane was started.
     ///
     /// # Errors
-    /// There is something that cannot be read.
+    /// A file that cannot be read.
     pub(crate) fn state(&self) -> Result<Option<State>> {
         let path = self.state_file();
         match fs::read(&path) {
@@ -84,7 +84,7 @@ impl Folder {
         }
     }
 
-    /// Replaces what was written last.
+    /// Replaces the last written state.
     ///
     /// # Errors
     /// The system refuses.

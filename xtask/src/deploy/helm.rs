@@ -13,7 +13,7 @@ use crate::repository::Repository;
 const HINT: &str =
     "hint: Helm is built by Go 1.26 or newer; `cargo xtask deploy --check --no-render` needs neither";
 
-/// What the chart is rendered as. Its objects don't show it.
+/// The release name of the rendered chart. Its objects don't show it.
 const RELEASE: &str = "wardset";
 
 /// A Helm that starts, and the chart that it is for.
@@ -21,18 +21,18 @@ const RELEASE: &str = "wardset";
 pub(crate) struct Helm {
     program: PathBuf,
     chart: PathBuf,
-    /// Where it may write, in place of the user's home.
+    /// The folder that it may write to, in place of the user's home.
     home: PathBuf,
 }
 
 impl Helm {
-    /// Builds Helm where Go's cache doesn't have it yet: minutes.
+    /// Builds Helm if it is missing from Go's cache: minutes.
     ///
     /// # Errors
-    /// There is no Go, or it can't build.
+    /// Go is missing, or the build fails.
     pub(crate) fn find(repository: &Repository) -> Result<Self> {
         let mut go = Command::new("go");
-        // Builds it, and says where it is.
+        // Builds it, and returns its path.
         go.current_dir(repository.helm()).args(["tool", "-n", "helm"]);
         let output = match go.stdin(Stdio::null()).stderr(Stdio::inherit()).output() {
             Ok(output) if output.status.success() => output,
@@ -51,7 +51,7 @@ impl Helm {
     /// It breaks one.
     pub(crate) fn lint(&self) -> Result<()> {
         let mut lint = self.command();
-        // What it finds, it says on stdout.
+        // It prints its findings on stdout.
         process::show(lint.args(["lint", "--strict", "--quiet"]).arg(&self.chart))
     }
 

@@ -1,4 +1,4 @@
-//! What `install.yaml` promises, whoever changes the chart. Needs neither Go nor a cluster.
+//! The promises of `install.yaml`, which every change of the chart must keep. Needs neither Go nor a cluster.
 
 use std::fs;
 
@@ -71,7 +71,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Repository::find().unwrap().root().join(path)).unwrap()
 }
 
-/// What `cargo xtask deploy --check --no-render` says, so that a plain `cargo test` says it too.
+/// Does the same as `cargo xtask deploy --check --no-render`, so that a plain `cargo test` checks it too.
 #[test]
 fn committed_manifests_match_their_sources() {
     let repository = Repository::find().unwrap();
@@ -195,7 +195,7 @@ fn webhooks_let_deletions_and_finalizers_pass_and_no_create() {
         let names: Vec<&str> = conditions.iter().map(|condition| text(&condition["name"])).collect();
         assert_eq!(names, ["not-being-deleted", "not-finalizers-only"], "{kind}");
         for condition in &conditions {
-            // Where there is no old object, nothing that follows is evaluated: an error would refuse the request.
+            // If there is no old object, nothing that follows is evaluated: an error would refuse the request.
             assert!(text(&condition["expression"]).starts_with("oldObject == null || "), "{condition}");
         }
     }
@@ -228,7 +228,7 @@ fn webhooks_lead_through_the_service_to_the_servers_port() {
             ("MutatingWebhookConfiguration", _) => "/mutate",
             _ => "/validate",
         };
-        // No `caBundle`: an upgrade would take away what the server wrote.
+        // No `caBundle`: an upgrade would remove the server's value.
         assert_eq!(
             *client,
             json!({"service": {"name": "wardset", "namespace": NAMESPACE, "port": 443, "path": path}})
@@ -416,7 +416,7 @@ fn definition_of_policies_is_the_charts() {
     assert_eq!(installed, definition);
 }
 
-/// What is asked for by `kind/name` or `-n` in a manual is what `install.yaml` makes.
+/// Every object that a manual names by `kind/name` or `-n` exists in `install.yaml`.
 #[test]
 fn manuals_name_objects_that_exist() {
     for (manual, least) in [("deploy/RUNBOOK.md", 15), ("deploy/README.md", 4)] {
@@ -459,7 +459,7 @@ fn manuals_name_objects_that_exist() {
     }
 }
 
-/// The commands of a manual: the lines of ```sh blocks, and what stands in backticks and starts like one.
+/// Returns the commands of a manual: the lines of ```sh blocks, and code in backticks that begins like a command.
 fn commands(manual: &str) -> Vec<&str> {
     let mut commands = Vec::new();
     for (number, part) in manual.split("```").enumerate() {

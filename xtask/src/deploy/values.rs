@@ -1,8 +1,8 @@
-//! Values that the chart must refuse, and values with which it must render what they ask for.
+//! Values that the chart must refuse, and values that must show in the rendered objects.
 
 use super::helm::Helm;
 
-/// Arguments of Helm, and a part of what it must say about them.
+/// Arguments of Helm, and a part of its expected message.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["--set=replica=3"], "replica"),
     (&["--set=replicas=many"], "/replicas"),
@@ -95,7 +95,8 @@ const RENDERED: &[(&[&str], &[&str], &[&str])] = &[
     (&["--set=crds.install=false"], &["kind: Deployment"], &["kind: CustomResourceDefinition"]),
 ];
 
-/// What the chart takes that it should refuse, refuses that it should take, or renders otherwise than asked; a line each.
+/// Returns a line for each wrong result: accepted bad values, refused good values, and objects that differ from the
+/// request.
 pub(crate) fn problems(helm: &Helm) -> Vec<String> {
     let mut problems = Vec::new();
     for (args, words) in REFUSED {

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 /// The variable that says that xtask was started as a compiler.
 pub(crate) const MARK: &str = "WARDSET_FUZZ_COMPILER";
 
-/// The crates of which the fuzzer hears what was reached: the house's, the targets, and what reads for them.
+/// The crates with coverage for the fuzzer: our own, the targets, and the parsers.
 pub(super) const INSTRUMENTED: &[&str] = &[
     // The house.
     "wardset_core",
@@ -36,16 +36,15 @@ pub(super) const INSTRUMENTED: &[&str] = &[
     "base64",
     "cel",
     "der_parser",
-    "granit_parser",
     "jsonptr",
+    "libyaml_safer",
     "rustls_pki_types",
     "serde_json",
-    "serde_saphyr",
     "webpki",
     "x509_parser",
 ];
 
-/// What libFuzzer wants of LLVM: counters of edges, where they are, and what is compared with what.
+/// LLVM's options for libFuzzer: counters of edges, their table, and traced comparisons.
 const COVERAGE: &[&str] = &[
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -57,7 +56,7 @@ const COVERAGE: &[&str] = &[
     "--cfg=fuzzing",
 ];
 
-/// Runs the compiler that cargo asks for, where xtask was started in its place: then it never returns but with an error.
+/// Runs the compiler for cargo, if xtask was started in its place. It then returns only with an error.
 pub(crate) fn stand_in() -> Option<ExitCode> {
     std::env::var_os(MARK)?;
     let mut arguments = std::env::args_os().skip(1);

@@ -1,27 +1,27 @@
-//! What libFuzzer said, in one line.
+//! Libfuzzer's result, in one line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What came of one target.
+/// The result of one target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Report {
     runs: u64,
     /// Edges that were reached, by the corpus as it was and at the end.
     coverage: (u64, u64),
-    /// None where nothing was found.
+    /// `None` if nothing was found.
     pub(super) finding: Option<Finding>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     what: String,
-    /// The input, or the log where there is none.
+    /// The input, or the log if there is none.
     artifact: PathBuf,
 }
 
 impl Report {
-    /// Reads a log. `success` is what the process's status says.
+    /// Reads a log. `success` is the process's exit status.
     pub(super) fn read(log: &str, success: bool, path: &Path) -> Self {
         let coverage = |line: &str| after(line, " cov: ");
         let inited = log.lines().find(|line| line.contains("INITED")).and_then(coverage);

@@ -1,4 +1,4 @@
-//! What a verdict may do: bounded in size, confined to the declared writes, and never to what no policy may change.
+//! The bounds of a verdict: limited in size, confined to the declared writes, and never a forbidden change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::patch::{Operation, is_within};
 use crate::policy::{LabelSelector, Selector};
 use crate::text;
 use crate::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Verdict, Warning,
+    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
 };
 
 /// The most changes of one verdict: two for each of 512 ORed terms, more than anyone writes.
@@ -29,14 +29,15 @@ const PARTS: [&str; 5] =
     ["/metadata", "/spec", "/spec/template", "/spec/template/metadata", "/spec/template/spec"];
 
 impl Chain<'_> {
-    /// Checks a verdict and applies its changes to a copy of the document, made in `buffers` where there are any.
+    /// Checks a verdict and applies its changes to a copy of the document. The copy reuses `buffers` if there are
+    /// any.
     pub(super) fn check(
         &self,
         turn: &Turn<'_>,
         verdict: Verdict,
         buffers: &mut Option<Document>,
     ) -> Result<(Reported, Option<Document>), Failure> {
-        let Verdict { denials, changes, warnings } = verdict;
+        let Verdict { denials, changes, warnings, notes } = verdict;
         if changes.len() > MAX_CHANGES {
             let found = changes.len();
             let detail = format!("expected at most {MAX_CHANGES} changes, found {found}");
@@ -56,6 +57,11 @@ impl Chain<'_> {
             }
         });
         let warnings = warnings.into_iter().map(Warning::cleaned).collect();
+        let notes = at_most(notes, |left_out, _| Note {
+            pointer: String::new(),
+            message: format!("{left_out} further notes are left out"),
+        });
+        let notes = notes.into_iter().map(Note::cleaned).collect();
         if !denials.is_empty() {
             let denials = denials.into_iter().map(Denial::cleaned).collect();
             return Ok((Reported::Denied { denials, warnings }, None));
@@ -96,7 +102,7 @@ impl Chain<'_> {
             self.stays_within_bounds(turn, after, &applied)?;
             kinds::stay(&turn.document, after, &applied)?;
         }
-        Ok((Reported::Allowed { applied, held_back, warnings }, document))
+        Ok((Reported::Allowed { applied, held_back, warnings, notes }, document))
     }
 
     /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.
@@ -142,10 +148,10 @@ impl Chain<'_> {
     }
 }
 
-/// The first [`MAX_MESSAGES`], and in the place of the rest what `summary` says of how many and which they are.
+/// Keeps the first [`MAX_MESSAGES`] and replaces the rest with a `summary` of their number.
 ///
-/// An author can make a policy find any number of faults: too many of them must not become a failure of the policy, which
-/// `onError` might let through.
+/// An author can make a policy find any number of faults. If too many of them were a failure of the policy, `onError`
+/// might let the object through.
 fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> Vec<T> {
     if messages.len() > MAX_MESSAGES {
         let rest = messages.split_off(MAX_MESSAGES);
@@ -166,7 +172,10 @@ fn without(part: &str) -> Denial {
 fn operation(edit: Edit) -> Result<Operation, Failure> {
     let pointer = |path: String| {
         PointerBuf::parse(path.as_str()).map_err(|_| {
-            Failure::new(FailureClass::Output, &format!("a change at `{path}`, which is no JSON Pointer"))
+            Failure::new(
+                FailureClass::Output,
+                &format!("expected a JSON Pointer in a change, found `{path}`"),
+            )
         })
     };
     Ok(match edit {
@@ -176,7 +185,8 @@ fn operation(edit: Edit) -> Result<Operation, Failure> {
     })
 }
 
-/// A member that is added or replaced by what it already is. Not so for arrays, where `add` inserts.
+/// Whether the operation adds or replaces a member by the value that it already has. Never true for arrays, in which
+/// `add` inserts.
 fn is_already_so(document: &Document, operation: &Operation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();
@@ -196,7 +206,8 @@ fn is_already_so(document: &Document, operation: &Operation) -> bool {
 
 fn selector_matches(document: &Document) -> bool {
     let selector = document.get_set(Pointer::from_static("/spec/selector"));
-    let typed: Option<LabelSelector> = selector.and_then(|text| serde_json::from_str(text).ok());
+    let typed =
+        selector.and_then(|text| serde_json::from_str(text).ok()).and_then(LabelSelector::from_object);
     let Some(selector) = typed.and_then(|typed| Selector::try_from(typed).ok()) else { return false };
     let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> = document.strings(TEMPLATE_LABELS).collect();
     !selector.is_empty() && selector.matches(|key| labels.get(key).cloned())

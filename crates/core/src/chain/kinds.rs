@@ -1,7 +1,7 @@
-//! What must stay of its kind, so that no policy spoils the document for those after it.
+//! Places whose type no policy may change, so that no policy spoils the document for the next ones.
 //!
-//! The API server would refuse an object whose labels are a text. But by then the next policies have failed over it, and the
-//! blame would be theirs.
+//! The API server would refuse an object whose labels are a text. But the next policies would fail before that, and
+//! get the blame.
 
 use jsonptr::Pointer;
 
@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::patch::is_within;
 use crate::verdict::{Failure, FailureClass};
 
-/// What a place must be, if anything is there and not `null`.
+/// The required type of a place, unless it is missing or `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Object,
@@ -40,7 +40,8 @@ const KINDS: [(&Pointer, Kind); 17] = [
     (Pointer::from_static("/spec/template/spec/volumes"), Kind::List),
 ];
 
-/// Looks at the places that the changes could have touched. What was of another kind before is the author's affair.
+/// Checks the places that the changes could have touched. If a place had another type before, that is the author's
+/// mistake.
 pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> Result<(), Failure> {
     for (place, kind) in KINDS {
         let touches = |change: &Applied| {
@@ -54,7 +55,7 @@ pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> 
             && !kind.fits(now, || after.holds_strings(place))
             && before.get(place) != Some(now)
         {
-            let detail = format!("a change after which `{place}` is no {}", kind.words());
+            let detail = format!("a change of `{place}`, which must stay {}", kind.words());
             return Err(Failure::new(FailureClass::Patch, &detail));
         }
     }
@@ -73,9 +74,9 @@ impl Kind {
 
     fn words(self) -> &'static str {
         match self {
-            Self::Object => "object",
-            Self::List => "list",
-            Self::Strings => "object of strings",
+            Self::Object => "an object",
+            Self::List => "a list",
+            Self::Strings => "an object of strings",
         }
     }
 }

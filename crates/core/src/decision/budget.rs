@@ -1,8 +1,8 @@
-//! Messages within what the API server carries: the limits of warnings, and text that can't break a header or a line.
+//! Messages within the API server's limits: the size of warnings, and text that cannot break a header or a line.
 
 use std::collections::BTreeMap;
 
-use super::{PolicyReport, Result};
+use super::{Applied, PolicyReport, Result};
 use crate::policy::{Mode, OnError};
 use crate::text::{self, cut};
 use crate::verdict::Denial;
@@ -12,7 +12,7 @@ pub(super) const WARNING: usize = 256;
 /// The most bytes of all warnings together, the API server's own limit.
 pub(super) const WARNINGS: usize = 4096;
 /// The most bytes of one line of a denial. Not a limit of the API server: longer ones are not read.
-const LINE: usize = 1024;
+const LINE: usize = 2048;
 /// The most bytes of a denial's whole message.
 const MESSAGE: usize = 8192;
 /// The most bytes of an audit annotation.
@@ -20,43 +20,75 @@ const ANNOTATION: usize = 256;
 
 /// The warnings of all policies in order, each named, as far as the budget goes.
 pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
-    let mut all = Vec::new();
+    let mut all = Merged::default();
     for report in reports {
-        let (name, mode) = (&report.plan.policy.name, report.plan.policy.mode);
+        let (name, mode) = (&*report.plan.policy.name, report.plan.policy.mode);
         if mode == Mode::Observe {
             continue;
         }
-        all.extend(report.warnings().iter().map(|warning| at(name, &warning.message, &warning.pointer)));
+        for warning in report.warnings() {
+            all.add(name, warning.message.clone(), &warning.pointer);
+        }
         match &report.result {
             Result::Denied { denials, .. } if mode == Mode::Warn => {
-                let line = |denial: &Denial| {
+                for denial in denials {
                     let fix =
                         if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
-                    at(name, &format!("would deny: {}{fix}", denial.message), &denial.pointer)
-                };
-                all.extend(denials.iter().map(line));
+                    all.add(name, format!("would deny: {}{fix}", denial.message), &denial.pointer);
+                }
             }
             Result::Allowed { applied, .. } if mode == Mode::Warn => {
-                all.extend(applied.iter().map(|change| {
-                    at(
-                        name,
-                        &format!("would {}: {}", change.operation.name(), change.reason),
-                        change.operation.path().as_str(),
-                    )
-                }))
+                for Applied { operation, reason } in applied {
+                    all.add(name, format!("would {}: {reason}", operation.name()), operation.path().as_str());
+                }
             }
             Result::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
-                all.push(format!("{name}: could not decide, and lets the object through"));
+                all.add(name, "could not decide, and lets the object through".to_owned(), "");
             }
             _ => {}
         }
     }
-    fit(all)
+    fit(all.0.into_iter().map(|warning| warning.line()).collect())
 }
 
-/// Who did what, one annotation for each kind of thing.
+/// Warnings of which none says the same as another.
+#[derive(Default)]
+struct Merged<'r>(Vec<Mergeable<'r>>);
+
+/// A warning, and the number of places to which it applies.
+struct Mergeable<'r> {
+    policy: &'r str,
+    message: String,
+    /// The first place.
+    pointer: &'r str,
+    more: usize,
+}
+
+impl<'r> Merged<'r> {
+    fn add(&mut self, policy: &'r str, message: String, pointer: &'r str) {
+        let same = |other: &&mut Mergeable<'r>| other.policy == policy && other.message == message;
+        match self.0.iter_mut().find(same) {
+            Some(other) if other.pointer == pointer => {}
+            Some(other) => other.more += 1,
+            None => self.0.push(Mergeable { policy, message, pointer, more: 0 }),
+        }
+    }
+}
+
+impl Mergeable<'_> {
+    fn line(&self) -> String {
+        let place = match self.more {
+            0 => self.pointer.to_owned(),
+            1 => format!("{} and 1 more place", self.pointer),
+            more => format!("{} and {more} more places", self.pointer),
+        };
+        at(self.policy, &self.message, &place)
+    }
+}
+
+/// Returns the audit annotations: one for each kind of result, with the names of the policies.
 ///
-/// Of a review that is not allowed nothing is stored, so no policy is said to have changed it.
+/// If the review is not allowed, nothing is stored, so no policy is named as having changed it.
 pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'static str, String> {
     let mut audit: BTreeMap<&'static str, String> = BTreeMap::new();
     for report in reports {

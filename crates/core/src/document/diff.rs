@@ -1,7 +1,7 @@
 //! The operations that turn one document into another.
 //!
-//! A chain of policies may add a map and then a member of it, or add and take away again. The patch that goes to the
-//! API server is made from the first and the last document, so it has one operation for each place that really changed.
+//! A chain of policies may add a map and then a member of it, or add a value and remove it again. The patch for the
+//! API server compares the first and the last document, so it has one operation for each place that really changed.
 
 use jsonptr::{Pointer, PointerBuf};
 
@@ -9,11 +9,11 @@ use super::Document;
 use super::index::Kind;
 use crate::patch::Operation;
 
-/// The operations that, applied to `old` in order, give `new`; none where they are the same.
+/// Returns the operations that turn `old` into `new`; none if they are equal.
 ///
-/// An object is compared member by member. Of an array, the equal elements at both ends stay and what stands between
-/// is compared pair by pair; so the result is minimal for elements that were appended or changed in place, and correct
-/// for everything.
+/// Objects are compared member by member. In an array, equal elements at both ends stay, and the rest is compared
+/// pair by pair. So the result is minimal for elements that were appended or changed in place, and correct for
+/// everything.
 #[must_use]
 pub fn diff(old: &Document, new: &Document) -> Vec<Operation> {
     let mut differ = Differ { old, new, operations: Vec::new() };

@@ -9,12 +9,12 @@ use crate::patch::Operation;
 /// Why an operation could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// The value is no JSON.
+    /// The value is not JSON.
     #[error("`{path}`: the value is not JSON")]
     Value {
-        /// Where the value was to go.
+        /// The path of the value.
         path: PointerBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: SyntaxError,
     },
     /// A path leads through something that isn't there or that has no members.
@@ -29,7 +29,7 @@ pub enum EditError {
         /// The path.
         path: PointerBuf,
     },
-    /// The last token is no position of the array.
+    /// The last token is not a position of the array.
     #[error("`{path}`: not a position in an array of {len}")]
     Position {
         /// The path.
@@ -37,7 +37,7 @@ pub enum EditError {
         /// How many elements the array has.
         len: usize,
     },
-    /// The whole document can't be taken away.
+    /// The operation removes the whole document.
     #[error("the whole document can't be removed")]
     Root,
     /// The result nests too deep or is too large to be a document.
@@ -45,17 +45,17 @@ pub enum EditError {
     Result {
         /// The path.
         path: PointerBuf,
-        /// What would be wrong with it.
+        /// The cause.
         source: SyntaxError,
     },
 }
 
 impl Document {
-    /// Applies one operation. Where it fails, the document is as it was.
+    /// Applies one operation. If it fails, the document stays unchanged.
     ///
     /// # Errors
     ///
-    /// What RFC 6902 calls an error for `add`, `replace` and `remove`, and a value that is no JSON.
+    /// The errors of RFC 6902 for `add`, `replace` and `remove`, and a value that is not JSON.
     pub fn apply(&mut self, operation: &Operation) -> Result<(), EditError> {
         match operation {
             Operation::Add { path, value } => self.add(path, value),
@@ -155,7 +155,7 @@ impl Document {
         Ok(())
     }
 
-    /// Puts `value` at a place in the text where no value stands yet.
+    /// Inserts `value` into the text.
     #[expect(clippy::too_many_arguments, reason = "the two callers differ in nearly all of them")]
     fn insert(
         &mut self,
@@ -205,7 +205,7 @@ impl Document {
         Some((at, parents))
     }
 
-    /// Replaces a stretch of text and the nodes that stand in it, and moves what comes after.
+    /// Replaces a range of the text together with its nodes, and moves everything behind it.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
@@ -242,7 +242,7 @@ impl Document {
     }
 }
 
-/// The text that stands before and after an inserted value.
+/// The text before and after an inserted value.
 struct Text<'t> {
     before: &'t str,
     after: &'t str,
@@ -260,7 +260,7 @@ fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
     }
 }
 
-/// How many containers stand inside each other at the deepest place.
+/// Returns the number of containers inside each other at the deepest place.
 fn depth_of(nodes: &[Node]) -> usize {
     let mut open: Vec<u32> = Vec::new();
     let mut deepest = 0;

@@ -1,10 +1,10 @@
-//! One pass over JSON text that finds where each value begins and ends.
+//! One pass over JSON text that finds the begin and end of each value.
 //!
-//! Accepts exactly what `serde_json` accepts as a value (property-tested), less objects with a repeated key.
+//! It accepts exactly the values that `serde_json` accepts (property-tested), except objects with a duplicate key.
 
 use std::collections::HashSet;
 
-/// What stands at a node.
+/// The type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Object,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Scalar,
 }
 
-/// One value or key: its span in the text, and where the next node outside it stands.
+/// One value or key: its span in the text, and the index of the next node outside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) start: u32,
@@ -27,17 +27,17 @@ pub(super) struct Node {
     pub(super) escaped: bool,
 }
 
-/// Why a text is no JSON document.
+/// Why a text is not a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
 pub struct SyntaxError {
-    /// Where, in bytes from the start of the text.
+    /// Offset in bytes from the start of the text.
     pub offset: usize,
-    /// What is wrong there.
+    /// The problem at this offset.
     pub problem: SyntaxProblem,
 }
 
-/// What is wrong with a text that is no JSON document.
+/// The problem of a text that is not a JSON document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxProblem {
     /// Something else was expected.
@@ -47,7 +47,7 @@ pub enum SyntaxProblem {
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// An object names a key twice.
-    #[error("an object has the same key twice")]
+    #[error("duplicate key in an object")]
     RepeatedKey,
     /// A number beyond 64-bit floats: a tree of values, which some readers make, has no place for it.
     #[error("a number that is too large for anyone to read")]
@@ -66,7 +66,7 @@ const PAIRWISE_KEYS: usize = 32;
 /// Below this many digits, a number without an exponent fits in a 64-bit float, whose largest has 309.
 const MANY_DIGITS: usize = 300;
 
-/// An error is boxed, so that what each step returns fits in a register.
+/// An error is boxed, so that the result of each step fits in a register.
 type Step<T> = Result<T, Box<SyntaxError>>;
 
 /// `depth` is the deepest nesting that is taken.
@@ -98,15 +98,17 @@ fn head(from_key: &[u8], len: usize) -> u64 {
         Some(chunk) => u64::from_le_bytes(*chunk),
         None => from_key.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
-    // What comes after a short key is none of it.
+    // The bytes after a short key do not belong to it.
     let own = if len < 8 { word & ((1 << (8 * len)) - 1) } else { word };
     // The first byte is always a quote, so the length takes its place.
     own ^ len as u64
 }
 
-/// Where the plain bytes from `at` on end, of which nearly every string is made: at a quote, a backslash, a control character
-/// or the end. Eight bytes at a time: each of the three tests sets the highest bit of a byte that it finds, and perhaps of
-/// bytes after it, so that the first bit that is set is right.
+/// Finds the end of the plain bytes from `at` on: a quote, a backslash, a control character or the end. Nearly every
+/// string consists of plain bytes.
+///
+/// It tests eight bytes at a time. Each of the three tests sets the highest bit of a byte that it finds, and perhaps
+/// of later bytes. So the first bit that is set is right.
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

@@ -30,7 +30,7 @@ fn reads_text_as_it_stands() {
 fn refuses_a_repeated_key_however_it_is_spelt() {
     for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"b":1,"c":2,"b":3}}]"#] {
         let error = Document::parse(text).unwrap_err();
-        assert!(error.to_string().contains("the same key twice"), "{text}: {error}");
+        assert!(error.to_string().contains("duplicate key"), "{text}: {error}");
     }
     let many: String = (0..40).map(|n| format!(r#""k{n}":0,"#)).collect();
     assert!(Document::parse(format!(r#"{{{many}"z":0}}"#)).is_ok());

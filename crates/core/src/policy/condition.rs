@@ -35,12 +35,12 @@ impl fmt::Debug for Condition {
 /// Why a condition gave neither true nor false.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConditionError {
-    /// The expression is no CEL.
+    /// The expression is not CEL.
     #[error("condition `{name}` is not a CEL expression: {problem}")]
     Syntax {
         /// The condition.
         name: String,
-        /// What the parser said, in one line.
+        /// The parser's message, in one line.
         problem: String,
     },
     /// The expression is longer or nests deeper than can be evaluated safely.
@@ -64,10 +64,10 @@ pub enum ConditionError {
     Execution {
         /// The condition.
         name: String,
-        /// What went wrong.
+        /// The evaluator's message.
         source: cel::ExecutionError,
     },
-    /// The expression gave something that is no truth value.
+    /// The result of the expression is not a boolean.
     #[error("condition `{name}`: expected true or false, found `{found}`")]
     NotBool {
         /// The condition.
@@ -125,8 +125,8 @@ impl Condition {
     }
 }
 
-/// The first name that is neither one of [`VARIABLES`] nor bound by a macro such as `all(c, …)` around it. `bound` holds
-/// what is.
+/// Returns the first name that is neither one of [`VARIABLES`] nor bound by a macro around it, such as `all(c, …)`.
+/// `bound` holds the bound names.
 fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> Option<&'e str> {
     match &expression.expr {
         Expr::Ident(name) => {
@@ -147,7 +147,7 @@ fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> O
     }
 }
 
-/// Without recursion, since it is what guards the recursion of others.
+/// Without recursion, because it guards the recursion of other functions.
 fn nests_deeper(expression: &IdedExpr, most: usize) -> bool {
     let mut pending = vec![(expression, 1)];
     while let Some((expression, depth)) = pending.pop() {

@@ -1,8 +1,8 @@
 //! A `Policy` as people type it. An unknown field is an error.
 //!
-//! The CustomResourceDefinition is made from these types, so their first lines are what `kubectl explain` prints, and
-//! what their attributes bound is what the API server refuses. [`super::Policy::try_from`] checks all of it again: a file
-//! never passes an API server.
+//! The CustomResourceDefinition is made from these types. Their first lines are the text of `kubectl explain`, and
+//! the API server enforces the bounds of their attributes. [`super::Policy::try_from`] checks everything again,
+//! because a file never passes an API server.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -18,27 +18,27 @@ pub struct Resource {
     pub api_version: String,
     /// `Policy`.
     pub kind: String,
-    /// The name, and what the API server keeps with it.
+    /// The name, and further metadata of the API server.
     pub metadata: Metadata,
-    /// What the policy is.
+    /// The definition of the policy.
     pub spec: PolicySpec,
-    /// What a cluster says of it; not read.
+    /// The status that a cluster reports; ignored.
     #[serde(default, skip_serializing)]
     pub status: serde::de::IgnoredAny,
 }
 
-/// `metadata` of a policy. Only the name is read, and whatever else an API server adds may stand there.
+/// `metadata` of a policy. Only the name is read; an API server may add more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Metadata {
     /// A DNS label.
     pub name: String,
 }
 
-/// What the policy is.
+/// The definition of the policy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicySpec {
-    /// Where the module comes from: `builtin:NAME`, a module inside the server, or `file:PATH`, one in its file system.
+    /// Source of the module: `builtin:NAME`, a module inside the server, or `file:PATH`, one in its file system.
     #[schemars(length(max = 1024), extend("x-kubernetes-validations" = [{
         "rule": "self.matches('^(builtin|file):.+')",
         "message": "expected `builtin:NAME` or `file:PATH`",
@@ -47,27 +47,26 @@ pub struct PolicySpec {
     /// Mutation order, low first; ties by name. Default 0.
     #[serde(default)]
     pub order: i32,
-    /// What becomes of the verdict: `enforce` it, or only report it, to the author (`warn`) or to the operator
-    /// (`observe`). Default `enforce`.
+    /// Effect of the verdict: `enforce` it, or only report it, to the author (`warn`) or to the operator (`observe`).
+    /// Default `enforce`.
     #[serde(default)]
     pub mode: Mode,
-    /// What becomes of a review when the policy can't decide: `fail` lets the webhook's failurePolicy decide, `deny`
-    /// refuses the object, `allow` goes on without the policy. Default `fail`.
+    /// Effect if the policy fails to decide: `fail` lets the webhook's failurePolicy decide, `deny` refuses the
+    /// object, `allow` continues without the policy. Default `fail`.
     #[serde(default)]
     pub on_error: OnError,
     /// Which reviews the policy decides on; a review must satisfy each part. Default: every DaemonSet that is created or
     /// updated.
     #[serde(default)]
     pub r#match: MatchSpec,
-    /// When the policy may change `spec.template`: `onChange`, on a create and on an update whose author changes it too, or
-    /// `always`, where an update of an annotation may roll every pod. Default `onChange`.
+    /// When the policy may change `spec.template`: `onChange`, on a create and if the author of an update changes it
+    /// too, or `always`. With `always`, an update of an annotation may restart every pod. Default `onChange`.
     #[serde(default)]
     pub template: TemplateRule,
-    /// What one evaluation may use.
+    /// Limits of one evaluation.
     #[serde(default)]
     pub limits: LimitsSpec,
-    /// What the module is told; the module's own schema says what may stand here (`wardset policies -o json`). Default
-    /// `{}`.
+    /// Settings of the module. `wardset policies -o json` prints the schema. Default `{}`.
     #[serde(default = "no_settings")]
     #[schemars(schema_with = "any_object")]
     pub settings: serde_json::Value,
@@ -111,7 +110,7 @@ pub struct NamedExpression {
     pub expression: String,
 }
 
-/// What one evaluation may use.
+/// Limits of one evaluation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {

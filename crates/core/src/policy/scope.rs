@@ -28,7 +28,7 @@ pub struct Match {
     conditions: Vec<Condition>,
 }
 
-/// What is wrong with `spec.match`.
+/// Why `spec.match` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
     /// A selector.
@@ -36,7 +36,7 @@ pub enum ScopeError {
     Selector {
         /// `namespaceSelector` or `objectSelector`.
         field: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         source: SelectorError,
     },
     /// A condition.
@@ -58,7 +58,7 @@ pub enum ScopeError {
     NoOperation,
 }
 
-/// What is known of the labels of the object's namespace.
+/// The labels of the object's namespace, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamespaceLabels {
     /// All of them.
@@ -89,7 +89,7 @@ impl Match {
     ///
     /// # Errors
     ///
-    /// Where that can't be known: the review is then handled as the policy's `onError` says.
+    /// If the answer is unknown. The policy's `onError` then decides.
     pub(crate) fn applies(&self, review: &Review, variables: &LazyVariables<'_>) -> Result<bool, Mismatch> {
         let named = |names: &[String], name: &str| names.iter().any(|excluded| excluded == name);
         if !self.operations.contains(&review.operation)
@@ -108,8 +108,8 @@ impl Match {
         if !self.namespace_selector.is_empty() && !self.selects_namespace(review)? {
             return Ok(false);
         }
-        // Every condition is evaluated only as far as the first that is false: the same as `matchConditions`, where a
-        // false one wins over a failing one.
+        // Conditions are evaluated up to the first false one. As in `matchConditions`, a false one wins over a
+        // failing one.
         let mut failed = None;
         for condition in &self.conditions {
             match condition.holds(variables.get()) {
@@ -127,8 +127,8 @@ impl Match {
         self.namespace_selector.keys().any(|key| key != NAME_LABEL)
     }
 
-    /// Whether it makes a difference to the policy's scope what labels the namespace has: by `namespaceSelector`, or since a
-    /// condition may look at them.
+    /// Whether the labels of the namespace can change the policy's scope: through `namespaceSelector`, or through a
+    /// condition that may read them.
     #[must_use]
     pub fn looks_at_namespace(&self) -> bool {
         self.needs_namespace_labels() || !self.conditions.is_empty()

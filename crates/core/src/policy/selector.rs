@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A label selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +16,28 @@ pub struct LabelSelector {
     /// Further requirements.
     #[schemars(length(max = 64))]
     pub match_expressions: Vec<RequirementSpec>,
+}
+
+impl LabelSelector {
+    /// Reads a selector of an object under review as Go does: null is the empty string in `matchLabels` and counts as
+    /// absent elsewhere. `None` if it has another shape.
+    pub(crate) fn from_object(mut selector: Value) -> Option<Self> {
+        let object = selector.as_object_mut()?;
+        object.retain(|_, value| !value.is_null());
+        for value in
+            object.get_mut("matchLabels").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+        {
+            if value.is_null() {
+                *value = Value::String(String::new());
+            }
+        }
+        for requirement in
+            object.get_mut("matchExpressions").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            requirement.as_object_mut()?.retain(|_, value| !value.is_null());
+        }
+        serde_json::from_value(selector).ok()
+    }
 }
 
 /// One requirement.
@@ -67,7 +90,7 @@ pub enum Requirement {
     DoesNotExist(String),
 }
 
-/// What is wrong with a selector.
+/// Why a selector is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// `In` or `NotIn` without values.
@@ -91,7 +114,7 @@ impl Selector {
         self.requirements.is_empty()
     }
 
-    /// Whether labels satisfy every requirement. `label` gives a label's value, or none where the label is absent.
+    /// Whether labels satisfy every requirement. `label` returns a label's value, or `None` if the label is absent.
     pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => {

@@ -1,5 +1,5 @@
-//! The second evaluation. A verdict is a function of what the guest is given, so two fresh sandboxes on the same input must
-//! say the same.
+//! The second evaluation. A verdict is a function of the guest's input, so two fresh sandboxes must give the same
+//! verdict for the same input.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::module::Module;
 /// The time for both evaluations of the sample, when a policy comes into force.
 const SAMPLE_TIME: Duration = Duration::from_secs(1);
 
-/// What the second evaluation of a policy showed.
+/// The result of the second evaluation of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The policy.
     pub policy: Arc<str>,
-    /// In what the two differ; none where the second could not be had.
+    /// The difference; `None` if the second evaluation failed.
     pub difference: Option<Difference>,
 }
 
@@ -59,8 +59,8 @@ impl Snapshot {
     }
 }
 
-/// In what two evaluations of a policy on the sample differ. What else they say is not held against it: the sample may be
-/// what the policy is there to refuse.
+/// Returns the difference between two evaluations of a policy on the sample. The verdict itself does not matter:
+/// perhaps the policy exists to refuse such an object.
 pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module) -> Option<Difference> {
     let review = SAMPLE.as_ref()?;
     let facts = Facts::new(review);
@@ -86,7 +86,7 @@ pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module
     }
 }
 
-/// Asks a second time, where there is something to compare it with.
+/// Asks a second time, if the first answer can be compared.
 async fn again(
     first: &Result<Verdict, Failure>,
     second: impl AsyncFnOnce() -> Result<Verdict, Failure>,
@@ -101,7 +101,7 @@ async fn again(
 static SAMPLE: LazyLock<Option<Review>> =
     LazyLock::new(|| match Question::parse(include_bytes!("sample.json")) {
         Ok(Question::Decide(review)) => Some(*review),
-        // What is in the binary is a review: the test below.
+        // The test below checks that the sample in the binary is a review.
         Ok(Question::PassOver { .. }) | Err(_) => None,
     });
 
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(SAMPLE.as_ref().map(|review| &*review.name), Some("sample"));
     }
 
-    /// What is given to the second evaluation changes here, since no guest can be made to differ on the same input.
+    /// The input of the second evaluation changes here, because no guest can be made to differ on the same input.
     #[tokio::test]
     async fn a_second_answer_that_differs_is_found() {
         let verdict = |message: &str| {

@@ -1,4 +1,4 @@
-{{/* Labels of every object. The release is not among them: the same objects come out of deploy/install.yaml. */}}
+{{/* Labels of every object, without the release's name, which deploy/install.yaml doesn't have. */}}
 {{- define "wardset.labels" -}}
 {{ include "wardset.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -7,13 +7,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Never changes: the selector of a Deployment is immutable. */}}
+{{/* Must never change, because the selector of a Deployment is immutable. */}}
 {{- define "wardset.selector" -}}
 app.kubernetes.io/name: {{ .Values.name }}
 app.kubernetes.io/component: webhook
 {{- end }}
 
-{{/* The metadata of an object, but its namespace. Called with the chart, the object's name and annotations of its own. */}}
+{{/* The metadata of an object, except its namespace. Arguments: the chart, the object's name and its own annotations. */}}
 {{- define "wardset.metadata" -}}
 name: {{ .name }}
 labels:
@@ -34,14 +34,14 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The Secret that the server keeps its CA and certificate in. Nothing where the certificate is somebody else's. */}}
+{{/* The Secret with the server's own CA and certificate. Empty if the server doesn't issue its certificate. */}}
 {{- define "wardset.ownSecret" -}}
 {{- if not (include "wardset.mountedSecret" .) -}}
 {{ .Values.name }}-certificates
 {{- end }}
 {{- end }}
 
-{{/* The Secret that is mounted for the server. Nothing where the server makes its certificate itself. */}}
+{{/* The Secret that is mounted into the pod. Empty if the server issues its own certificate. */}}
 {{- define "wardset.mountedSecret" -}}
 {{- if .Values.certificates.certManager.enabled -}}
 {{ .Values.name }}-tls

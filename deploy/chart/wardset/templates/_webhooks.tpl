@@ -9,8 +9,8 @@ cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ .Values.name }}-tls
 {{- end }}
 
 {{/*
-Where the API server finds a path of the server. Without `caBundle` where the server or cert-manager writes it: an upgrade
-then leaves what they wrote.
+The address of one of the server's paths. If the server or cert-manager writes `caBundle`, the chart leaves it out, so that an
+upgrade keeps the written one.
 */}}
 {{- define "wardset.clientConfig" -}}
 {{- with .chart.Values.webhooks.clientConfigUrl -}}
@@ -24,19 +24,19 @@ caBundle: {{ . }}
 {{- end }}
 
 {{/*
-The two entries for DaemonSets: called with the chart, the path, and whether it may change objects.
-DaemonSets only, never Pods or Nodes: a webhook that is down can't stop a node from joining.
+The two entries for DaemonSets. Arguments: the chart, the path, and whether the webhook may change objects.
+DaemonSets only, never Pods or Nodes, so that a dead webhook can't stop a node from joining.
 */}}
 {{- define "wardset.daemonsets" -}}
 {{- if eq .chart.Release.Namespace "kube-system" }}
-{{- fail "Wardset can't be in kube-system: its own namespace is not reviewed, and kube-system is" }}
+{{- fail "Wardset can't be in kube-system: it never reviews its own namespace, but it must review kube-system" }}
 {{- end }}
 {{- $values := .chart.Values.webhooks -}}
-# Everything but kube-system and Wardset's own namespace.
+# Every namespace except kube-system and Wardset's own.
 - name: daemonsets.wardset.dev
   {{- include "wardset.entry" . | nindent 2 }}
   timeoutSeconds: {{ $values.timeoutSeconds }}
-  # While no server answers, `Fail` refuses writes of DaemonSets and `Ignore` lets them pass unseen.
+  # If no server answers, `Fail` refuses writes of DaemonSets, and `Ignore` admits them without a review.
   failurePolicy: {{ $values.failurePolicy }}
   namespaceSelector:
     matchExpressions:
@@ -47,7 +47,7 @@ DaemonSets only, never Pods or Nodes: a webhook that is down can't stop a node f
       {{- with include "wardset.ignoreLabel" .chart }}
       {{- . | nindent 6 }}
       {{- end }}
-# kube-system by itself, with `Ignore`: the network and DNS of the cluster never wait for Wardset.
+# kube-system has its own entry with `Ignore`, so the cluster's network and DNS never depend on Wardset.
 - name: kube-system.daemonsets.wardset.dev
   {{- include "wardset.entry" . | nindent 2 }}
   timeoutSeconds: {{ $values.timeoutSeconds }}
@@ -64,37 +64,37 @@ DaemonSets only, never Pods or Nodes: a webhook that is down can't stop a node f
 
 {{- define "wardset.ignoreLabel" -}}
 {{- with .Values.webhooks.ignoreLabel -}}
-# The way out for one namespace.
+# Turns off the reviews of one namespace.
 - key: {{ . }}
   operator: NotIn
   values: ["true"]
 {{- end }}
 {{- end }}
 
-{{/* What the entries for DaemonSets have in common. */}}
+{{/* The common fields of the entries for DaemonSets. */}}
 {{- define "wardset.entry" -}}
 admissionReviewVersions: [v1]
-# Nothing is written anywhere, and a dry run gets the same decision.
+# The server writes nothing, so a dry run gets the same decision.
 sideEffects: None
 {{- if .mutating }}
-# Runs again where a later webhook changed the object. Policies ask for nothing that is there already.
+# Runs again if a later webhook changed the object. Policies add nothing that is already present.
 reinvocationPolicy: IfNeeded
 {{- end }}
-# A request for another version of the same resource is converted and reviewed too.
+# The API server converts requests for other versions of the resource, so they are reviewed too.
 matchPolicy: Equivalent
 rules:
   - apiGroups: [apps]
     apiVersions: [v1]
-    # Not `daemonsets/*`: status and scale are none of its business.
+    # Not `daemonsets/*`: Wardset does not review status and scale.
     resources: [daemonsets]
     operations: [CREATE, UPDATE]
     scope: Namespaced
-# What they keep out, the server would let pass too. On CREATE `oldObject` is null.
+# The server would also allow the requests that these conditions exclude. On CREATE, `oldObject` is null.
 matchConditions:
   - name: not-being-deleted
     expression: oldObject == null || !has(oldObject.metadata.deletionTimestamp)
-  # Taking a finalizer away or adding one is never held up, if that is all that an update does. Every other member of the
-  # object and of its metadata is compared, whatever its name; those that the API server itself writes are not.
+  # If an update only adds or removes finalizers, it must never be blocked. The expression compares all other members of
+  # the object and of its metadata, except those that the API server itself writes.
   - name: not-finalizers-only
     expression: >-
       oldObject == null

@@ -24,3 +24,15 @@ fn several_denials_are_a_list_within_bounds() {
     assert!(text.len() <= MESSAGE && text.starts_with("\n- 0 yyy") && text.ends_with('…'));
     assert_eq!(message(&["only".to_owned()]), "only");
 }
+
+#[test]
+fn equal_warnings_become_one_that_counts_the_places() {
+    let mut all = Merged::default();
+    for (message, pointer) in
+        [("dead", "/a/0"), ("dead", "/a/1"), ("other", "/b"), ("dead", "/a/2"), ("other", "/b")]
+    {
+        all.add("p", message.to_owned(), pointer);
+    }
+    let lines: Vec<String> = all.0.iter().map(Mergeable::line).collect();
+    assert_eq!(lines, ["p: dead (/a/0 and 2 more places)", "p: other (/b)"]);
+}

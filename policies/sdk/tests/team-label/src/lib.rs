@@ -8,14 +8,14 @@ use wardset_policy_sdk::{
 /// The policy.
 pub struct TeamLabel;
 
-/// What the operator sets.
+/// The operator's settings.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// The label's key.
     key: String,
-    /// The team of what was stored without one.
+    /// The team of objects that were stored without one.
     fallback: String,
 }
 

@@ -1,0 +1,283 @@
+//! From the text of one document to its tree.
+//!
+//! The parser is libyaml's port to Rust, since kubectl's parser is libyaml's port to Go: both take and refuse the same
+//! texts. It gives events; this module makes a tree of them and holds it to the limits.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use libyaml_safer::{Event, EventData, Mark, Parser};
+
+use super::error::{Problem, YamlError};
+use super::node::{Content, Member, Node, Place};
+use super::scalar::{self, Scalar};
+
+/// Number of values that one file may have, those behind aliases counted each time. A bundle of all CRDs of a large
+/// operator has about 100,000.
+pub(super) const MAX_VALUES: usize = 1_000_000;
+/// Number of lists and mappings inside each other; JSON documents have the same limit.
+pub(super) const MAX_DEPTH: usize = 127;
+
+/// Parses the only document of `text`; `None` if it has none. `first_line` is the line of the file at which `text` begins.
+/// Takes the document's values from `values_left`.
+pub(super) fn document(
+    text: &str,
+    first_line: usize,
+    values_left: &mut usize,
+) -> Result<Option<Node>, YamlError> {
+    // kubectl ends each line with a line break, the last one too. The parser needs it: without one it panics at the end of
+    // a block scalar (libyaml-safer 0.3.0, `read_line_break`).
+    let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+    let mut parser = Parser::new();
+    parser.set_input(text.as_bytes().chain(end));
+    let mut builder =
+        Builder { first_line, values_left, open: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut documents = 0;
+    loop {
+        let Event { data, start_mark, .. } = parser.parse().map_err(|error| builder.syntax(text, &error))?;
+        let place = builder.place(start_mark);
+        match data {
+            EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
+            EventData::DocumentStart { .. } => {
+                documents += 1;
+                if documents > 1 {
+                    return Err(YamlError::at(Problem::SecondDocument, place));
+                }
+            }
+            EventData::StreamEnd => return Ok(builder.root),
+            EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
+                builder.scalar(place, anchor, tag.as_deref(), &value, plain_implicit)?;
+            }
+            EventData::Alias { anchor } => builder.alias(place, &anchor)?,
+            EventData::SequenceStart { anchor, .. } => {
+                builder.open(Open { place, anchor, kind: Kind::List(Vec::new()) })?;
+            }
+            EventData::MappingStart { anchor, .. } => {
+                builder.open(Open { place, anchor, kind: Kind::Mapping(Building::default()) })?;
+            }
+            EventData::SequenceEnd | EventData::MappingEnd => builder.close()?,
+        }
+    }
+}
+
+struct Builder<'b> {
+    first_line: usize,
+    values_left: &'b mut usize,
+    /// The lists and mappings that are not complete, outermost first.
+    open: Vec<Open>,
+    anchors: HashMap<String, Node>,
+    root: Option<Node>,
+}
+
+struct Open {
+    place: Place,
+    anchor: Option<String>,
+    kind: Kind,
+}
+
+enum Kind {
+    List(Vec<Node>),
+    Mapping(Building),
+}
+
+/// A mapping that is not complete.
+#[derive(Default)]
+struct Building {
+    members: Vec<Member>,
+    /// The position of each key in `members`.
+    positions: HashMap<String, Position>,
+    key: Option<Key>,
+}
+
+#[derive(Clone, Copy)]
+struct Position {
+    at: usize,
+    /// False if the key comes from a merge (`<<`), which a later key may overwrite.
+    written: bool,
+}
+
+enum Key {
+    Name(String, Place),
+    /// `<<`: the value's members belong to this mapping.
+    Merge,
+}
+
+impl Builder<'_> {
+    fn place(&self, mark: Mark) -> Place {
+        #[expect(clippy::cast_possible_truncation, reason = "no text has more lines or columns than bytes")]
+        Place { line: self.first_line + mark.line as usize, column: mark.column as usize + 1 }
+    }
+
+    fn syntax(&self, text: &str, error: &libyaml_safer::Error) -> YamlError {
+        let place = error.problem_mark().map(|mark| self.place(mark));
+        let context = error.context().zip(error.context_mark().map(|mark| self.place(mark)));
+        let tab = error.problem_mark().is_some_and(|mark| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "no text has more lines or columns than bytes"
+            )]
+            text.lines()
+                .nth(mark.line as usize)
+                .is_some_and(|line| line.chars().nth(mark.column as usize) == Some('\t'))
+        });
+        let problem = if tab { Problem::Tab } else { Problem::Syntax { problem: error.problem(), context } };
+        YamlError::new(problem, place)
+    }
+
+    fn count(&mut self, values: usize, place: Place) -> Result<(), YamlError> {
+        match self.values_left.checked_sub(values) {
+            Some(left) => *self.values_left = left,
+            None => return Err(YamlError::at(Problem::TooManyValues, place)),
+        }
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        place: Place,
+        anchor: Option<String>,
+        tag: Option<&str>,
+        text: &str,
+        plain: bool,
+    ) -> Result<(), YamlError> {
+        let mismatch = |_| YamlError::at(Problem::Tag(tag.unwrap_or_default().to_owned()), place);
+        let scalar = scalar::resolve(tag, text, plain).map_err(mismatch)?;
+        if let Some(Open { kind: Kind::Mapping(mapping), .. }) = self.open.last_mut()
+            && mapping.key.is_none()
+        {
+            let is_merge = text == "<<" && (plain || tag == Some("tag:yaml.org,2002:merge"));
+            mapping.key = Some(if is_merge {
+                Key::Merge
+            } else {
+                let content = content(&scalar, place)?;
+                if let Some(anchor) = anchor {
+                    self.anchors.insert(anchor, Node { place: Some(place), content });
+                }
+                let name = scalar::key(scalar).ok_or_else(|| YamlError::at(Problem::Key("null"), place))?;
+                Key::Name(name, place)
+            });
+            return Ok(());
+        }
+        self.count(1, place)?;
+        self.value(Node { place: Some(place), content: content(&scalar, place)? }, anchor)
+    }
+
+    fn alias(&mut self, place: Place, anchor: &str) -> Result<(), YamlError> {
+        let unknown = || YamlError::at(Problem::Alias(anchor.to_owned()), place);
+        let node = self.anchors.get(anchor).ok_or_else(unknown)?;
+        if let Some(Open { kind: Kind::Mapping(mapping), .. }) = self.open.last_mut()
+            && mapping.key.is_none()
+        {
+            let Content::String(name) = &node.content else {
+                return Err(YamlError::at(Problem::Key("an alias of something else than a string"), place));
+            };
+            mapping.key = Some(Key::Name(name.clone(), place));
+            return Ok(());
+        }
+        if self.open.len() + node.depth() > MAX_DEPTH {
+            return Err(YamlError::at(Problem::TooDeep, place));
+        }
+        let (node, size) = (node.clone(), node.size());
+        self.count(size, place)?;
+        self.value(node, None)
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), YamlError> {
+        if let Some(Open { kind: Kind::Mapping(Building { key: None, .. }), .. }) = self.open.last() {
+            let found = if matches!(open.kind, Kind::List(_)) { "a list" } else { "a mapping" };
+            return Err(YamlError::at(Problem::Key(found), open.place));
+        }
+        if self.open.len() == MAX_DEPTH {
+            return Err(YamlError::at(Problem::TooDeep, open.place));
+        }
+        self.count(1, open.place)?;
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), YamlError> {
+        let Some(Open { place, anchor, kind }) = self.open.pop() else { return Ok(()) };
+        let content = match kind {
+            Kind::List(items) => Content::List(items),
+            Kind::Mapping(mapping) => Content::Mapping(mapping.members),
+        };
+        self.value(Node { place: Some(place), content }, anchor)
+    }
+
+    /// Puts a complete value where it belongs.
+    fn value(&mut self, node: Node, anchor: Option<String>) -> Result<(), YamlError> {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.kind) {
+            None => self.root = Some(node),
+            Some(Kind::List(items)) => items.push(node),
+            Some(Kind::Mapping(mapping)) => match mapping.key.take() {
+                Some(Key::Name(key, place)) => mapping.write(key, place, node)?,
+                Some(Key::Merge) => mapping.merge(node)?,
+                // The value is a key's own: `scalar`, `alias` and `open` let no other come here.
+                None => {}
+            },
+        }
+        Ok(())
+    }
+}
+
+impl Building {
+    fn write(&mut self, key: String, place: Place, value: Node) -> Result<(), YamlError> {
+        let member = Member { key: key.clone(), place: Some(place), value };
+        match self.positions.get_mut(&key) {
+            Some(Position { written: true, .. }) => {
+                return Err(YamlError::at(Problem::Duplicate(key), place));
+            }
+            Some(position) => {
+                position.written = true;
+                self.members[position.at] = member;
+            }
+            None => {
+                self.positions.insert(key, Position { at: self.members.len(), written: true });
+                self.members.push(member);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the members of a merged mapping, or of each mapping of a list, of which the first counts most. As in
+    /// Go, a merge overwrites the keys that stand before it.
+    fn merge(&mut self, node: Node) -> Result<(), YamlError> {
+        let place = node.place;
+        let mappings = match node.content {
+            Content::Mapping(members) => vec![members],
+            Content::List(items) => {
+                let of = |item: Node| match item.content {
+                    Content::Mapping(members) => Ok(members),
+                    _ => Err(YamlError::new(Problem::Merge, item.place)),
+                };
+                items.into_iter().rev().map(of).collect::<Result<_, _>>()?
+            }
+            _ => return Err(YamlError::new(Problem::Merge, place)),
+        };
+        for member in mappings.into_iter().flatten() {
+            match self.positions.get(&member.key) {
+                Some(position) => self.members[position.at] = member,
+                None => {
+                    let position = Position { at: self.members.len(), written: false };
+                    self.positions.insert(member.key.clone(), position);
+                    self.members.push(member);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn content(scalar: &Scalar, place: Place) -> Result<Content, YamlError> {
+    Ok(match scalar {
+        Scalar::Null => Content::Null,
+        Scalar::Bool(value) => Content::Bool(*value),
+        Scalar::String(value) => Content::String(value.clone()),
+        number => {
+            Content::Number(scalar::number(number).ok_or_else(|| YamlError::at(Problem::NotFinite, place))?)
+        }
+    })
+}

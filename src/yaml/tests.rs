@@ -1,0 +1,395 @@
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+
+fn values(text: &str) -> Vec<Value> {
+    documents(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
+}
+
+fn error(text: &str) -> String {
+    match parse(text) {
+        Ok(documents) => panic!("{text:?} was read: {documents:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Returns what is said of a text that should be such documents.
+fn shape_error(text: &str) -> String {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the errors are of interest")]
+    struct Shape {
+        spec: Spec,
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the errors are of interest")]
+    struct Spec {
+        order: i32,
+        #[serde(default)]
+        live: bool,
+        #[serde(default)]
+        names: Vec<String>,
+        #[serde(default)]
+        mode: Mode,
+    }
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Mode {
+        #[default]
+        Enforce,
+        Warn,
+    }
+    documents::<Shape>(text).unwrap_err().to_string()
+}
+
+#[test]
+fn names_the_field_the_expected_type_and_the_place() {
+    for (text, expected) in [
+        (
+            "spec: {order: high}",
+            "`spec.order`: expected a whole number from -2147483648 to 2147483647, found the string `high` at line 1, column 15",
+        ),
+        (
+            "spec: {order: \"3\"}",
+            "`spec.order`: expected a whole number from -2147483648 to 2147483647, found the string `3`; remove the quotes at line 1, column 15",
+        ),
+        (
+            "spec: {order: 1}\n---\nspec: {order: 1, live: maybe}",
+            "`spec.live`: expected `true` or `false`, found the string `maybe` at line 3, column 24",
+        ),
+        (
+            "spec: {order: 1, names: {}}",
+            "`spec.names`: expected a list, found a mapping at line 1, column 25",
+        ),
+        (
+            "spec: {order: 1, names: [a, {}]}",
+            "`spec.names[1]`: expected a string, found a mapping at line 1, column 29",
+        ),
+        (
+            "spec: {order: 1, names: [a, on]}",
+            "`spec.names[1]`: expected a string, found the boolean `true`; put it in quotes at line 1, column 29",
+        ),
+        ("spec: 3", "`spec`: expected a mapping, found the number `3` at line 1, column 7"),
+        ("spec: {}", "`spec`: missing field `order` at line 1, column 7"),
+        (
+            "spec: {order: 1, oder: 1}",
+            "`spec.oder`: unknown field `oder`; did you mean `order`? at line 1, column 18",
+        ),
+        (
+            "spec: {order: 1, colour: 1}",
+            "`spec.colour`: unknown field `colour`, expected one of `order`, `live`, `names`, `mode` at line 1, column 18",
+        ),
+        (
+            "spec: {order: 1, mode: enforced}",
+            "`spec.mode`: unknown value `enforced`; did you mean `enforce`? at line 1, column 24",
+        ),
+        ("- a", "expected a mapping, found a list at line 1, column 1"),
+    ] {
+        assert_eq!(shape_error(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn positional_lists_are_never_structs() {
+    assert_eq!(shape_error("spec: [1]"), "`spec`: expected a mapping, found a list at line 1, column 7");
+    assert_eq!(shape_error("[{order: 1}]"), "expected a mapping, found a list at line 1, column 1");
+    assert!(shape_error("{\"spec\": [1]}").starts_with("`spec`: expected a mapping, found a list"));
+}
+
+#[test]
+fn null_counts_as_absent_in_structs_and_as_empty_in_maps_and_lists() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[serde(default = "ten")]
+        number: i32,
+        #[serde(default)]
+        labels: std::collections::BTreeMap<String, String>,
+        #[serde(default)]
+        names: Vec<String>,
+    }
+    fn ten() -> i32 {
+        10
+    }
+    let read = |text: &str| documents::<Shape>(text).map(|mut all| all.remove(0)).map_err(|e| e.to_string());
+    let none = Shape { number: 10, labels: [].into(), names: vec![] };
+    assert_eq!(read("number:\nlabels: ~\nnames: null\n"), Ok(none));
+    let empty = Shape {
+        number: 1,
+        labels: [("team".to_owned(), String::new())].into(),
+        names: vec![String::new(), "a".to_owned()],
+    };
+    assert_eq!(read("number: 1\nlabels: {team: }\nnames: [null, a]\n"), Ok(empty));
+    assert!(read("numbr: null").is_err_and(|error| error.contains("did you mean `number`?")));
+}
+
+#[test]
+fn scalars_have_the_types_that_kubectl_sends() {
+    for (text, expected) in [
+        ("3e+02", json!(300)),
+        ("300.0", json!(300)),
+        ("1e3", json!(1000)),
+        ("-1.5E1", json!(-15)),
+        ("1.25", json!(1.25)),
+        (".5", json!(0.5)),
+        ("1__0", json!(10)),
+        ("1_000.5", json!(1000.5)),
+        ("0644", json!(420)),
+        ("0o644", json!(420)),
+        ("0x1F", json!(31)),
+        ("0b11", json!(3)),
+        ("-0x1f", json!(-31)),
+        ("09", json!(9)),
+        ("+1", json!(1)),
+        ("-0", json!(0)),
+        ("18446744073709551615", json!(18446744073709551615.0)),
+        ("1e999", json!("1e999")),
+        ("1_", json!(1)),
+        ("0x", json!("0x")),
+        ("--1", json!("--1")),
+        ("0x-1", json!("0x-1")),
+        ("1.2.3", json!("1.2.3")),
+        ("1:30", json!("1:30")),
+        ("2001-01-01", json!("2001-01-01")),
+        ("nO", json!("nO")),
+        ("yEs", json!("yEs")),
+        ("tRue", json!("tRue")),
+        ("yes", json!(true)),
+        ("Off", json!(false)),
+        ("y", json!(true)),
+        ("~", json!(null)),
+        ("NULL", json!(null)),
+        ("nULL", json!("nULL")),
+        ("\"yes\"", json!("yes")),
+        ("'1'", json!("1")),
+        ("!!str 1", json!("1")),
+        ("!!int \"3\"", json!(3)),
+        ("!!float 3", json!(3)),
+        ("!!binary aGk=", json!("hi")),
+        ("!mine 3", json!("3")),
+    ] {
+        assert_eq!(values(&format!("a: {text}\n")), [json!({"a": expected})], "{text}");
+    }
+    assert!(error("a: .nan").contains("expected a finite number"));
+    assert!(error("a: !!int b").contains("the value does not fit its tag `tag:yaml.org,2002:int`"));
+    assert_eq!(values(r#"{"a": 3e+02, "b": 300.0, "c": 0.5}"#), [json!({"a": 300, "b": 300, "c": 0.5})]);
+}
+
+#[test]
+fn keys_are_text_as_sigs_yaml_writes_them() {
+    assert_eq!(
+        values("1: a\ntrue: b\n1.50: c\n0x10: d\non2: e\n1e21: f\n"),
+        [json!({"1": "a", "true": "b", "1.5": "c", "16": "d", "on2": "e", "1e+21": "f"})]
+    );
+    for (text, found) in [("? [a]\n: b\n", "a list"), ("{a: 1}: b\n", "a mapping"), ("~: b\n", "null")] {
+        assert!(error(text).contains(&format!("expected a string as key, found {found}")), "{}", error(text));
+    }
+}
+
+#[test]
+fn flow_scalars_may_continue_at_any_indentation() {
+    let text = "a:\n  note: \"first\n  second\"\n  plain: 'x\n\n y'\n";
+    assert_eq!(values(text), [json!({"a": {"note": "first second", "plain": "x\ny"}})]);
+}
+
+#[test]
+fn a_block_scalar_may_end_with_the_file() {
+    assert_eq!(values("a: |\n  x"), [json!({"a": "x\n"})]);
+    assert_eq!(values("a: >-\n  x\n  y"), [json!({"a": "x y"})]);
+}
+
+#[test]
+fn many_comments_after_a_key_are_no_limit() {
+    let text = format!("a:\n{}  b: 1\n", "  # why\n".repeat(500));
+    assert_eq!(values(&text), [json!({"a": {"b": 1}})]);
+}
+
+#[test]
+fn aliases_and_merges_are_read_as_in_go() {
+    let text = "base: &b {x: 1, z: 2}\nmerged: {<<: *b, z: 3}\nbefore: {z: 3, <<: *b}\nlist: {<<: [{x: 4}, *b]}\nagain: *b\n\"<<\": 1\n";
+    assert_eq!(
+        values(text),
+        [json!({
+            "base": {"x": 1, "z": 2}, "merged": {"x": 1, "z": 3}, "before": {"z": 2, "x": 1},
+            "list": {"x": 4, "z": 2}, "again": {"x": 1, "z": 2}, "<<": 1,
+        })]
+    );
+    assert!(error("a: *b").contains("expected an anchor `&b` before the alias `*b`"));
+    assert!(error("a: &a [*a]").contains("expected an anchor `&a`"));
+    assert!(error("a: {<<: 1}").contains("expected a mapping or a list of mappings after `<<`"));
+}
+
+#[test]
+fn a_file_is_split_at_its_separators_and_put_together_again() {
+    let text = "# licence\n--- # one\na: 1\n---\n# nothing\n---\nb: |\n  ---x\n";
+    let found = parse(text).unwrap();
+    let again: String = found.iter().map(|document| [document.separator, document.text].concat()).collect();
+    assert_eq!(again, text);
+    assert_eq!(values(text), [json!({"a": 1}), json!({"b": "---x\n"})]);
+    assert!(parse("").unwrap().is_empty());
+    assert_eq!(
+        error("a: 1\n---apiVersion: v1\n"),
+        "expected `---` alone on its line, found `---apiVersion: v1`: put a line break after `---` at line 2, column 4"
+    );
+    assert!(error("a: 1\n...\nb: 2\n").contains("did not find expected <document start>"));
+    assert_eq!(values("\u{feff}a: 1\r\n---\r\nb: 2\r\n"), [json!({"a": 1}), json!({"b": 2})]);
+}
+
+#[test]
+fn json_objects_may_follow_each_other_and_have_no_duplicate_keys() {
+    assert_eq!(values("{\"a\": 1}\n{\"b\": \"\\ud83d\\ude00\"}"), [json!({"a": 1}), json!({"b": "😀"})]);
+    assert_eq!(values("{\"a\": 1}\n---\n{\"b\": 2}\n"), [json!({"a": 1}), json!({"b": 2})]);
+    assert_eq!(values("{a: 1}"), [json!({"a": 1})]);
+    assert!(error("{\"a\":").starts_with("expected JSON: EOF while parsing"), "{}", error("{\"a\":"));
+    assert!(error("{\"a\": 1, \"a\": 2}").contains("duplicate key `a`"));
+    assert!(error("a: 1\na: 2\n").contains("duplicate key `a`: remove one of the two at line 2, column 1"));
+    assert!(error("1: 1\n\"1\": 2\n").contains("duplicate key `1`"));
+}
+
+#[test]
+fn an_unrendered_template_is_called_a_template() {
+    for text in [
+        "metadata:\n  name: {{ .Values.name }}\n",
+        "{{- if .Values.on }}\nkind: DaemonSet\n{{- end }}\n",
+        "{{ include \"labels\" . }}",
+        "a:\n  {{- toYaml .Values.x | nindent 4 }}\n",
+    ] {
+        assert!(
+            error(text).starts_with("expected YAML, found template syntax `{{ … }}`: render it first"),
+            "{}",
+            error(text)
+        );
+    }
+    assert_eq!(values("a: '{{ x }}'"), [json!({"a": "{{ x }}"})]);
+}
+
+#[test]
+fn syntax_errors_say_where_and_in_which_context() {
+    for (text, expected) in [
+        ("a: b: c", "mapping values are not allowed in this context at line 1, column 5"),
+        (
+            "a: [",
+            "did not find expected node content (while parsing a flow node that begins at line 2, column 1) at line 2, column 1",
+        ),
+        (
+            "a:\n\tb: 1\n",
+            "expected spaces, found a tab: YAML allows no tabs in indentation at line 2, column 1",
+        ),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn limits_are_called_limits() {
+    let many = "---\na: 1\n".repeat(MAX_DOCUMENTS + 1);
+    assert!(
+        error(&many).starts_with("limit exceeded: a file may have at most 10000 documents"),
+        "{}",
+        error(&many)
+    );
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    assert!(error(&deep).starts_with("limit exceeded: at most 127"), "{}", error(&deep));
+    let mut bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for n in 1..9 {
+        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", ")));
+    }
+    assert!(
+        error(&bomb).starts_with("limit exceeded: a file may have at most 1000000 values"),
+        "{}",
+        error(&bomb)
+    );
+}
+
+#[test]
+fn an_error_is_one_short_line_whatever_the_names_are() {
+    let named = shape_error("spec: {order: 1, \"a\\nb\\e[31mc\": 1}");
+    assert!(named.starts_with("`spec.a b [31mc`: unknown field"), "{named:?}");
+    let long = shape_error(&format!("spec: {{order: 1, {}: 1}}", "k".repeat(900)));
+    assert!(long.len() <= 1024 && long.contains("…`: unknown field"), "{long:?}");
+    let tag = error(&format!("a: !<tag:yaml.org,2002:int> {}", "k".repeat(900)));
+    for text in [named, long, tag] {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}
+
+#[test]
+fn encodings_are_named() {
+    assert_eq!(decode("a: ä".into()), Ok("a: ä".to_owned()));
+    let utf16: Vec<u8> = "\u{feff}a: 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(decode(utf16), Err(EncodingError::Utf16));
+    let without_mark: Vec<u8> = "a: 1".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    assert_eq!(decode(without_mark), Err(EncodingError::Utf16));
+    assert_eq!(decode(b"a: 1\nb: \xe4".to_vec()), Err(EncodingError::Latin1 { byte: 0xe4, line: 2 }));
+}
+
+#[test]
+fn strings_are_quoted_if_kubectl_would_read_another_type() {
+    for text in [
+        "nO",
+        "no",
+        "y",
+        "on",
+        "1",
+        "1__0",
+        "0x1",
+        "1e3",
+        ".5",
+        "1:30",
+        "2001-01-01",
+        "~",
+        "null",
+        "",
+        " a",
+        "a ",
+        "a: b",
+        "- a",
+        "#a",
+        "a #b",
+        "{{ x }}",
+        "*a",
+        "&a",
+        "!a",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "%a",
+        "@a",
+        "`a",
+        "a\nb",
+        "a\n",
+        "\n",
+        "a\tb",
+        "\u{85}",
+        "\u{feff}a",
+        "\u{1b}[1m",
+        "ä😀",
+        "<<",
+        "=",
+        "--- a",
+        "...",
+        "a\r\nb",
+        "\u{2028}",
+        "-",
+        "  x\n y\n",
+        "\n\n a",
+        "trailing \n",
+        "?",
+        ": a",
+        "k: ",
+        "0o7",
+        "+1",
+        ".inf",
+        ".NaN",
+    ] {
+        let value = json!({"k": text, text: [text, {"x": text}]});
+        let written = to_string(&value);
+        assert_eq!(values(&written), [value], "{written}");
+    }
+    let value = json!({"a": [], "b": {}, "c": [[1, [2]], {"d": null}], "n": [0.5, -3, 1e300, true]});
+    assert_eq!(values(&to_string(&value)), [value]);
+    assert_eq!(to_string(&json!({"a": [{"b": "c"}], "d": "no"})), "a:\n- b: c\nd: \"no\"\n");
+}
