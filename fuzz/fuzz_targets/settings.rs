@@ -47,7 +47,7 @@ fn check<P: Policy>(text: &str) {
         assert!(words.starts_with('`') && words.contains("; "), "says nothing of use: {words}");
         return;
     }
-    let settings: P::Settings = serde_json::from_str(text).expect("settings that were taken");
+    let settings: P::Settings = wardset_policy_sdk::settings::parse(text).expect("accepted settings");
     for object in &*OBJECTS {
         let verdict = evaluate::<P>(object, &settings);
         for change in &verdict.changes {

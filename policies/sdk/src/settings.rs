@@ -32,8 +32,11 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Reads settings and names the field that is wrong.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+/// Reads settings as the module's exports do: null counts as absent, and a list is never a struct.
+///
+/// # Errors
+/// The wrong field, the problem and the fix.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
     // The host sends an object.
     let settings: Value = serde_json::from_str(text).unwrap_or_default();
     shape::read(&settings).map_err(|error| {
