@@ -123,8 +123,7 @@ fn kubectl_shows_warnings_of_policies() {
     let run = create(namespace.name(), &tolerating, &[]).succeeded();
     assert_eq!(run.stdout, "daemonset.apps/fluentd-agent created\n");
     let shown = words(&run.stderr);
-    let expected =
-        "Warning: workers-only: tolerates `node-role.kubernetes.io/control-plane`, yet is kept off";
+    let expected = "Warning: workers-only: it tolerates `node-role.kubernetes.io/control-plane`, but `workersOnly` keeps";
     assert!(shown.starts_with(expected) && shown.lines().count() == 1, "{shown}");
 
     // A DaemonSet that targets the control plane is left alone, without a warning.

@@ -122,9 +122,12 @@ async fn check(snapshot: &Snapshot, object: &Value, title: &str) -> Result<(), T
 fn nodes() -> Vec<Value> {
     let mut nodes = Vec::new();
     for disk in [None, Some("ssd"), Some("hdd")] {
-        for role in
-            [None, Some("node-role.kubernetes.io/control-plane"), Some("node-role.kubernetes.io/master")]
-        {
+        for role in [
+            None,
+            Some("node-role.kubernetes.io/control-plane"),
+            Some("node-role.kubernetes.io/master"),
+            Some("node-role.kubernetes.io/controlplane"),
+        ] {
             for kind in [None, Some("virtual-kubelet")] {
                 for taint in [
                     json!([]),

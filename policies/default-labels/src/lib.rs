@@ -1,7 +1,7 @@
-//! Adds the labels that are missing, to the DaemonSet and, where the settings say so, to its pod template.
+//! Adds missing labels to the DaemonSet and, if the settings name template labels, to its pod template.
 //!
-//! It never changes a label that is there, never touches the selector, and never adds to the template a
-//! label that the selector speaks of.
+//! It never changes a label that is there, never touches the selector, and never adds a template label that
+//! the selector names.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use wardset_policy_sdk::{
 #[derive(Debug)]
 pub struct DefaultLabels;
 
-/// What the operator sets.
+/// The settings of the policy.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -32,8 +32,8 @@ const OBJECT: &str = "/metadata/labels";
 const TEMPLATE: &str = "/spec/template/metadata/labels";
 const SELECTOR: &str = "/spec/selector";
 
-/// Keys without a prefix that selectors are commonly made of: adding one to pods can make them match the
-/// selector of a workload that isn't theirs.
+/// Keys without a prefix that are common in selectors. If pods get one of them, they can match the selector of
+/// another workload.
 const COMMON: [&str; 5] = ["app", "k8s-app", "name", "version", "component"];
 
 impl Policy for DefaultLabels {
@@ -51,7 +51,7 @@ impl Policy for DefaultLabels {
 
     fn check(settings: &Settings) -> Result<(), SettingsError> {
         if settings.labels.is_empty() {
-            return Err(SettingsError::new("labels", "found none, expected at least one label", "add one"));
+            return Err(SettingsError::new("labels", "expected at least one label, found none", "add one"));
         }
         check_labels("labels", &settings.labels)?;
         check_labels("templateLabels", &settings.template_labels)?;
@@ -59,8 +59,8 @@ impl Policy for DefaultLabels {
             None => Ok(()),
             Some(key) => Err(SettingsError::new(
                 format!("templateLabels.{key}"),
-                format!("`{key}` is a common key of selectors: pods with it could match another workload"),
-                format!("write it with a prefix, as `example.com/{key}`"),
+                format!("`{key}` is common in selectors: pods with it could match another workload"),
+                format!("add a prefix, as in `example.com/{key}`"),
             )),
         }
     }
@@ -79,13 +79,13 @@ impl Policy for DefaultLabels {
         patch.add_members(TEMPLATE, free)?;
         let verdict = Verdict::from(patch);
         Ok(selected.into_iter().fold(verdict, |verdict, (key, ..)| {
-            verdict
-                .with_warning(SELECTOR, format!("pod label `{key}` was not added: the selector speaks of it"))
+            let message = format!("the pods do not get the label `{key}`, because the selector names it");
+            verdict.with_warning(SELECTOR, message)
         }))
     }
 }
 
-/// The labels whose keys are not there, each with its reason.
+/// Returns the labels whose keys are missing, each with its reason.
 fn missing<'a>(
     wanted: &'a BTreeMap<String, String>,
     present: &Labels<'_>,

@@ -1,7 +1,8 @@
-//! Adds the tolerations that nothing covers yet, at the end of the author's list and in the settings' order.
+//! Adds the tolerations that no toleration of the DaemonSet covers, at the end of the author's list and in the
+//! order of the settings.
 //!
-//! It never deletes, sorts or rewrites a toleration, and never writes one that the DaemonSet controller
-//! gives to every pod anyway.
+//! It never deletes, sorts or rewrites a toleration. It never writes a toleration that the DaemonSet
+//! controller adds to every pod.
 
 use serde::Deserialize;
 use wardset_policy_sdk::{
@@ -13,19 +14,20 @@ use wardset_policy_sdk::{
 #[derive(Debug)]
 pub struct DefaultTolerations;
 
-/// What the operator sets.
+/// The settings of the policy.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// What each DaemonSet shall tolerate; at least one.
+    /// Tolerations of every DaemonSet; at least one.
     #[cfg_attr(test, schemars(length(min = 1)))]
     tolerations: Vec<TolerationSetting>,
 }
 
 const TOLERATIONS: &str = "/spec/template/spec/tolerations";
 
-/// What the controller adds to each pod (`AddOrUpdateDaemonPodTolerations` in pkg/controller/daemon/util).
+/// Tolerations that the controller adds to every pod (`AddOrUpdateDaemonPodTolerations` in
+/// pkg/controller/daemon/util).
 const CONTROLLER_ADDS: [(&str, &str); 6] = [
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -35,7 +37,7 @@ const CONTROLLER_ADDS: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// The same, for pods of the host network only.
+/// A toleration that the controller adds to pods in the host network only.
 const NETWORK_UNAVAILABLE: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
 impl Policy for DefaultTolerations {
@@ -53,7 +55,7 @@ impl Policy for DefaultTolerations {
 
     fn check(settings: &Settings) -> Result<(), SettingsError> {
         if settings.tolerations.is_empty() {
-            let message = "found none, expected at least one toleration";
+            let message = "expected at least one toleration, found none";
             return Err(SettingsError::new("tolerations", message, "add one"));
         }
         for (i, setting) in settings.tolerations.iter().enumerate() {
@@ -62,15 +64,15 @@ impl Policy for DefaultTolerations {
             let wanted = setting.toleration();
             let adds = |(key, effect)| Toleration::exists(key, effect).covers(&wanted);
             if CONTROLLER_ADDS.into_iter().any(adds) {
-                let message = format!("the DaemonSet controller adds `{wanted}` to each pod itself");
-                return Err(SettingsError::new(field, message, "leave it out"));
+                let message = format!("the DaemonSet controller adds `{wanted}` to every pod");
+                return Err(SettingsError::new(field, message, "remove it"));
             }
             if adds(NETWORK_UNAVAILABLE) {
                 let message = format!(
-                    "the DaemonSet controller adds `{wanted}` itself where `hostNetwork` is true, and other \
-                     pods can't run there"
+                    "the DaemonSet controller adds `{wanted}` if `hostNetwork` is true; other pods can't run \
+                     without the network"
                 );
-                return Err(SettingsError::new(field, message, "leave it out"));
+                return Err(SettingsError::new(field, message, "remove it"));
             }
         }
         Ok(())

@@ -172,8 +172,8 @@ impl Policy for NodeAffinity {
                     verdict = verdict.with_warning(
                         toleration.pointer,
                         format!(
-                            "tolerates `{}`, yet is kept off the control plane; if it must run there, an \
-                             administrator can exempt it (`excludeNames`)",
+                            "it tolerates `{}`, but `workersOnly` keeps it off the control plane; if it must \
+                             run there, an administrator can exempt it (`excludeNames`)",
                             toleration.text
                         ),
                     );
@@ -253,3 +253,37 @@ export_policy!(NodeAffinity);
 
 #[cfg(test)]
 wardset_policy_sdk::test_policy!(crate::NodeAffinity);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wardset_policy_sdk::{Policy, testing};
+
+    use super::{NodeAffinity, Settings};
+
+    fn reasons(pod_spec: serde_json::Value) -> Vec<String> {
+        let settings: Settings = serde_json::from_value(json!({
+            "workersOnly": true, "require": [{"key": "zone", "operator": "In", "values": ["a", "b"]}],
+        }))
+        .expect("settings");
+        let review = testing::review(&json!({"spec": {"template": {"spec": pod_spec}}}));
+        let verdict = NodeAffinity::evaluate(&review, &settings).expect("a verdict");
+        verdict.changes.into_iter().map(|change| change.reason).collect()
+    }
+
+    #[test]
+    fn gives_a_requirement_the_same_reason_in_each_term() {
+        let term = json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}]});
+        let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [term, term],
+        }}});
+        let each = [
+            "keeps pods off the control plane: `node-role.kubernetes.io/control-plane DoesNotExist`",
+            "keeps pods off the control plane: `node-role.kubernetes.io/master DoesNotExist`",
+            "keeps pods off the control plane: `node-role.kubernetes.io/controlplane DoesNotExist`",
+            "the settings require it of nodes: `zone In [a, b]`",
+        ];
+        assert_eq!(reasons(json!({"affinity": affinity})), [each, each].concat());
+        assert_eq!(reasons(json!({})), [each.join("; ")]);
+    }
+}

@@ -115,11 +115,14 @@ impl Policy for SelectorSafety {
             verdict = if is_new {
                 verdict.with_denial(Denial::forbidden(
                     pointer,
-                    format!("`{key}` changes from release to release, and Kubernetes never lets a selector change"),
                     format!(
-                        "remove `{key}` from the selector; it may stay a label of the pod template; if a vendor's \
-                         chart has it, an administrator can exempt it: `allowKeys: [{key}]` in the settings, or \
-                         `excludeNames` in `match`"
+                        "`{key}` changes from release to release, and Kubernetes never lets a selector \
+                         change"
+                    ),
+                    format!(
+                        "remove `{key}` from the selector; it may stay a label of the pod template; if a \
+                         vendor's chart has it, an administrator can exempt it: `allowKeys: [{key}]` in the \
+                         settings, or `excludeNames` in `match`"
                     ),
                 ))
             } else {
@@ -208,8 +211,8 @@ fn changed(review: &Review, old: &LabelSelector<'_>, new: &LabelSelector<'_>) ->
         }
     };
     let fix = format!(
-        "keep the old selector, or migrate: run `kubectl delete ds {name} -n {namespace} --cascade=orphan` and \
-         create the DaemonSet again; {rest}"
+        "keep the old selector, or migrate: run `kubectl delete ds {name} -n {namespace} --cascade=orphan` \
+         and create the DaemonSet again; {rest}"
     );
     Ok(Denial::invalid(SELECTOR, "the selector of a stored DaemonSet can't change", fix))
 }
@@ -226,8 +229,8 @@ fn kubectl_selector(selector: &LabelSelector<'_>, but_not: Option<&Requirement<'
 
 /// Returns the requirement, or its negation unless `holds`, as one term of `kubectl -l`.
 ///
-/// It returns none for an invalid key or value: the API server has not checked a new selector yet, and
-/// people paste the term into a shell.
+/// It returns none for an invalid key or value, because people paste the term into a shell. The API server
+/// has not checked a new selector yet.
 fn kubectl_term(requirement: &Requirement<'_>, holds: bool) -> Option<String> {
     let (key, values) = (&requirement.key, &requirement.values);
     check_key(key).ok()?;
