@@ -22,7 +22,9 @@ mod affinity;
 mod heap;
 #[cfg(target_arch = "wasm32")]
 mod host;
+mod json;
 mod label;
+mod mismatch;
 mod patch;
 pub mod pointer;
 mod policy;

@@ -6,7 +6,6 @@
 use std::fmt;
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use crate::{Operator, Requirement, Toleration, check_key, check_value, shape};
 
@@ -37,9 +36,7 @@ impl fmt::Display for SettingsError {
 /// # Errors
 /// The wrong field, the problem and the fix.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
-    // The host sends an object.
-    let settings: Value = serde_json::from_str(text).unwrap_or_default();
-    shape::read(&settings).map_err(|error| {
+    shape::read(text).map_err(|error| {
         let field = error.field();
         let field = if field.is_empty() { "settings".to_owned() } else { field };
         SettingsError::new(field, error.message(), error.fix("settings"))
@@ -252,7 +249,7 @@ mod tests {
         assert_eq!(error("{}"), "`settings`: missing field `tolerations`; add `tolerations: …`");
         assert_eq!(
             error(r#"{"tolerations":7}"#),
-            "`tolerations`: expected a list, found the number `7`; write it as a list: `tolerations: [7]`"
+            "`tolerations`: expected a list, found the number `7`; begin each entry of `tolerations` with `- `"
         );
     }
 
