@@ -30,8 +30,8 @@ impl Verdict {
         self
     }
 
-    /// Adds a line for the report of `wardset review` and the operator's log. Clients of the API server never see it, so it
-    /// suits a policy that rightly leaves an object alone.
+    /// Adds a line for the report of `wardset review`. The audit annotation `noted-by` names the policy. Clients of the
+    /// API server never see a note, so it suits a policy that rightly leaves an object alone.
     #[must_use]
     pub fn with_note(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         self.notes.push(Note { pointer: pointer.into(), message: message.into() });
