@@ -99,6 +99,21 @@ impl<'j> Json<'j> {
         }
     }
 
+    /// Returns the number of entries of the list that comes next, without moving; `None` if there is no list.
+    pub(crate) fn entries(mut self) -> Option<usize> {
+        if !self.enter(b'[') {
+            return None;
+        }
+        let mut n = 0;
+        while self.peek() != Some(b']') {
+            if (n > 0 && !self.eat(b',')) || !self.skip() {
+                return None;
+            }
+            n += 1;
+        }
+        Some(n)
+    }
+
     /// Returns the text of the value that comes next, without moving.
     pub(crate) fn value(mut self) -> &'j str {
         self.peek();

@@ -151,6 +151,10 @@ impl de::Error for Mismatch {
     fn missing_field(field: &'static str) -> Self {
         Self::new(format!("missing field `{field}`"), Fix::Other(format!("add `{field}: …`").into()))
     }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new(format!("duplicate key `{field}`"), Fix::Other("remove one of the two".into()))
+    }
 }
 
 fn change() -> Fix {

@@ -135,6 +135,21 @@ impl<'j> Shape<'_, 'j> {
         }
     }
 
+    /// Reads a list of exactly `len` entries.
+    fn tuple<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        let start = *self.0;
+        self.list(visitor).map_err(|error| {
+            let found = match start.entries() {
+                Some(n) if n != len => n.to_string(),
+                None if start.value() == "null" => "null".to_owned(),
+                _ => return error,
+            };
+            let entries = if len == 1 { "1 entry".to_owned() } else { format!("{len} entries") };
+            let message = format!("expected {entries}, found {found}");
+            Mismatch::new(message, Fix::Other(format!("write {entries}").into()))
+        })
+    }
+
     /// Reads a mapping. `fields` are those of a struct, of which null ones count as absent. It is `None` for a map, in
     /// which Go reads null as the empty value.
     fn mapping<V: Visitor<'j>>(
@@ -287,17 +302,17 @@ impl<'j> Deserializer<'j> for Shape<'_, 'j> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_tuple<V: Visitor<'j>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
-        self.list(visitor)
+    fn deserialize_tuple<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.tuple(len, visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'j>>(
         self,
         _: &'static str,
-        _: usize,
+        len: usize,
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        self.list(visitor)
+        self.tuple(len, visitor)
     }
 
     fn deserialize_map<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
@@ -530,8 +545,8 @@ impl<'j> VariantAccess<'j> for Variant<'_, 'j> {
         self.value(|value| seed.deserialize(value))
     }
 
-    fn tuple_variant<V: Visitor<'j>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
-        self.value(|value| value.list(visitor))
+    fn tuple_variant<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.value(|value| value.tuple(len, visitor))
     }
 
     fn struct_variant<V: Visitor<'j>>(

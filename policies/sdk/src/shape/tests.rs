@@ -254,7 +254,19 @@ fn errors_of_settings_have_no_words_of_rust() {
         ),
         (
             r#"{"rule": "plain", "pair": ["a", 1, 2]}"#,
-            ["/list/pair", "expected 2 entries, found more", "remove the others"],
+            ["/list/pair", "expected 2 entries, found 3", "write 2 entries"],
+        ),
+        (
+            r#"{"rule": "plain", "pair": ["a"]}"#,
+            ["/list/pair", "expected 2 entries, found 1", "write 2 entries"],
+        ),
+        (
+            r#"{"rule": "plain", "pair": ["a", "b"]}"#,
+            ["/list/pair/1", "expected a number, found the string `b`", "write a number"],
+        ),
+        (
+            r#"{"rule": "plain", "weight": 1, "weight": 2}"#,
+            ["/list", "duplicate key `weight`", "remove one of the two"],
         ),
         (
             r#"{"rule": "plain", "Weight": 3}"#,
@@ -263,6 +275,19 @@ fn errors_of_settings_have_no_words_of_rust() {
     ] {
         assert_eq!(error::<Setting>(text), expected, "{text}");
     }
+}
+
+#[test]
+fn a_list_of_pairs_says_how_many_entries_a_pair_has() {
+    assert_eq!(
+        error::<Vec<(String, i64)>>(r#"[["a", 1], null]"#),
+        ["/list/1", "expected 2 entries, found null", "write 2 entries"]
+    );
+    assert_eq!(error::<Vec<(String, i64)>>(r#"[["a", 1], {"a": 1}]"#)[1], "expected a list, found a mapping");
+    assert_eq!(
+        error::<[bool; 1]>(r#"[true, [1, "]", {"a": []}], {}]"#),
+        ["/list", "expected 1 entry, found 3", "write 1 entry"]
+    );
 }
 
 #[test]
