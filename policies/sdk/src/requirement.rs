@@ -88,7 +88,8 @@ impl fmt::Display for Requirement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.operator)?;
         if !self.values.is_empty() {
-            let values: Vec<&str> = self.values.iter().map(|value| &**value).collect();
+            let shown = |value| if str::is_empty(value) { "\"\"" } else { value };
+            let values: Vec<&str> = self.values.iter().map(|value| shown(value)).collect();
             write!(f, " [{}]", values.join(", "))?;
         }
         Ok(())
@@ -344,6 +345,13 @@ mod tests {
         assert!(is_contradiction(&[r(Gt, &["9223372036854775807"])]));
         assert!(!is_contradiction(&[r(Gt, &["3"]), r(Lt, &["5"]), r(NotIn, &["4"])]));
         assert!(!is_contradiction(&[r(NotIn, &["a"]), r(DoesNotExist, &[])]));
+    }
+
+    #[test]
+    fn shows_an_empty_value_in_quotes() {
+        let show = |operator, values: &[&'static str]| Requirement::new("k", operator, values).to_string();
+        assert_eq!(show(Operator::In, &["", "a"]), "k In [\"\", a]");
+        assert_eq!(show(Operator::Exists, &[]), "k Exists");
     }
 
     #[test]

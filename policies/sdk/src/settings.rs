@@ -18,8 +18,8 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// Makes an error. `field` has the form `tolerations[0].key`; `message` says what was found and expected, `fix`
-    /// how to fix it.
+    /// Makes an error. `field` has the form `tolerations[0].key`, and is empty for the settings as a whole. `message`
+    /// names the expected and the found value, and `fix` is the text to write or the step to take.
     pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), fix: fix.into() }
     }
@@ -27,7 +27,10 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}; {}", self.field, self.message, self.fix)
+        if !self.field.is_empty() {
+            write!(f, "`{}`: ", self.field)?;
+        }
+        write!(f, "{}; {}", self.message, self.fix)
     }
 }
 
@@ -36,11 +39,8 @@ impl fmt::Display for SettingsError {
 /// # Errors
 /// The wrong field, the problem and the fix.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
-    shape::read(text).map_err(|error| {
-        let field = error.field();
-        let field = if field.is_empty() { "settings".to_owned() } else { field };
-        SettingsError::new(field, error.message(), error.fix("settings"))
-    })
+    shape::read(text)
+        .map_err(|error| SettingsError::new(error.field(), error.message(), error.fix("settings")))
 }
 
 /// Checks a map of labels in the settings.
@@ -246,7 +246,7 @@ mod tests {
             error(r#"{"tolerations":[{"effect":"NoExecut"}]}"#),
             "`tolerations[0].effect`: unknown value `NoExecut`; did you mean `NoExecute`?"
         );
-        assert_eq!(error("{}"), "`settings`: missing field `tolerations`; add `tolerations: …`");
+        assert_eq!(error("{}"), "missing field `tolerations`; add `tolerations: …`");
         assert_eq!(
             error(r#"{"tolerations":7}"#),
             "`tolerations`: expected a list, found the number `7`; begin each entry of `tolerations` with `- `"

@@ -187,13 +187,21 @@ impl<'j> Shape<'_, 'j> {
     }
 }
 
+/// Whether a text is a number outside the range. Integers that are too large arrive in the form `1e+20`.
+fn is_beyond(written: &str, least: f64, most: f64) -> bool {
+    written.parse::<f64>().is_ok_and(|number| number < least || number >= most)
+}
+
 /// Implements the integer types, all of which check their range.
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-            let expected = |written: &str| match written.parse::<i128>() {
-                Ok(_) => format!("a whole number from {} to {}", <$type>::MIN, <$type>::MAX),
-                Err(_) => "a whole number".to_owned(),
+            let expected = |written: &str| {
+                if is_beyond(written, <$type>::MIN as f64, <$type>::MAX as f64) {
+                    format!("a whole number from {} to {}", <$type>::MIN, <$type>::MAX)
+                } else {
+                    "a whole number".to_owned()
+                }
             };
             visitor.$visit(self.number(|text| text.parse::<$type>().ok(), expected)?)
         }
@@ -531,9 +539,7 @@ impl<'j> VariantAccess<'j> for Variant<'_, 'j> {
     type Error = Mismatch;
 
     fn unit_variant(self) -> Result<(), Mismatch> {
-        let Some(json) = self.json else { return Ok(()) };
-        if json.peek() == Some(b'n') {
-            json.scalar();
+        if self.json.is_none() {
             return Ok(());
         }
         let name = &self.name;

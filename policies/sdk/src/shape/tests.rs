@@ -223,6 +223,10 @@ fn errors_of_settings_have_no_words_of_rust() {
             r#"{"rule": {"plain": 1}}"#,
             ["/list/rule", "expected `plain` without a value, found one", "write `plain` alone"],
         ),
+        (
+            r#"{"rule": {"plain": null}}"#,
+            ["/list/rule", "expected `plain` without a value, found one", "write `plain` alone"],
+        ),
         (r#"{"rule": {"rang": {}}}"#, ["/list/rule", "unknown value `rang`", "did you mean `range`?"]),
         (
             r#"{"rule": {"regex": "x", "plain": null}}"#,
@@ -250,6 +254,22 @@ fn errors_of_settings_have_no_words_of_rust() {
                 "/list/weight",
                 "expected a whole number from 0 to 255, found the number `300`",
                 "write a whole number from 0 to 255",
+            ],
+        ),
+        (
+            r#"{"rule": "plain", "weight": -1}"#,
+            [
+                "/list/weight",
+                "expected a whole number from 0 to 255, found the number `-1`",
+                "write a whole number from 0 to 255",
+            ],
+        ),
+        (
+            r#"{"rule": {"range": {"from": 1e+20}}}"#,
+            [
+                "/list/rule/range/from",
+                "expected a whole number from -9223372036854775808 to 9223372036854775807, found the number `1e+20`",
+                "write a whole number from -9223372036854775808 to 9223372036854775807",
             ],
         ),
         (
