@@ -135,6 +135,12 @@
       (i32.store (i32.const 0x88) (local.get $text))
       (i32.store (i32.const 0x8c) (local.get $len))
       (call $verdict (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x80) (i32.const 1)))
+    ;; Returns a verdict with these notes.
+    (func $noted (param $notes i32) (param $of-notes i32) (result i32)
+      (drop (call $verdict (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+      (i32.store (i32.const 28) (local.get $notes))
+      (i32.store (i32.const 32) (local.get $of-notes))
+      (i32.const 0))
     ;; Returns an error with this text.
     (func $declined (param $text i32) (param $len i32) (result i32)
       (i32.store (i32.const 0) (i32.const 1))

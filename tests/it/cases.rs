@@ -1,5 +1,6 @@
 //! Runs the cases of the built-in policies with the committed modules in the real sandbox.
 
+use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -55,7 +56,7 @@ async fn built_modules_pass_the_cases_of_their_sources() {
     for module in wardset::builtin::MODULES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
         for file in wardset::review::input::files(&folder, false).unwrap() {
-            let text = std::fs::read_to_string(&file).unwrap();
+            let text = fs::read_to_string(&file).unwrap();
             for case in wardset::yaml::documents::<Case>(&text).unwrap() {
                 check(module.name, &case).await;
                 run += 1;
@@ -63,6 +64,28 @@ async fn built_modules_pass_the_cases_of_their_sources() {
         }
     }
     assert!(run >= 60, "expected at least 60 cases, found {run}");
+}
+
+/// `benches/all-in-one.wat` is built by the benchmark alone, so a change of the contract breaks it unseen.
+#[tokio::test]
+async fn the_guest_of_the_benchmark_fits_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("all-in-one.wasm");
+    fs::write(&module, wat::parse_str(include_str!("../../benches/all-in-one.wat")).unwrap()).unwrap();
+    let policy = format!(
+        "apiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec: {{module: 'file:{}'}}\n",
+        module.display()
+    );
+    let decision = support::decide(&support::snapshot(&policy).await, &support::daemonset(), None).await;
+    let paths: Vec<_> = decision.patch.iter().map(|operation| operation.path().to_string()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/metadata/labels/wardset.dev~1bench",
+            "/spec/template/spec/tolerations",
+            "/spec/template/spec/affinity"
+        ]
+    );
 }
 
 async fn check(module: &str, case: &Case) {

@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wardset_core::chain::Phase;
+use wardset_core::chain::{MAX_MESSAGES, Phase};
 use wardset_core::decision::{Decision, Outcome, PolicyReport, Result as Reported};
 use wardset_core::manifest::ManifestError;
 use wardset_core::policy::{Mode, OnError, Policy, Resource};
@@ -29,6 +29,7 @@ use wardset_core::review::{Question, Review};
 use wardset_core::verdict::FailureClass::{
     self, Access, Deadline, Declined, Late, Memory, Output, Patch, Trap, Writes,
 };
+use wardset_core::verdict::MAX_TEXT;
 use wardset_runtime::{Engine, EngineOptions, LoadError, Module, SettingsError, Snapshot, Unusable};
 
 use crate::guests;
@@ -58,6 +59,8 @@ enum By {
     Denial,
     /// Its verdict counts. The host truncates the warnings to the limit of the API server.
     Warnings,
+    /// Its verdict counts. The host limits number and length of the notes, and no client sees them.
+    Notes,
 }
 
 /// The reason why the host does not load a module.
@@ -155,6 +158,8 @@ guests! {
     shortens_many_denials: "many-denials" of Create => Denial;
     shortens_many_warnings: "many-warnings" of Create => Warnings;
     shortens_long_warnings: "warnings-that-break-lines" of Create => Warnings;
+    shortens_many_notes: "many-notes" of Create => Notes;
+    shortens_long_notes: "notes-that-break-lines" of Create => Notes;
     shortens_long_denials: "denies-at-length" of Create => Denial;
     refuses_a_realloc_result_beyond_memory: "realloc-beyond-memory" of Create => Settings(Output);
     shortens_a_long_error: "declines" of Create => Review(Declined);
@@ -333,6 +338,11 @@ impl Case {
                 assert_eq!(hostile.outcome, Outcome::Allowed);
                 assert_eq!(hostile.warnings.is_empty(), mode == Mode::Observe);
             }
+            By::Notes => {
+                assert_eq!(hostile.outcome, Outcome::Allowed);
+                assert_eq!(hostile.warnings, [""; 0]);
+                assert!(report(&hostile, "hostile").notes().len() >= MAX_MESSAGES);
+            }
             By::Load(_) | By::Start(_) | By::Settings(_) | By::RefusesSettings | By::ClusterData => {
                 panic!("expected {:?}, found an active policy", self.by)
             }
@@ -456,6 +466,10 @@ fn assert_bounds(decision: &Decision) {
         assert!(lines && message.lines().skip(1).all(|line| line.starts_with("- ")), "{message:?}");
     }
     for report in &decision.reports {
+        assert!(report.notes().len() <= MAX_MESSAGES + 1, "{} notes", report.notes().len());
+        for note in report.notes() {
+            assert!(note.message.len() <= MAX_TEXT && !note.message.contains(char::is_control), "{note:?}");
+        }
         if let Reported::Failed(failure) = &report.result {
             assert!(failure.detail.len() <= 1024, "a detail of {} bytes in the log", failure.detail.len());
         }

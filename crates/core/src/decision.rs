@@ -81,7 +81,7 @@ pub enum Result {
         held_back: usize,
         /// For the author.
         warnings: Vec<Warning>,
-        /// For the report and the operator's log.
+        /// For the report. The audit annotation names the policy.
         notes: Vec<Note>,
     },
     /// The policy objects.

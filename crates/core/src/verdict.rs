@@ -11,7 +11,7 @@ pub struct Verdict {
     pub changes: Vec<Change>,
     /// For the author.
     pub warnings: Vec<Warning>,
-    /// For the report and the operator's log.
+    /// For the report. The audit annotation names the policy.
     pub notes: Vec<Note>,
 }
 
@@ -67,7 +67,7 @@ pub struct Warning {
     pub message: String,
 }
 
-/// A remark for the report of `wardset review` and for the operator's log.
+/// A remark for the report of `wardset review`. Clients of the API server never see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The subject, as a JSON Pointer.

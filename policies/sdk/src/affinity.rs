@@ -1,4 +1,4 @@
-//! Placement: which nodes `nodeSelector` and required node affinity leave, and how it is narrowed.
+//! Placement: the nodes that `nodeSelector` and required node affinity allow, and how a policy narrows them.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub struct Placement<'r> {
     terms: Option<Vec<Term<'r>>>,
 }
 
-/// A requirement that nodes shall satisfy, and why.
+/// A wanted requirement on nodes, with its reason.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
     /// The requirement on the nodes' labels.
@@ -35,25 +35,25 @@ pub struct Wanted<'a> {
 /// The result of narrowing a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Each term has the requirements now, or had them. `dead` points to terms that matched nodes before
-    /// and certainly match none any more.
+    /// Each term has the requirements. `dead` points to the terms that could match nodes before, and certainly
+    /// match none with them.
     Narrowed {
         /// Pointers to the terms.
         dead: Vec<String>,
     },
-    /// No node would be left, so nothing was changed.
+    /// No node would remain, so the patch did not change.
     Conflict {
         /// The contradicting part: a term, or an entry of `nodeSelector`.
         pointer: String,
         /// The requirement.
         requirement: String,
     },
-    /// No node is matched as it is, so nothing was changed: adding to it could only widen it.
+    /// No term can match a node, so the patch did not change: another term could only widen the placement.
     Nowhere,
 }
 
 impl<'r> Placement<'r> {
-    /// Reads it. The manifest's `reads` need `/spec/template/spec/affinity` and
+    /// Reads the placement. The manifest's `reads` need `/spec/template/spec/affinity` and
     /// `/spec/template/spec/nodeSelector`.
     ///
     /// # Errors
@@ -67,13 +67,13 @@ impl<'r> Placement<'r> {
         })
     }
 
-    /// Whether a term that can match, together with `nodeSelector`, demands that nodes have the label `key`.
+    /// Whether a term that can match demands the label `key`, together with `nodeSelector`.
     #[must_use]
     pub fn demands(&self, key: &str) -> bool {
         self.alternatives().iter().any(|term| self.domain(term, key, &[]).demands_key())
     }
 
-    /// Whether each term that can match, together with `nodeSelector`, implies `requirement` already.
+    /// Whether each term that can match implies `requirement`, together with `nodeSelector`.
     #[must_use]
     pub fn implies(&self, requirement: &Requirement<'_>) -> bool {
         let mut terms = self.alternatives().into_iter();
@@ -126,8 +126,8 @@ impl<'r> Placement<'r> {
         Ok(Outcome::Narrowed { dead })
     }
 
-    /// The terms that can match a node: all but the empty ones, or, without required node affinity, one
-    /// that asks for nothing.
+    /// Returns the terms that can match a node: all except the empty ones. Without required node affinity, this is
+    /// one term without requirements.
     fn alternatives(&self) -> Vec<Alternative<'_, 'r>> {
         match &self.terms {
             None => vec![Alternative { at: None, expressions: &[] }],
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn adds_one_term_where_nothing_is_required_and_keeps_the_siblings() {
+    fn adds_one_term_if_nothing_is_required_and_keeps_the_siblings() {
         let added =
             json!([{"matchExpressions": [{"key": "type", "operator": "NotIn", "values": ["virtual"]}]}]);
         let preferred = json!([{"weight": 1, "preference": {}}]);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_author_who_demands_what_is_refused_is_a_conflict_and_nothing_changes() {
+    fn reports_a_conflict_and_changes_nothing_if_the_author_demands_the_opposite() {
         let demand =
             json!([{"matchExpressions": [{"key": "type", "operator": "In", "values": ["virtual"]}]}]);
         for (pod_spec, at) in [
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requirement_with_an_unknown_operator_is_kept_and_concluded_from_in_no_way() {
+    fn keeps_an_unknown_operator_and_concludes_nothing_from_it() {
         let newer = json!({"key": "type", "operator": "Near", "values": ["virtual"], "margin": 3});
         let before = object(json!({"affinity": required(json!([{"matchExpressions": [newer]}]))}));
         let (after, _) = narrow(&before, &no_virtual());
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(expressions.as_array().map(Vec::len), Some(2));
     }
 
-    // The oracle: all nodes of a small universe, one after the other.
+    // The oracle tries all nodes of a small universe.
 
     const KEYS: [&str; 2] = ["j", "k"];
     const LABELS: [Option<&str>; 4] = [None, Some("a"), Some("1"), Some("2")];

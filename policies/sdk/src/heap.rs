@@ -15,8 +15,8 @@ use std::{
 #[global_allocator]
 static HEAP: Bump = Bump { next: Cell::new(0), end: Cell::new(0) };
 
-/// Blocks one after the other. Everything at and above `next` is unused; `end` is the first address that
-/// the memory doesn't have. Both are 0 until the first block.
+/// An allocator that places blocks one after the other. All addresses from `next` on are unused. `end` is the
+/// first address beyond the memory. Both are 0 until the first block.
 struct Bump {
     next: Cell<usize>,
     end: Cell<usize>,
@@ -24,14 +24,14 @@ struct Bump {
 
 const PAGE: usize = 64 * 1024;
 
-/// The least that is asked for once the initial memory is used up: growing costs a host call.
+/// Bytes of the smallest growth, after the initial memory is used up. Each growth is a call of the host.
 const GROWTH_PAGES: usize = 16;
 
 // SAFETY: wasm32-unknown-unknown without the atomics feature has one thread, so the cells are never shared.
 unsafe impl Sync for Bump {}
 
-// SAFETY: `take` hands out each address once (`next` only rises, by at least the block's size), aligned, above the
-// linker's data and below the end of the memory; nothing here unwinds.
+// SAFETY: `take` returns each address once, because `next` only rises, by at least the size of the block. Addresses are
+// aligned, above the linker's data and below the end of the memory. No code here unwinds.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout.size(), layout.align()) {
@@ -53,8 +53,8 @@ unsafe impl GlobalAlloc for Bump {
         }
         let Some(address) = self.take(size, layout.align()) else { return ptr::null_mut() };
         let moved = ptr::with_exposed_provenance_mut(address);
-        // SAFETY: the caller owns `block` of `layout.size()` bytes; `moved` has `size` bytes, which is more,
-        // and was handed out to nobody else, so the two don't overlap.
+        // SAFETY: the caller owns `block` of `layout.size()` bytes. `moved` has `size` bytes, which is more, and
+        // `take` returned it to no other caller, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };
         moved
     }
@@ -66,7 +66,7 @@ impl Bump {
     fn take(&self, size: usize, align: usize) -> Option<usize> {
         if self.end.get() == 0 {
             self.next.set(heap_base());
-            // A memory of 4 GiB ends past the last address: its last byte is left unused.
+            // The end of a memory of 4 GiB is not an address, so the last byte stays unused.
             self.end.set(memory_size(0).saturating_mul(PAGE));
         }
         let start = self.next.get().checked_add(align - 1)? & !(align - 1);
@@ -92,7 +92,7 @@ impl Bump {
 /// The end of the linker's stack and data.
 fn heap_base() -> usize {
     unsafe extern "C" {
-        // SAFETY: wasm-ld defines it; only its address is taken, it is never read.
+        // SAFETY: wasm-ld defines the symbol. The code takes its address and never reads it.
         safe static __heap_base: u8;
     }
     (&raw const __heap_base).expose_provenance()

@@ -32,7 +32,7 @@ impl fmt::Display for InvalidLabel {
 /// Checks the key of a label, taint or annotation: `name` or `dns.prefix/name`.
 ///
 /// # Errors
-/// Which part is wrong.
+/// The malformed part.
 pub fn check_key(key: &str) -> Result<(), InvalidLabel> {
     let name = match key.split_once('/') {
         Some((prefix, name)) => {
@@ -50,7 +50,7 @@ pub fn check_key(key: &str) -> Result<(), InvalidLabel> {
 /// Checks the value of a label or taint.
 ///
 /// # Errors
-/// That it is none.
+/// The expected form.
 pub fn check_value(value: &str) -> Result<(), InvalidLabel> {
     if value.is_empty() || is_name(value) { Ok(()) } else { Err(InvalidLabel::Value) }
 }

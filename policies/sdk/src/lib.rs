@@ -7,11 +7,11 @@
 //!                             typed parts ──► merge rules ──► Patch
 //! ```
 //!
-//! It owns the plumbing between the contract in `wit/` and a policy: typed reads of parts of the document, a builder
-//! of minimal patches and clear settings errors. It also owns the rules by which Kubernetes reads tolerations, node
-//! affinity and selectors. Natively it has a [`testing`] harness, so that policies are tested without a sandbox.
+//! The SDK connects a policy with the contract in `wit/`: it reads typed parts of the document, builds minimal patches
+//! and explains wrong settings. It also has the rules by which Kubernetes reads tolerations, node affinity and
+//! selectors. Natively, the [`testing`] harness tests policies without a sandbox.
 //!
-//! It never parses the whole document, never writes a field that a policy did not ask for, and has no clock, no
+//! It never parses the whole document, and it never writes a field unless the policy asks for it. It has no clock, no
 //! random numbers and no I/O.
 
 // The generated bindings name this crate as its users do.
@@ -22,7 +22,9 @@ mod affinity;
 mod heap;
 #[cfg(target_arch = "wasm32")]
 mod host;
+mod json;
 mod label;
+mod mismatch;
 mod patch;
 pub mod pointer;
 mod policy;

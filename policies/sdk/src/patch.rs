@@ -6,7 +6,8 @@ use crate::{Change, Review, Stop, pointer};
 
 /// The changes that a policy asks for, in order.
 ///
-/// It looks at the document as it was before the first change, so add to one map or list in one call.
+/// It reads the document without the changes of the patch. So add all members of one map, or all items of one list,
+/// in one call.
 #[derive(Debug)]
 pub struct Patch<'r> {
     review: &'r Review,
@@ -14,7 +15,7 @@ pub struct Patch<'r> {
 }
 
 impl<'r> Patch<'r> {
-    /// No changes yet.
+    /// Makes a patch without changes.
     #[must_use]
     pub fn new(review: &'r Review) -> Self {
         Self { review, changes: Vec::new() }
@@ -90,7 +91,7 @@ impl<'r> Patch<'r> {
         self.place(list, serde_json::to_string(&values)?, join_reasons(reasons))
     }
 
-    /// The same to a list that is there, which the caller has seen: the host isn't asked.
+    /// Appends items to a list that the caller has read. It does not ask the host whether the list exists.
     pub(crate) fn append_to<V: Serialize>(
         &mut self,
         list: &str,
@@ -103,7 +104,7 @@ impl<'r> Patch<'r> {
         Ok(())
     }
 
-    /// The changes, in the order in which they were asked for.
+    /// Returns the changes in the order of the calls.
     #[must_use]
     pub fn into_changes(self) -> Vec<Change> {
         self.changes
@@ -123,7 +124,7 @@ impl<'r> Patch<'r> {
     }
 }
 
-/// One operation has one reason: several are joined, the same one is said once.
+/// Joins the reasons of one operation, without duplicates.
 fn join_reasons(mut reasons: Vec<String>) -> String {
     reasons.dedup();
     reasons.join("; ")
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_to_a_list_and_creates_it_whole_where_it_is_null() {
+    fn appends_to_a_list_and_creates_it_whole_if_it_is_null() {
         for (object, operations) in [(json!({"l": [0]}), 2), (json!({"l": []}), 2), (json!({"l": null}), 1)] {
             let review = testing::review(&object);
             let mut patch = Patch::new(&review);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn no_members_and_no_items_are_no_change() {
+    fn makes_no_change_without_members_or_items() {
         let review = testing::review(&json!({}));
         let mut patch = Patch::new(&review);
         patch.add_members::<&str, u8>("/m", []).expect("nothing to write");

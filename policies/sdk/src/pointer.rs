@@ -1,7 +1,7 @@
 //! JSON Pointers (RFC 6901): the places that policies read and write.
 
-/// The parts of a DaemonSet that its validation or its serialisation guarantees, so that nothing has to
-/// look for them: the API server refuses an object without them, or always sends them.
+/// The parts that every DaemonSet has: the API server refuses an object without them, or always sends them. A
+/// policy need not check for them.
 pub(crate) const ALWAYS_THERE: [&str; 7] = [
     "",
     "/metadata",
@@ -31,7 +31,7 @@ pub fn join(parent: &str, token: &str) -> String {
 /// Whether `pointer` is at or below `prefix`.
 #[must_use]
 pub fn is_within(pointer: &str, prefix: &str) -> bool {
-    // Pointers into one object begin alike: the byte behind the prefix tells most of them apart.
+    // Pointers into one object begin alike, so the byte after the prefix distinguishes most of them.
     let ends_a_token = pointer.len() == prefix.len() || pointer.as_bytes().get(prefix.len()) == Some(&b'/');
     ends_a_token && pointer.starts_with(prefix)
 }

@@ -8,8 +8,8 @@ use crate::{ClusterData, Denial, Request, Review, SettingsError, Verdict, settin
 
 /// A pure function from a review and settings to a verdict, with a manifest.
 pub trait Policy {
-    /// The settings as the operator writes them. Give the type `#[serde(deny_unknown_fields)]`, so that
-    /// a typing error is found.
+    /// The settings as the operator writes them. Give the type `#[serde(deny_unknown_fields)]`, so that a typing
+    /// error is rejected.
     type Settings: DeserializeOwned;
 
     /// The module's name and version, and the places that it may read and write.
@@ -26,8 +26,8 @@ pub trait Policy {
     /// Decides on one review.
     ///
     /// # Errors
-    /// [`Stop`], mostly by `?` on a read: the object doesn't have the shape of its kind, or the policy
-    /// can't decide.
+    /// [`Stop`], mostly by `?` on a read: a value of the object has another type than its kind, or the policy fails
+    /// to decide.
     fn evaluate(review: &Review, settings: &Self::Settings) -> Result<Verdict, Stop>;
 }
 
@@ -42,7 +42,7 @@ pub struct Manifest {
     pub description: &'static str,
     /// JSON Pointer prefixes that the policy reads; a read elsewhere traps.
     pub reads: &'static [&'static str],
-    /// JSON Pointer prefixes that the policy changes; none makes it a validating policy.
+    /// JSON Pointer prefixes that the policy changes. Without any, it is a validating policy.
     pub writes: &'static [&'static str],
     /// The cluster data that the policy asks for.
     pub cluster: &'static [ClusterData],
@@ -53,7 +53,7 @@ pub struct Manifest {
 /// Why an evaluation ends early.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stop {
-    /// The object is wrong: it is refused, and nothing else is said of it.
+    /// Refuses the object with this one denial, which replaces the verdict.
     Deny(Box<Denial>),
     /// The policy fails to decide: the operator's `onError` applies.
     Fail(String),

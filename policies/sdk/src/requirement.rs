@@ -8,8 +8,8 @@ use crate::text::Text;
 
 /// `key operator values`, as node selector terms and label selectors write it.
 ///
-/// It keeps an operator that it doesn't know: such a requirement is carried, and nothing is concluded
-/// from it.
+/// It keeps an unknown operator, such as one of a newer API version. The SDK concludes nothing from such a
+/// requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Requirement<'a> {
     /// The label's key.
@@ -42,7 +42,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The name in the API.
+    /// Returns the name in the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Operator {
 }
 
 impl<'a> Requirement<'a> {
-    /// A requirement with a known operator.
+    /// Makes a requirement with a known operator.
     #[must_use]
     pub fn new(key: &'a str, operator: Operator, values: &[&'a str]) -> Self {
         let values = values.iter().map(|&value| value.into()).collect();
@@ -88,7 +88,8 @@ impl fmt::Display for Requirement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.operator)?;
         if !self.values.is_empty() {
-            let values: Vec<&str> = self.values.iter().map(|value| &**value).collect();
+            let shown = |value| if str::is_empty(value) { "\"\"" } else { value };
+            let values: Vec<&str> = self.values.iter().map(|value| shown(value)).collect();
             write!(f, " [{}]", values.join(", "))?;
         }
         Ok(())
@@ -116,7 +117,7 @@ enum Values<'a> {
 }
 
 impl<'a> Domain<'a> {
-    /// Everything is possible.
+    /// Returns the domain without any requirement.
     #[must_use]
     pub fn any() -> Self {
         Self { may_be_missing: true, values: Values::AllBut { listed: Vec::new(), above: None, below: None } }
@@ -162,7 +163,7 @@ impl<'a> Domain<'a> {
             }
     }
 
-    /// Whether each label that the requirements allow satisfies `requirement` already.
+    /// Whether each label that the requirements allow satisfies `requirement`.
     #[must_use]
     pub fn implies(&self, requirement: &Requirement<'_>) -> bool {
         let all_values = |holds: &dyn Fn(&str) -> bool| match &self.values {
@@ -190,7 +191,7 @@ impl<'a> Domain<'a> {
         }
     }
 
-    /// Whether the label must be there.
+    /// Whether the label must exist.
     #[must_use]
     pub fn demands_key(&self) -> bool {
         !self.may_be_missing
@@ -214,7 +215,7 @@ impl<'a> Domain<'a> {
         *self = Self { may_be_missing: false, values: Values::OneOf(values) };
     }
 
-    /// Both none: the API server would refuse the requirement, so nothing is concluded.
+    /// Both none: the API server would refuse the requirement, so the SDK concludes nothing from it.
     fn keep_between(&mut self, least: Option<i64>, most: Option<i64>) {
         if least.is_none() && most.is_none() {
             return;
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_integers_are_inside_an_interval_without_an_end() {
+    fn an_open_interval_contains_the_last_integers() {
         let empty = |operator, value: &'static str| {
             let mut domain = Domain::any();
             let requirement = Requirement::new("k", operator, &[value]);
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_plain_contradictions() {
+    fn finds_plain_contradictions() {
         use Operator::{DoesNotExist, Exists, Gt, In, Lt, NotIn};
         let r = |operator, values: &[&'static str]| Requirement::new("k", operator, values);
         assert!(is_contradiction(&[r(In, &["a"]), r(NotIn, &["a", "b"])]));
@@ -347,7 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn concludes_nothing_from_an_operator_that_it_does_not_know() {
+    fn shows_an_empty_value_in_quotes() {
+        let show = |operator, values: &[&'static str]| Requirement::new("k", operator, values).to_string();
+        assert_eq!(show(Operator::In, &["", "a"]), "k In [\"\", a]");
+        assert_eq!(show(Operator::Exists, &[]), "k Exists");
+    }
+
+    #[test]
+    fn concludes_nothing_from_an_unknown_operator() {
         let newer = Requirement { key: "k".into(), operator: "Near".into(), values: vec!["a".into()] };
         assert!(!is_contradiction(&[newer.clone(), Requirement::new("k", Operator::Exists, &[])]));
         assert!(!Domain::any().implies(&newer));

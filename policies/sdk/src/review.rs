@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 #[cfg(target_arch = "wasm32")]
 use crate::host::Host;
@@ -62,7 +61,7 @@ impl Review {
 
     /// Whether there is a value other than null at `pointer`.
     pub fn has(&self, pointer: &str) -> bool {
-        !self.known_absent(pointer) && self.value(false, pointer).is_some()
+        !self.known_absent(pointer) && self.text(false, pointer).is_some()
     }
 
     /// Returns the labels of the object's namespace, which the manifest must ask for; none if the host does not know them.
@@ -80,35 +79,33 @@ impl Review {
     }
 
     fn read<'r, T: Deserialize<'r>>(&'r self, old: bool, pointer: &str) -> Result<Option<T>, Stop> {
-        let Some(value) = self.value(old, pointer) else { return Ok(None) };
-        shape::read(value).map(Some).map_err(|error| {
+        let Some(text) = self.text(old, pointer) else { return Ok(None) };
+        shape::read(text).map(Some).map_err(|error| {
             let name = crate::pointer::split_last(pointer).map_or_else(String::new, |(_, name)| name);
             Denial::invalid(error.pointer(pointer), error.message(), error.fix(&name)).into()
         })
     }
 
-    /// Returns the value at `pointer`, from an earlier read or from the host.
-    fn value(&self, old: bool, pointer: &str) -> Option<&Value> {
+    /// Returns the JSON text at `pointer`, from an earlier read or from the host.
+    fn text(&self, old: bool, pointer: &str) -> Option<&str> {
         let mut cell = &self.parts;
         while let Some(part) = cell.get() {
             if part.old == old && part.pointer == pointer {
-                return part.value.as_ref();
+                return part.text.as_deref();
             }
             cell = &part.next;
         }
         let text = if old { self.host.old_object(pointer) } else { self.host.object(pointer) };
-        // The host sends JSON.
-        let value =
-            text.and_then(|text| serde_json::from_str(&text).ok()).filter(|value: &Value| !value.is_null());
-        let part = Part { old, pointer: pointer.to_owned(), value, next: OnceCell::new() };
-        cell.get_or_init(|| Box::new(part)).value.as_ref()
+        let text = text.filter(|text| text != "null");
+        let part = Part { old, pointer: pointer.to_owned(), text, next: OnceCell::new() };
+        cell.get_or_init(|| Box::new(part)).text.as_deref()
     }
 
     /// Whether a part above `pointer` was read and is missing.
     fn known_absent(&self, pointer: &str) -> bool {
         let mut cell = &self.parts;
         while let Some(part) = cell.get() {
-            if !part.old && part.value.is_none() && crate::pointer::is_within(pointer, &part.pointer) {
+            if !part.old && part.text.is_none() && crate::pointer::is_within(pointer, &part.pointer) {
                 return true;
             }
             cell = &part.next;
@@ -122,6 +119,6 @@ impl Review {
 struct Part {
     old: bool,
     pointer: String,
-    value: Option<Value>,
+    text: Option<String>,
     next: OnceCell<Box<Part>>,
 }

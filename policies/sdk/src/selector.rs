@@ -10,7 +10,7 @@ use crate::{Domain, Labels, Operator, Requirement, pointer};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector<'a> {
-    /// Labels that must be there with exactly these values.
+    /// Labels that must exist with exactly these values.
     #[serde(borrow, default)]
     pub match_labels: Labels<'a>,
     /// Further requirements, ANDed.
@@ -25,7 +25,7 @@ impl<'a> LabelSelector<'a> {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
     }
 
-    /// Whether it speaks of the label `key`.
+    /// Whether one of its requirements is about the label `key`.
     #[must_use]
     pub fn names(&self, key: &str) -> bool {
         self.match_labels.contains_key(key) || self.match_expressions.iter().any(|r| &*r.key == key)
@@ -40,13 +40,13 @@ impl<'a> LabelSelector<'a> {
         !self.is_empty() && self.match_labels.is_empty() && self.match_expressions.iter().all(is_negative)
     }
 
-    /// Whether a pod with `labels` is selected. An operator that is not known here selects.
+    /// Whether it selects a pod with `labels`. A requirement with an unknown operator selects every pod.
     #[must_use]
     pub fn matches(&self, labels: &Labels<'_>) -> bool {
         self.clauses().all(|clause| clause.holds(labels))
     }
 
-    /// Each entry of `matchLabels`, as `In` of one value, then each of `matchExpressions`.
+    /// Returns each entry of `matchLabels`, as `In` of one value, then each of `matchExpressions`.
     pub fn clauses(&self) -> impl Iterator<Item = Clause<'_>> {
         let labels = self.match_labels.iter().map(|(key, value)| Clause {
             index: None,
@@ -59,7 +59,7 @@ impl<'a> LabelSelector<'a> {
         )
     }
 
-    /// The clauses at which it becomes certain that no labels can match.
+    /// Returns the clauses that make a contradiction with the clauses before them, so that no labels can match.
     #[must_use]
     pub fn contradictions(&self) -> Vec<Clause<'_>> {
         let clauses: Vec<Clause<'_>> = self.clauses().collect();
@@ -77,7 +77,7 @@ impl<'a> LabelSelector<'a> {
     }
 }
 
-/// One of a selector's requirements, and its place.
+/// One requirement of a selector, and its place.
 #[derive(Clone, Debug)]
 pub struct Clause<'s> {
     /// Its index in `matchExpressions`; `None` for `matchLabels`.
@@ -101,7 +101,7 @@ impl Clause<'_> {
         }
     }
 
-    /// Whether `labels` satisfy it. An operator that is not known here is satisfied.
+    /// Whether `labels` satisfy it. An unknown operator is always satisfied.
     #[must_use]
     pub fn holds(&self, labels: &Labels<'_>) -> bool {
         let label = labels.get(&*self.requirement.key);

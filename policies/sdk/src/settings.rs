@@ -1,14 +1,13 @@
 //! Settings: strict reading with clear errors, and the types that several policies share.
 //!
-//! The types here refuse unknown fields and own their strings; those that read the document
-//! ([`Toleration`], [`Requirement`]) skip unknown fields and borrow.
+//! The types here reject unknown fields and own their strings. The types of the document, [`Toleration`] and
+//! [`Requirement`], skip unknown fields and borrow.
 
 use std::fmt;
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 
-use crate::{Operator, Requirement, Toleration, check_key, check_value, shape};
+use crate::{InvalidLabel, Operator, Requirement, Toleration, check_key, check_value, shape};
 
 /// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +18,23 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// Makes an error. `field` has the form `tolerations[0].key`; `message` says what was found and expected, `fix`
-    /// how to fix it.
+    /// Makes an error. `field` has the form `tolerations[0].key`, and is empty for the settings as a whole. `message`
+    /// names the expected and the found value, and `fix` is the text to write or the step to take.
     pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), fix: fix.into() }
+    }
+
+    fn label(field: &str, expected: InvalidLabel, found: &str) -> Self {
+        Self::new(field, format!("{expected}, found `{found}`"), "change it")
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}; {}", self.field, self.message, self.fix)
+        if !self.field.is_empty() {
+            write!(f, "`{}`: ", self.field)?;
+        }
+        write!(f, "{}; {}", self.message, self.fix)
     }
 }
 
@@ -37,29 +43,22 @@ impl fmt::Display for SettingsError {
 /// # Errors
 /// The wrong field, the problem and the fix.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
-    // The host sends an object.
-    let settings: Value = serde_json::from_str(text).unwrap_or_default();
-    shape::read(&settings).map_err(|error| {
-        let field = error.field();
-        let field = if field.is_empty() { "settings".to_owned() } else { field };
-        SettingsError::new(field, error.message(), error.fix("settings"))
-    })
+    shape::read(text)
+        .map_err(|error| SettingsError::new(error.field(), error.message(), error.fix("settings")))
 }
 
 /// Checks a map of labels in the settings.
 ///
 /// # Errors
-/// The key or value that is wrong.
+/// The wrong key or value.
 pub fn check_labels<'a>(
     field: &str,
     labels: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), SettingsError> {
     for (key, value) in labels {
         let at = format!("{field}.{key}");
-        check_key(key)
-            .map_err(|e| SettingsError::new(&at, format!("`{key}` is no label key: {e}"), "rename it"))?;
-        check_value(value)
-            .map_err(|e| SettingsError::new(&at, format!("`{value}` is no label value: {e}"), "change it"))?;
+        check_key(key).map_err(|error| SettingsError::label(&at, error, key))?;
+        check_value(value).map_err(|error| SettingsError::label(&at, error, value))?;
     }
     Ok(())
 }
@@ -103,7 +102,7 @@ enum Effect {
 }
 
 impl TolerationSetting {
-    /// The toleration that it means, with the fields that are written.
+    /// Returns the toleration, with the fields that are set.
     #[must_use]
     pub fn toleration(&self) -> Toleration<'_> {
         let operator = self.operator.map_or("", |operator| match operator {
@@ -139,9 +138,7 @@ impl TolerationSetting {
             return Err(SettingsError::new(at("key"), message, "name the key, or write `operator: Exists`"));
         }
         if !self.key.is_empty() {
-            check_key(&self.key).map_err(|error| {
-                SettingsError::new(at("key"), format!("`{}` is no taint key: {error}", self.key), "rename it")
-            })?;
+            check_key(&self.key).map_err(|error| SettingsError::label(&at("key"), error, &self.key))?;
         }
         if self.toleration_seconds.is_some() && self.effect != Some(Effect::NoExecute) {
             let message = "only a `NoExecute` taint removes pods after a time";
@@ -153,10 +150,8 @@ impl TolerationSetting {
                 let message = format!("`Exists` takes no value, found `{}`", self.value);
                 Err(SettingsError::new(at("value"), message, "leave out `value`, or write `operator: Equal`"))
             }
-            Equal => check_value(&self.value).map_err(|error| {
-                let message = format!("`{}` is no taint value: {error}", self.value);
-                SettingsError::new(at("value"), message, "change it")
-            }),
+            Equal => check_value(&self.value)
+                .map_err(|error| SettingsError::label(&at("value"), error, &self.value)),
             Lt | Gt
                 if self.value.parse::<i64>().ok().map(|n| n.to_string()).as_ref() != Some(&self.value) =>
             {
@@ -183,7 +178,7 @@ pub struct RequirementSetting {
 }
 
 impl RequirementSetting {
-    /// The requirement that it means.
+    /// Returns the requirement.
     #[must_use]
     pub fn requirement(&self) -> Requirement<'_> {
         Requirement {
@@ -199,9 +194,7 @@ impl RequirementSetting {
     /// The field below `field` that is wrong.
     pub fn check(&self, field: &str) -> Result<(), SettingsError> {
         let at = |name: &str| format!("{field}.{name}");
-        check_key(&self.key).map_err(|error| {
-            SettingsError::new(at("key"), format!("`{}` is no label key: {error}", self.key), "rename it")
-        })?;
+        check_key(&self.key).map_err(|error| SettingsError::label(&at("key"), error, &self.key))?;
         let (is_right, expected) = match self.operator {
             Operator::In | Operator::NotIn => (!self.values.is_empty(), "at least one value"),
             Operator::Exists | Operator::DoesNotExist => (self.values.is_empty(), "no values"),
@@ -210,16 +203,14 @@ impl RequirementSetting {
             }
         };
         if !is_right {
-            let message =
-                format!("`{}` takes {expected}, found [{}]", self.operator.name(), self.values.join(", "));
+            let (operator, found) = (self.operator.name(), self.values.join(", "));
+            let message = format!("`{operator}` takes {expected}, found [{found}]");
             return Err(SettingsError::new(at("values"), message, format!("write {expected}")));
         }
         if matches!(self.operator, Operator::In | Operator::NotIn) {
-            for value in &self.values {
-                check_value(value).map_err(|error| {
-                    let message = format!("`{value}` is no label value: {error}");
-                    SettingsError::new(at("values"), message, "change it")
-                })?;
+            for (n, value) in self.values.iter().enumerate() {
+                let at = at(&format!("values[{n}]"));
+                check_value(value).map_err(|error| SettingsError::label(&at, error, value))?;
             }
         }
         Ok(())
@@ -249,15 +240,15 @@ mod tests {
             error(r#"{"tolerations":[{"effect":"NoExecut"}]}"#),
             "`tolerations[0].effect`: unknown value `NoExecut`; did you mean `NoExecute`?"
         );
-        assert_eq!(error("{}"), "`settings`: missing field `tolerations`; add `tolerations: …`");
+        assert_eq!(error("{}"), "missing field `tolerations`; add `tolerations: …`");
         assert_eq!(
             error(r#"{"tolerations":7}"#),
-            "`tolerations`: expected a list, found the number `7`; write it as a list: `tolerations: [7]`"
+            "`tolerations`: expected a list, found the number `7`; begin each entry of `tolerations` with `- `"
         );
     }
 
     #[test]
-    fn positional_lists_are_no_settings() {
+    fn rejects_a_positional_list() {
         let error = parse::<BTreeMap<String, Vec<TolerationSetting>>>(
             r#"{"tolerations":[["a","Exists","","NoSchedule",null]]}"#,
         );
@@ -290,6 +281,16 @@ mod tests {
         ] {
             assert_eq!(toleration(bad).expect_err("is wrong").field, field, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_error_of_a_label_names_the_element_the_form_and_the_found_value() {
+        let requirement = r#"{"key":"a","operator":"In","values":["x","a b"]}"#;
+        let requirement: RequirementSetting = parse(requirement).expect("a requirement");
+        let error = requirement.check("require[0]").expect_err("is wrong").to_string();
+        let (start, end) =
+            ("`require[0].values[1]`: expected nothing, or at most 63", "found `a b`; change it");
+        assert!(error.starts_with(start) && error.ends_with(end), "{error}");
     }
 
     #[test]

@@ -1,263 +1,467 @@
-//! From JSON to Rust types, as Kubernetes' decoder reads a typed object.
+//! From JSON text to Rust types, as Kubernetes' decoder reads a typed object.
 //!
 //! Everything that a policy reads passes through here: parts of the document and settings. Null counts as absent in a
-//! struct and as the empty value in a map or list. A list is never a struct, and nothing is converted. Errors know the
-//! path, the expected type and the fix, in YAML's words.
+//! struct and as the empty value in a map or list. A list is never a struct, and nothing is converted. An error has the
+//! path, the two types and the fix ([`Mismatch`]).
+//!
+//! One gap is serde's: it buffers the fields of `#[serde(flatten)]`, `untagged` and `tag` before it knows their types. Below
+//! these, a list can still be a struct.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::iter::empty;
 
-use serde::de::value::BorrowedStrDeserializer;
+use serde::de::value::{BorrowedStrDeserializer, SeqDeserializer, StringDeserializer};
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
-use serde_json::{Map, Value};
 
-/// Bytes of a value that an error repeats.
-const MAX_FOUND: usize = 64;
+use crate::json::Json;
+use crate::mismatch::{Fix, Mismatch, Segment, element, names};
 
-/// Reads a value as a `T`.
-pub(crate) fn read<'v, T: Deserialize<'v>>(value: &'v Value) -> Result<T, Mismatch> {
-    T::deserialize(Shape(value))
+/// Reads JSON text as a `T`.
+pub(crate) fn read<'j, T: Deserialize<'j>>(text: &'j str) -> Result<T, Mismatch> {
+    let mut json = Json::new(text);
+    let value = T::deserialize(Shape(&mut json))?;
+    if json.peek().is_none() { Ok(value) } else { Err(Mismatch::malformed()) }
 }
 
-/// A value of another type than expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
-    /// From the innermost value outwards.
-    path: Vec<Segment>,
-    message: String,
-    fix: Fix,
-}
+/// The next value of the text.
+struct Shape<'s, 'j>(&'s mut Json<'j>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Member(String),
-    Element(usize),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fix {
-    /// The scalar as it should be written.
-    Quote(String),
-    Unquote(String),
-    /// The list with the value as its only element.
-    List(Option<String>),
-    Mapping,
-    Other(String),
-}
-
-impl Mismatch {
-    fn new(message: String, fix: Fix) -> Self {
-        Self { path: Vec::new(), message, fix }
+impl<'j> Shape<'_, 'j> {
+    fn is_null(&mut self) -> bool {
+        self.0.peek() == Some(b'n')
     }
 
-    fn inside(mut self, segment: Segment) -> Self {
-        self.path.push(segment);
-        self
-    }
-
-    /// Returns the expected and the found type.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Returns the path as a JSON Pointer below `base`.
-    pub(crate) fn pointer(&self, base: &str) -> String {
-        self.path.iter().rev().fold(base.to_owned(), |pointer, segment| match segment {
-            Segment::Member(key) => crate::pointer::join(&pointer, key),
-            Segment::Element(n) => format!("{pointer}/{n}"),
-        })
-    }
-
-    /// Returns the path in the form `tolerations[0].key`; empty for the root.
-    pub(crate) fn field(&self) -> String {
-        self.path.iter().rev().fold(String::new(), |field, segment| match segment {
-            Segment::Member(key) if field.is_empty() => key.clone(),
-            Segment::Member(key) => format!("{field}.{key}"),
-            Segment::Element(n) => format!("{field}[{n}]"),
-        })
-    }
-
-    /// Returns the text to type. `name` is the name of the root.
-    pub(crate) fn fix(&self, name: &str) -> String {
-        let (lead, name) = match self.path.first() {
-            Some(Segment::Member(key)) => (format!("{key}: "), key.as_str()),
-            Some(Segment::Element(_)) => ("- ".to_owned(), name),
-            None => (format!("{name}: "), name),
-        };
-        match &self.fix {
-            Fix::Quote(value) => format!("put it in quotes: `{lead}\"{value}\"`"),
-            Fix::Unquote(value) => format!("remove the quotes: `{lead}{value}`"),
-            Fix::List(Some(value)) => format!("write it as a list: `{lead}[{value}]`"),
-            Fix::List(None) => format!("begin each entry of `{name}` with `- `"),
-            Fix::Mapping => format!("write its fields as `field: value` below `{name}`, without `- `"),
-            Fix::Other(fix) => fix.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Mismatch {}
-
-impl de::Error for Mismatch {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string(), Fix::Other("change the value".to_owned()))
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(
-            format!("expected {expected}, found {}", words(&found)),
-            Fix::Other("change the value".to_owned()),
-        )
-    }
-
-    fn unknown_variant(value: &str, known: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown value `{}`", short(value)), suggestion(value, known))
-    }
-
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown field `{}`", short(field)), suggestion(field, known))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("missing field `{field}`"), Fix::Other(format!("add `{field}: …`")))
-    }
-}
-
-fn suggestion(written: &str, known: &[&str]) -> Fix {
-    let nearest = known.iter().map(|name| (edits(written, name), name)).min();
-    Fix::Other(match nearest {
-        Some((edits, name)) if edits <= if written.len() < 5 { 1 } else { 2 } => {
-            format!("did you mean `{name}`?")
-        }
-        Some(_) => {
-            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-            format!("write one of {}", known.join(", "))
-        }
-        None => "remove it".to_owned(),
-    })
-}
-
-/// Returns the number of letters to insert, delete or replace, upper and lower case being the same (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.to_lowercase().chars().take(MAX_FOUND).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-fn short(text: &str) -> String {
-    if text.len() <= MAX_FOUND {
-        text.to_owned()
-    } else {
-        format!("{}…", text.chars().take(MAX_FOUND).collect::<String>())
-    }
-}
-
-/// Describes a value in YAML's words.
-fn words(value: &Unexpected<'_>) -> String {
-    match value {
-        Unexpected::Bool(value) => format!("the boolean `{value}`"),
-        Unexpected::Unsigned(value) => format!("the number `{value}`"),
-        Unexpected::Signed(value) => format!("the number `{value}`"),
-        Unexpected::Float(value) => format!("the number `{value}`"),
-        Unexpected::Str(value) => format!("the string `{}`", short(value)),
-        Unexpected::Unit => "null".to_owned(),
-        Unexpected::Seq => "a list".to_owned(),
-        Unexpected::Map => "a mapping".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// A value that is read.
-struct Shape<'v>(&'v Value);
-
-impl<'v> Shape<'v> {
-    fn unexpected(&self) -> Unexpected<'v> {
-        match self.0 {
-            Value::Null => Unexpected::Unit,
-            Value::Bool(value) => Unexpected::Bool(*value),
-            Value::String(value) => Unexpected::Str(value),
-            Value::Array(_) => Unexpected::Seq,
-            Value::Object(_) => Unexpected::Map,
-            Value::Number(value) => match value.as_i64() {
-                Some(value) => Unexpected::Signed(value),
-                None => Unexpected::Float(value.as_f64().unwrap_or(f64::NAN)),
-            },
+    fn string(self) -> Result<Cow<'j, str>, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => self.0.string().ok_or_else(Mismatch::malformed),
+            Some(b'n') => {
+                self.0.scalar();
+                Ok(Cow::Borrowed(""))
+            }
+            _ => Err(self.no_string()),
         }
     }
 
-    fn mismatch(&self, expected: &str, fix: Fix) -> Mismatch {
-        Mismatch::new(format!("expected {expected}, found {}", words(&self.unexpected())), fix)
+    #[cold]
+    fn no_string(self) -> Mismatch {
+        let fix = match self.0.peek() {
+            Some(b'{' | b'[') => Fix::Other("write one value, without `- ` and without fields".into()),
+            _ => Fix::Quote(self.0.value().to_owned()),
+        };
+        Mismatch::of("a string", *self.0, fix)
     }
 
-    fn no_string(&self) -> Mismatch {
-        let fix = match self.0 {
-            Value::Bool(_) | Value::Number(_) => Fix::Quote(self.0.to_string()),
-            _ => Fix::Other("write one value, without `- ` and without fields".to_owned()),
+    #[cold]
+    fn no_bool(self) -> Mismatch {
+        let fix = match self.0.value() {
+            text @ ("\"true\"" | "\"false\"") => Fix::Unquote(text.trim_matches('"').to_owned()),
+            _ => Fix::Other("write `true` or `false`".into()),
         };
-        self.mismatch("a string", fix)
+        Mismatch::of("`true` or `false`", *self.0, fix)
     }
 
-    fn no_bool(&self) -> Mismatch {
-        let fix = match self.0 {
-            Value::String(text) if text == "true" || text == "false" => Fix::Unquote(text.clone()),
-            _ => Fix::Other("write `true` or `false`".to_owned()),
+    /// Reads a number. `expected` describes it, and `is_right` is whether a text can be one.
+    fn number<T: Default>(
+        self,
+        parse: fn(&str) -> Option<T>,
+        expected: impl FnOnce(&str) -> String,
+    ) -> Result<T, Mismatch> {
+        let start = *self.0;
+        match self.0.peek() {
+            Some(b'n') => {
+                self.0.scalar();
+                return Ok(T::default());
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                if let Some(number) = parse(self.0.scalar()) {
+                    return Ok(number);
+                }
+            }
+            _ => {}
+        }
+        let written = start.value();
+        let expected = expected(written);
+        let fix = match written.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            Some(text) if parse(text).is_some() => Fix::Unquote(text.to_owned()),
+            _ => Fix::Other(format!("write {expected}").into()),
         };
-        self.mismatch("`true` or `false`", fix)
+        Err(Mismatch::of(&expected, start, fix))
     }
 
-    fn no_list(&self) -> Mismatch {
-        let fix = match self.0 {
-            Value::String(text) => Fix::List(Some(short(text))),
-            Value::Bool(_) | Value::Number(_) => Fix::List(Some(self.0.to_string())),
-            _ => Fix::List(None),
+    /// Describes the error of a value that should be a list. If one string would do as its element, the fix shows that.
+    #[cold]
+    fn no_list<V: Visitor<'j>>(self, visitor: V) -> Mismatch {
+        let (mut json, written) = (*self.0, self.0.value());
+        let scalar = match self.0.peek() {
+            Some(b'{') => None,
+            Some(b'"') => json.string(),
+            _ => Some(Cow::Borrowed(written)),
         };
-        self.mismatch("a list", fix)
+        let one = |text: String| visitor.visit_seq(SeqDeserializer::<_, Mismatch>::new([text].into_iter()));
+        let fix = match scalar {
+            Some(text) if one(text.clone().into_owned()).is_ok() => Fix::List(element(&text)),
+            _ => Fix::Entries,
+        };
+        Mismatch::of("a list", *self.0, fix)
     }
 
-    fn integer<T: TryFrom<i64>>(&self) -> Result<T, Mismatch> {
-        let value = match self.0 {
-            Value::Null => Some(0),
-            Value::Number(value) => value.as_i64(),
-            _ => None,
-        };
-        value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
-            let fix = match self.0 {
-                Value::String(text) if text.parse::<i64>().is_ok() => Fix::Unquote(text.clone()),
-                _ => Fix::Other("write a whole number".to_owned()),
+    fn list<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'[') => {}
+            Some(b'n') => {
+                self.0.scalar();
+                return visitor.visit_seq(SeqDeserializer::<_, Mismatch>::new(empty::<()>()));
+            }
+            _ => return Err(self.no_list(visitor)),
+        }
+        if !self.0.enter(b'[') {
+            return Err(Mismatch::malformed());
+        }
+        let mut elements = Elements { json: self.0, n: 0 };
+        let value = visitor.visit_seq(&mut elements)?;
+        let (more, n) = (elements.json.peek() == Some(b','), elements.n);
+        if self.0.leave(b']') {
+            Ok(value)
+        } else if more {
+            Err(Mismatch::new(
+                format!("expected {n} entries, found more"),
+                Fix::Other("remove the others".into()),
+            ))
+        } else {
+            Err(Mismatch::malformed())
+        }
+    }
+
+    /// Reads a list of exactly `len` entries.
+    fn tuple<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        let start = *self.0;
+        self.list(visitor).map_err(|error| {
+            let found = match start.entries() {
+                Some(n) if n != len => n.to_string(),
+                None if start.value() == "null" => "null".to_owned(),
+                _ => return error,
             };
-            self.mismatch("a whole number", fix)
+            let entries = if len == 1 { "1 entry".to_owned() } else { format!("{len} entries") };
+            let message = format!("expected {entries}, found {found}");
+            Mismatch::new(message, Fix::Other(format!("write {entries}").into()))
         })
+    }
+
+    /// Reads a mapping. `fields` are those of a struct, of which null ones count as absent. It is `None` for a map, in
+    /// which Go reads null as the empty value.
+    fn mapping<V: Visitor<'j>>(
+        self,
+        fields: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'{') => {}
+            Some(b'n') => {
+                self.0.scalar();
+                return visitor.visit_map(Members {
+                    json: None,
+                    key: Cow::Borrowed(""),
+                    is_first: true,
+                    fields,
+                });
+            }
+            _ => return Err(self.no_mapping(fields)),
+        }
+        if !self.0.enter(b'{') {
+            return Err(Mismatch::malformed());
+        }
+        let json = &mut *self.0;
+        let members = Members { json: Some(json), key: Cow::Borrowed(""), is_first: true, fields };
+        let value = visitor.visit_map(members)?;
+        if self.0.leave(b'}') { Ok(value) } else { Err(Mismatch::malformed()) }
+    }
+
+    #[cold]
+    fn no_mapping(self, fields: Option<&'static [&'static str]>) -> Mismatch {
+        let example = fields.and_then(<[_]>::first).copied().unwrap_or("name");
+        let found_list = self.0.peek() == Some(b'[');
+        Mismatch::of("a mapping", *self.0, Fix::Fields { example, found_list })
+    }
+}
+
+/// Whether a text that no integer type accepts is a whole number outside the range.
+///
+/// Integers beyond 64 bits arrive in the form `1e+20`. Parsing them as a float would add 18 KB to each module.
+fn is_large(written: &str) -> bool {
+    match written.split_once(['e', 'E']) {
+        Some((_, exponent)) => exponent.parse::<i16>().is_ok_and(|exponent| exponent >= 18),
+        None => written.strip_prefix('-').unwrap_or(written).bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 
 /// Implements the integer types, all of which check their range.
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
-        fn $method<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-            visitor.$visit(self.integer::<$type>()?)
+        fn $method<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            let expected = |written: &str| {
+                if is_large(written) {
+                    format!("a whole number from {} to {}", <$type>::MIN, <$type>::MAX)
+                } else {
+                    "a whole number".to_owned()
+                }
+            };
+            visitor.$visit(self.number(|text| text.parse::<$type>().ok(), expected)?)
         }
     )*};
 }
 
-impl<'v> Deserializer<'v> for Shape<'v> {
+/// Forwards methods that read the same.
+macro_rules! same_as {
+    ($($method:ident $as:ident;)*) => {$(
+        fn $method<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            self.$as(visitor)
+        }
+    )*};
+}
+
+impl<'j> Deserializer<'j> for Shape<'_, 'j> {
     type Error = Mismatch;
 
     integers! {
+        deserialize_i8 visit_i8 i8;
+        deserialize_i16 visit_i16 i16;
+        deserialize_i32 visit_i32 i32;
+        deserialize_i64 visit_i64 i64;
+        deserialize_i128 visit_i128 i128;
+        deserialize_u8 visit_u8 u8;
+        deserialize_u16 visit_u16 u16;
+        deserialize_u32 visit_u32 u32;
+        deserialize_u64 visit_u64 u64;
+        deserialize_u128 visit_u128 u128;
+    }
+
+    same_as! {
+        deserialize_string deserialize_str;
+        deserialize_char deserialize_str;
+        deserialize_identifier deserialize_str;
+        deserialize_bytes deserialize_any;
+        deserialize_byte_buf deserialize_any;
+        deserialize_f32 deserialize_f64;
+        deserialize_unit deserialize_ignored_any;
+        deserialize_seq list;
+    }
+
+    fn deserialize_any<V: Visitor<'j>>(mut self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => self.deserialize_str(visitor),
+            Some(b'{') => self.mapping(None, visitor),
+            Some(b'[') => self.list(visitor),
+            Some(b't' | b'f') => self.deserialize_bool(visitor),
+            Some(b'-' | b'0'..=b'9') => {
+                let text = self.0.value();
+                match (text.parse::<u64>(), text.parse::<i64>()) {
+                    (Ok(_), _) => self.deserialize_u64(visitor),
+                    (_, Ok(_)) => self.deserialize_i64(visitor),
+                    _ => self.deserialize_f64(visitor),
+                }
+            }
+            _ if self.is_null() => self.deserialize_ignored_any(visitor),
+            _ => Err(Mismatch::malformed()),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b't' | b'f' | b'n') => visitor.visit_bool(self.0.scalar() == "true"),
+            _ => Err(self.no_bool()),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_f64(self.number(|text| text.parse().ok(), |_| "a number".to_owned())?)
+    }
+
+    fn deserialize_str<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.string()? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'j>>(mut self, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.is_null() {
+            self.0.scalar();
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.0.skip() { visitor.visit_unit() } else { Err(Mismatch::malformed()) }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'j>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_ignored_any(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'j>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_tuple<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.tuple(len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'j>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.tuple(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.mapping(None, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'j>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.mapping(Some(fields), visitor)
+    }
+
+    /// Reads `variant`, or `variant: value` if it has one.
+    fn deserialize_enum<V: Visitor<'j>>(
+        self,
+        _: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => {
+                let name = self.0.string().ok_or_else(Mismatch::malformed)?;
+                visitor.visit_enum(Variant { name, json: None })
+            }
+            Some(b'{') if self.0.enter(b'{') => {
+                let Some(name) = self.0.string().filter(|_| self.0.eat(b':')) else {
+                    return Err(Mismatch::new(
+                        format!("expected one of {}, found an empty mapping", names(known)),
+                        Fix::Other("write one of them".into()),
+                    ));
+                };
+                let value = visitor.visit_enum(Variant { name, json: Some(&mut *self.0) })?;
+                if self.0.leave(b'}') {
+                    return Ok(value);
+                }
+                let message = format!("expected one of {}, found several", names(known));
+                Err(Mismatch::new(message, Fix::Other("keep one of them".into())))
+            }
+            _ => {
+                let expected = format!("one of {}", names(known));
+                Err(Mismatch::of(&expected, *self.0, Fix::Other("write one of them".into())))
+            }
+        }
+    }
+}
+
+struct Elements<'s, 'j> {
+    json: &'s mut Json<'j>,
+    n: usize,
+}
+
+impl<'j> SeqAccess<'j> for &mut Elements<'_, 'j> {
+    type Error = Mismatch;
+
+    fn next_element_seed<T: DeserializeSeed<'j>>(&mut self, seed: T) -> Result<Option<T::Value>, Mismatch> {
+        let n = self.n;
+        if self.json.peek() == Some(b']') {
+            return Ok(None);
+        }
+        if n > 0 && !self.json.eat(b',') {
+            return Err(Mismatch::malformed());
+        }
+        self.n += 1;
+        seed.deserialize(Shape(self.json)).map(Some).map_err(|error| error.inside(Segment::Element(n)))
+    }
+}
+
+struct Members<'s, 'j> {
+    /// None for null, which has no members.
+    json: Option<&'s mut Json<'j>>,
+    key: Cow<'j, str>,
+    is_first: bool,
+    fields: Option<&'static [&'static str]>,
+}
+
+impl<'j> Members<'_, 'j> {
+    /// Moves past the next key and its colon, and past members that count as absent. False at the end.
+    fn advance(&mut self) -> Result<bool, Mismatch> {
+        let Some(json) = &mut self.json else { return Ok(false) };
+        loop {
+            if json.peek() == Some(b'}') {
+                return Ok(false);
+            }
+            if !self.is_first && !json.eat(b',') {
+                return Err(Mismatch::malformed());
+            }
+            self.is_first = false;
+            self.key = json.string().filter(|_| json.eat(b':')).ok_or_else(Mismatch::malformed)?;
+            let is_absent = json.peek() == Some(b'n')
+                && self.fields.is_some_and(|fields| fields.contains(&self.key.as_ref()));
+            if !is_absent {
+                return Ok(true);
+            }
+            json.scalar();
+        }
+    }
+}
+
+impl<'j> MapAccess<'j> for Members<'_, 'j> {
+    type Error = Mismatch;
+
+    fn next_key_seed<K: DeserializeSeed<'j>>(&mut self, seed: K) -> Result<Option<K::Value>, Mismatch> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let key = seed.deserialize(Key(self.key.clone()));
+        key.map(Some).map_err(|error| error.inside(Segment::Member(self.key.to_string())))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'j>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
+        let Some(json) = &mut self.json else { return Err(Mismatch::malformed()) };
+        seed.deserialize(Shape(json)).map_err(|error| error.inside(Segment::Member(self.key.to_string())))
+    }
+}
+
+/// The key of a map: text, which JSON also has for numbers.
+struct Key<'j>(Cow<'j, str>);
+
+macro_rules! integer_keys {
+    ($($method:ident $visit:ident $type:ty;)*) => {$(
+        fn $method<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            match self.0.parse::<$type>() {
+                Ok(number) => visitor.$visit(number),
+                Err(_) => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'j> Deserializer<'j> for Key<'j> {
+    type Error = Mismatch;
+
+    integer_keys! {
         deserialize_i8 visit_i8 i8;
         deserialize_i16 visit_i16 i16;
         deserialize_i32 visit_i32 i32;
@@ -268,78 +472,18 @@ impl<'v> Deserializer<'v> for Shape<'v> {
         deserialize_u64 visit_u64 u64;
     }
 
-    fn deserialize_any<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+    fn deserialize_any<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::String(value) => visitor.visit_borrowed_str(value),
-            Value::Number(value) => match (value.as_i64(), value.as_u64()) {
-                (Some(value), _) => visitor.visit_i64(value),
-                (None, Some(value)) => visitor.visit_u64(value),
-                (None, None) => visitor.visit_f64(value.as_f64().unwrap_or(f64::NAN)),
-            },
-            Value::Array(_) => self.deserialize_seq(visitor),
-            Value::Object(members) => visitor.visit_map(Members::new(Some(members), None)),
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
         }
     }
 
-    fn deserialize_bool<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Null => visitor.visit_bool(false),
-            _ => Err(self.no_bool()),
-        }
+    fn deserialize_option<V: Visitor<'j>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_some(self)
     }
 
-    fn deserialize_f64<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            Value::Number(value) => visitor.visit_f64(value.as_f64().unwrap_or(f64::NAN)),
-            Value::Null => visitor.visit_f64(0.0),
-            _ => Err(self.mismatch("a number", Fix::Other("write a number".to_owned()))),
-        }
-    }
-
-    fn deserialize_f32<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_f64(visitor)
-    }
-
-    fn deserialize_str<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            Value::String(value) => visitor.visit_borrowed_str(value),
-            Value::Null => visitor.visit_borrowed_str(""),
-            _ => Err(self.no_string()),
-        }
-    }
-
-    fn deserialize_string<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_char<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_identifier<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_unit<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'v>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'v>>(
+    fn deserialize_newtype_struct<V: Visitor<'j>>(
         self,
         _: &'static str,
         visitor: V,
@@ -347,247 +491,83 @@ impl<'v> Deserializer<'v> for Shape<'v> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        let elements = match self.0 {
-            Value::Array(elements) => elements.as_slice(),
-            Value::Null => &[],
-            _ => return Err(self.no_list()),
-        };
-        visitor.visit_seq(Elements(elements.iter().enumerate()))
-    }
-
-    fn deserialize_tuple<V: Visitor<'v>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'v>>(
+    fn deserialize_enum<V: Visitor<'j>>(
         self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_map<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        visitor.visit_map(Members::new(self.members()?, None))
-    }
-
-    fn deserialize_struct<V: Visitor<'v>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        visitor.visit_map(Members::new(self.members()?, Some(fields)))
-    }
-
-    fn deserialize_enum<V: Visitor<'v>>(
-        self,
-        _: &'static str,
+        name: &'static str,
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
         match self.0 {
-            Value::String(value) => visitor.visit_enum(BorrowedStrDeserializer::new(value)),
-            _ => {
-                let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-                let known = format!("one of {}", known.join(", "));
-                Err(self.mismatch(&known, Fix::Other("write one of them".to_owned())))
+            Cow::Borrowed(text) => BorrowedStrDeserializer::new(text).deserialize_enum(name, known, visitor),
+            Cow::Owned(text) => {
+                let text: StringDeserializer<Mismatch> = text.into_deserializer();
+                text.deserialize_enum(name, known, visitor)
             }
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'v>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        visitor.visit_unit()
+    serde::forward_to_deserialize_any! {
+        <W: Visitor<'j>>
+        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
     }
-
-    serde::forward_to_deserialize_any! { <W: Visitor<'v>> bytes byte_buf i128 u128 }
 }
 
-impl<'v> Shape<'v> {
-    fn members(&self) -> Result<Option<&'v Map<String, Value>>, Mismatch> {
-        match self.0 {
-            Value::Object(members) => Ok(Some(members)),
-            Value::Null => Ok(None),
-            _ => Err(self.mismatch("a mapping", Fix::Mapping)),
+/// The name of an enum's variant, and its value if it has one.
+struct Variant<'s, 'j> {
+    name: Cow<'j, str>,
+    json: Option<&'s mut Json<'j>>,
+}
+
+impl<'s, 'j> EnumAccess<'j> for Variant<'s, 'j> {
+    type Error = Mismatch;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'j>>(self, seed: V) -> Result<(V::Value, Self), Mismatch> {
+        Ok((seed.deserialize(Key(self.name.clone()))?, self))
+    }
+}
+
+impl<'j> Variant<'_, 'j> {
+    /// Reads the value after the name.
+    fn value<T>(self, read: impl FnOnce(Shape<'_, 'j>) -> Result<T, Mismatch>) -> Result<T, Mismatch> {
+        let Some(json) = self.json else {
+            let name = &self.name;
+            let message = format!("expected a value for `{name}`, found none");
+            return Err(Mismatch::new(message, Fix::Other(format!("write `{name}: …`").into())));
+        };
+        read(Shape(json)).map_err(|error| error.inside(Segment::Member(self.name.into_owned())))
+    }
+}
+
+impl<'j> VariantAccess<'j> for Variant<'_, 'j> {
+    type Error = Mismatch;
+
+    fn unit_variant(self) -> Result<(), Mismatch> {
+        if self.json.is_none() {
+            return Ok(());
         }
-    }
-}
-
-struct Elements<'v>(std::iter::Enumerate<std::slice::Iter<'v, Value>>);
-
-impl<'v> SeqAccess<'v> for Elements<'v> {
-    type Error = Mismatch;
-
-    fn next_element_seed<T: DeserializeSeed<'v>>(&mut self, seed: T) -> Result<Option<T::Value>, Mismatch> {
-        let Some((n, element)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Shape(element)).map(Some).map_err(|error| error.inside(Segment::Element(n)))
-    }
-}
-
-struct Members<'v> {
-    members: Option<serde_json::map::Iter<'v>>,
-    value: Option<(&'v str, &'v Value)>,
-    /// The fields of a struct, of which null ones count as absent. None for a map, in which Go reads null as the empty
-    /// value.
-    fields: Option<&'static [&'static str]>,
-}
-
-impl<'v> Members<'v> {
-    fn new(members: Option<&'v Map<String, Value>>, fields: Option<&'static [&'static str]>) -> Self {
-        Self { members: members.map(Map::iter), value: None, fields }
-    }
-}
-
-impl<'v> MapAccess<'v> for Members<'v> {
-    type Error = Mismatch;
-
-    fn next_key_seed<K: DeserializeSeed<'v>>(&mut self, seed: K) -> Result<Option<K::Value>, Mismatch> {
-        let is_absent = |key: &str, value: &Value| {
-            value.is_null() && self.fields.is_some_and(|fields| fields.contains(&key))
-        };
-        let found =
-            self.members.as_mut().and_then(|members| members.find(|(key, value)| !is_absent(key, value)));
-        let Some((key, value)) = found else { return Ok(None) };
-        self.value = Some((key, value));
-        let inside = |error: Mismatch| error.inside(Segment::Member(key.clone()));
-        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some).map_err(inside)
+        let name = &self.name;
+        let message = format!("expected `{name}` without a value, found one");
+        Err(Mismatch::new(message, Fix::Other(format!("write `{name}` alone").into())))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'v>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
-        let Some((key, value)) = self.value.take() else {
-            return Err(de::Error::custom("a value without a key"));
-        };
-        seed.deserialize(Shape(value)).map_err(|error| error.inside(Segment::Member(key.to_owned())))
+    fn newtype_variant_seed<T: DeserializeSeed<'j>>(self, seed: T) -> Result<T::Value, Mismatch> {
+        self.value(|value| seed.deserialize(value))
+    }
+
+    fn tuple_variant<V: Visitor<'j>>(self, len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.value(|value| value.tuple(len, visitor))
+    }
+
+    fn struct_variant<V: Visitor<'j>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.value(|value| value.mapping(Some(fields), visitor))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::{LabelSelector, Labels, Requirement, Toleration};
-
-    /// Returns pointer, message and fix of the error.
-    fn error<'v, T: Deserialize<'v> + fmt::Debug>(value: &'v Value) -> (String, String, String) {
-        let error = read::<T>(value).expect_err("another type");
-        (error.pointer("/list"), error.message().to_owned(), error.fix("list"))
-    }
-
-    fn expected(pointer: &str, message: &str, fix: &str) -> (String, String, String) {
-        (pointer.to_owned(), message.to_owned(), fix.to_owned())
-    }
-
-    #[test]
-    fn an_error_points_at_the_field_and_says_what_to_type() {
-        for (value, pointer, message, fix) in [
-            (
-                json!([{"key": "a"}, {"value": true}]),
-                "/list/1/value",
-                "expected a string, found the boolean `true`",
-                "put it in quotes: `value: \"true\"`",
-            ),
-            (
-                json!([{"key": 1.5}]),
-                "/list/0/key",
-                "expected a string, found the number `1.5`",
-                "put it in quotes: `key: \"1.5\"`",
-            ),
-            (
-                json!([{"tolerationSeconds": "300"}]),
-                "/list/0/tolerationSeconds",
-                "expected a whole number, found the string `300`",
-                "remove the quotes: `tolerationSeconds: 300`",
-            ),
-            (
-                json!([{"tolerationSeconds": "soon"}]),
-                "/list/0/tolerationSeconds",
-                "expected a whole number, found the string `soon`",
-                "write a whole number",
-            ),
-            (
-                json!({"key": "a"}),
-                "/list",
-                "expected a list, found a mapping",
-                "begin each entry of `list` with `- `",
-            ),
-            (json!("a"), "/list", "expected a list, found the string `a`", "write it as a list: `list: [a]`"),
-            (
-                json!(["a"]),
-                "/list/0",
-                "expected a mapping, found the string `a`",
-                "write its fields as `field: value` below `list`, without `- `",
-            ),
-            (
-                json!([{"key": ["a"]}]),
-                "/list/0/key",
-                "expected a string, found a list",
-                "write one value, without `- ` and without fields",
-            ),
-        ] {
-            assert_eq!(error::<Vec<Toleration<'_>>>(&value), expected(pointer, message, fix), "{value}");
-        }
-        let labels = json!({"a": "b", "c/d": 1});
-        assert_eq!(
-            error::<Labels<'_>>(&labels),
-            expected(
-                "/list/c~1d",
-                "expected a string, found the number `1`",
-                "put it in quotes: `c/d: \"1\"`"
-            )
-        );
-        let values = json!([{"key": "a", "operator": "In", "values": [true]}]);
-        assert_eq!(
-            error::<Vec<Requirement<'_>>>(&values),
-            expected(
-                "/list/0/values/0",
-                "expected a string, found the boolean `true`",
-                "put it in quotes: `- \"true\"`"
-            )
-        );
-    }
-
-    #[test]
-    fn a_list_is_never_a_struct() {
-        let positional = json!([["a", "Exists", "", "NoSchedule", null]]);
-        assert_eq!(error::<Vec<Toleration<'_>>>(&positional).1, "expected a mapping, found a list");
-        assert_eq!(
-            error::<LabelSelector<'_>>(&json!([{"a": "b"}, []])).1,
-            "expected a mapping, found a list"
-        );
-        assert_eq!(error::<BTreeMap<String, String>>(&json!([])).1, "expected a mapping, found a list");
-    }
-
-    #[test]
-    fn null_is_absent_in_a_struct_and_empty_in_a_map_or_list() {
-        let toleration = json!({"key": null, "operator": "Exists", "value": null, "effect": null, "tolerationSeconds": null});
-        let read_toleration: Toleration<'_> = read(&toleration).expect("a toleration");
-        assert_eq!(read_toleration, Toleration { operator: "Exists".into(), ..Toleration::default() });
-        assert_eq!(read::<Vec<Toleration<'_>>>(&json!([null])), Ok(vec![Toleration::default()]));
-        assert_eq!(read::<Vec<Toleration<'_>>>(&Value::Null), Ok(vec![]));
-        let labels = json!({"team": null});
-        let labels: Labels<'_> = read(&labels).expect("labels");
-        assert_eq!(labels.get("team").map(|value| &**value), Some(""));
-        let requirement = json!({"key": "a", "operator": "In", "values": [null, "b"]});
-        let requirement: Requirement<'_> = read(&requirement).expect("a requirement");
-        assert_eq!(requirement.values, ["".into(), "b".into()]);
-        // The API server refuses a requirement without an operator.
-        assert_eq!(error::<Requirement<'_>>(&json!({"key": "a"})).1, "missing field `operator`");
-        let selector = json!({"matchLabels": {"a": null}, "matchExpressions": null});
-        let selector: LabelSelector<'_> = read(&selector).expect("a selector");
-        assert_eq!((selector.match_labels.len(), selector.match_expressions.len()), (1, 0));
-    }
-
-    #[test]
-    fn unknown_names_get_the_one_that_was_meant() {
-        assert_eq!((edits("efect", "effect"), edits("Exist", "exists"), edits("abc", "xyz")), (1, 1, 3));
-        let fix = |written, known: &[&str]| Mismatch::new(String::new(), suggestion(written, known)).fix("x");
-        assert_eq!(fix("NoExecte", &["NoSchedule", "NoExecute"]), "did you mean `NoExecute`?");
-        assert_eq!(fix("other", &["deny", "warn"]), "write one of `deny`, `warn`");
-        assert_eq!(fix("any", &[]), "remove it");
-    }
-}
+mod tests;

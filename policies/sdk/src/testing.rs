@@ -36,7 +36,7 @@ impl Document {
         panic!("{what:?} is not part of a case file")
     }
 
-    // Log lines are no part of a verdict.
+    // Log lines are not part of a verdict.
     pub(crate) fn log(&self, _level: Level, _message: &str) {}
 
     fn read(&self, object: &Value, pointer: &str) -> Option<String> {
@@ -46,7 +46,7 @@ impl Document {
     }
 }
 
-/// A review of a new `object` with an open gate, all of which may be read.
+/// Makes a review of a new `object` with an open gate. A policy may read all of it.
 #[must_use]
 pub fn review(object: &Value) -> Review {
     let case = Case { object: object.clone(), ..Case::default() };
@@ -337,12 +337,12 @@ macro_rules! test_policy {
         #[cfg(test)]
         mod policy_tests {
             #[test]
-            fn says_what_its_case_files_expect() {
+            fn answers_as_its_case_files_expect() {
                 $crate::testing::run_cases::<$policy>(&std::path::Path::new($root).join("cases"));
             }
 
             #[test]
-            fn its_settings_schema_is_the_one_of_its_settings_type() {
+            fn has_the_schema_of_its_settings_type() {
                 $crate::testing::check_schema::<$policy>(
                     &std::path::Path::new($root).join("settings.schema.json"),
                 );

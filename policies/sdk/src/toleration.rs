@@ -1,4 +1,4 @@
-//! Tolerations: which taints one tolerates, which other one it covers, and how to add some.
+//! Tolerations: the taints that one tolerates, the tolerations that it covers, and additions to a list.
 
 use std::fmt;
 
@@ -22,8 +22,7 @@ pub struct Toleration<'a> {
     /// Empty: every effect.
     #[serde(borrow, default, skip_serializing_if = "is_empty")]
     pub effect: Text<'a>,
-    /// How many seconds a pod stays after a `NoExecute` taint appears; none is for ever, less than zero is
-    /// zero.
+    /// Seconds for which a pod stays after a `NoExecute` taint appears: for ever if it is none, 0 if it is negative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<i64>,
 }
@@ -40,13 +39,13 @@ pub struct Taint<'a> {
 }
 
 impl<'a> Toleration<'a> {
-    /// `key Exists` for one effect.
+    /// Makes the toleration `key Exists` for one effect.
     #[must_use]
     pub fn exists(key: &'a str, effect: &'a str) -> Self {
         Self { key: key.into(), operator: "Exists".into(), effect: effect.into(), ..Self::default() }
     }
 
-    /// Whether it tolerates `taint` for at least a moment. An operator that is not known here doesn't.
+    /// Whether it tolerates `taint`, for however short a time. An unknown operator tolerates no taint.
     #[must_use]
     pub fn tolerates(&self, taint: &Taint<'_>) -> bool {
         let effect = self.effect.is_empty() || &*self.effect == taint.effect;
@@ -54,7 +53,7 @@ impl<'a> Toleration<'a> {
         effect && key && (self.is_exists() || (self.is_equal() && &*self.value == taint.value))
     }
 
-    /// Whether each taint that `other` tolerates is tolerated by this one, and for as long.
+    /// Whether it tolerates each taint that `other` tolerates, for at least as long.
     #[must_use]
     pub fn covers(&self, other: &Toleration<'_>) -> bool {
         if self == other {
@@ -98,8 +97,8 @@ impl fmt::Display for Toleration<'_> {
     }
 }
 
-/// Appends to the list at `list`, which holds `present`, the tolerations of `wanted` that nothing covers
-/// yet, in their order. It never deletes, sorts or rewrites.
+/// Appends the tolerations of `wanted` that no other one covers, in their order. `present` is the content of the list
+/// at `list`. It never deletes, sorts or rewrites.
 ///
 /// # Errors
 /// As [`Patch::append`].
@@ -156,7 +155,7 @@ mod tests {
             })
     }
 
-    /// For how long a pod with this one toleration stays beside the taint: the slow, obvious meaning.
+    /// Returns the seconds for which a pod with this one toleration stays: the slow, obvious meaning.
     fn stay(toleration: &Toleration<'_>, taint: &Taint<'_>) -> Option<i64> {
         let effect = toleration.effect.is_empty() || *toleration.effect == *taint.effect;
         let matches = match (&*toleration.operator, &*toleration.key) {
@@ -186,7 +185,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn covers_iff_no_taint_shows_otherwise(a in tolerations(), b in tolerations()) {
+        fn covers_another_if_it_stays_as_long_beside_each_taint(a in tolerations(), b in tolerations()) {
             // Compares over all taints of the universe. `Equal` over every value of the universe is not `Exists`,
             // so one value that no toleration names stands for the rest.
             let rest = KEYS.into_iter().flat_map(|key| EFFECTS.map(|effect| Taint { key, value: "z", effect }));
@@ -199,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn tolerates_what_the_controller_says(a in tolerations()) {
+        fn tolerates_the_taints_that_the_controller_tolerates(a in tolerations()) {
             for taint in all_taints() {
                 prop_assert_eq!(a.tolerates(&taint), stay(&a, &taint).is_some());
             }
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_zero_seconds_are_zero() {
+    fn treats_negative_seconds_as_zero() {
         let stays = |seconds| Toleration {
             toleration_seconds: Some(seconds),
             ..Toleration::exists("a", "NoExecute")
@@ -243,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_fields_that_are_written_and_no_others() {
+    fn writes_only_the_fields_that_are_set() {
         let written = serde_json::to_value(Toleration::exists("a", "")).expect("JSON");
         assert_eq!(written, json!({"key": "a", "operator": "Exists"}));
     }
 
     #[test]
-    fn is_shown_as_a_taint_is_written() {
+    fn is_displayed_in_the_form_of_a_taint() {
         assert_eq!(Toleration::exists("a", "NoSchedule").to_string(), "a:NoSchedule");
         let equal = Toleration { key: "a".into(), value: "x".into(), ..Toleration::default() };
         assert_eq!(equal.to_string(), "a=x:*");

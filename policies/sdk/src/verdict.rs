@@ -3,7 +3,7 @@
 use crate::{Change, Denial, DenialCode, Note, Patch, Verdict, Warning};
 
 impl Verdict {
-    /// Nothing to say: allowed as it is.
+    /// Makes the empty verdict: the object is allowed, unchanged.
     #[must_use]
     pub fn allow() -> Self {
         Self { denials: Vec::new(), changes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
@@ -30,8 +30,8 @@ impl Verdict {
         self
     }
 
-    /// Adds a line for the report of `wardset review` and the operator's log. Clients of the API server never see it, so it
-    /// suits a policy that rightly leaves an object alone.
+    /// Adds a line for the report of `wardset review`. The audit annotation `noted-by` names the policy. Clients of the
+    /// API server never see a note, so it suits a policy that rightly leaves an object alone.
     #[must_use]
     pub fn with_note(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         self.notes.push(Note { pointer: pointer.into(), message: message.into() });
@@ -47,7 +47,7 @@ impl From<Patch<'_>> for Verdict {
 
 impl Denial {
     /// The object breaks a rule of this cluster (403). `message` describes the problem, in lower case and without a
-    /// full stop; `fix` says what to write instead.
+    /// full stop; `fix` is the text to write or the step to take.
     pub fn forbidden(pointer: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
         let (pointer, message, fix) = (pointer.into(), message.into(), fix.into());
         Self { code: DenialCode::Forbidden, pointer, message, fix }

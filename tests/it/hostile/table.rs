@@ -95,7 +95,7 @@ impl Case {
             (By::Review(class) | By::EachReview(class), Reported::Failed(failure)) => {
                 assert_eq!(failure.class, class, "{}", self.guest);
             }
-            (By::Gate(_) | By::Nothing | By::Warnings, Reported::Allowed { .. })
+            (By::Gate(_) | By::Nothing | By::Warnings | By::Notes, Reported::Allowed { .. })
             | (By::Denial, Reported::Denied { .. }) => {}
             (_, found) => panic!("{}: {found:?}", self.guest),
         }
@@ -117,6 +117,7 @@ impl fmt::Display for By {
             Self::Nothing => formatter.write_str("has no effect"),
             Self::Denial => formatter.write_str("review: its denial, truncated"),
             Self::Warnings => formatter.write_str("review: its warnings, truncated"),
+            Self::Notes => formatter.write_str("review: its notes, truncated"),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::decision::Outcome;
 use crate::manifest::ManifestParts;
 use crate::policy::{API_VERSION, Resource};
 use crate::review::Question;
-use crate::verdict::{Change, Denial, DenialCode, Edit, Warning};
+use crate::verdict::{Change, Denial, DenialCode, Edit, Note, Warning};
 
 /// A policy named `name` that writes labels, tolerations and the whole template; `spec` is laid over it.
 fn plan(name: &str, writes: &[&str], spec: Value) -> Arc<Plan> {
@@ -400,4 +400,22 @@ fn a_scope_that_can_not_be_known_is_a_failure_of_the_policy() {
     let decision = decide(&review(&daemonset(), None), &plans, |_| panic!("must not be evaluated"));
     assert_eq!(class(&decision), Some(FailureClass::Match));
     assert_eq!(decision.outcome.label(), "denied");
+}
+
+#[test]
+fn notes_reach_the_report_and_the_audit_log_but_no_client() {
+    let object = daemonset();
+    let note = |message: &str| Note { pointer: "/spec".into(), message: message.into() };
+    let many = Verdict { notes: vec![note("left\nalone"); 70], ..Verdict::default() };
+    for mode in ["enforce", "warn", "observe"] {
+        let plans = [plan("a", &[], json!({"mode": mode})), plan("b", &[], json!({}))];
+        let decision = decide(&review(&object, None), &plans, |turn| {
+            Ok(if turn.index == 0 { many.clone() } else { Verdict::default() })
+        });
+        let notes = decision.reports[0].notes();
+        assert_eq!((notes.len(), &notes[0]), (MAX_MESSAGES + 1, &note("left alone")));
+        assert_eq!(notes[MAX_MESSAGES].message, "6 further notes are left out");
+        assert_eq!(decision.warnings, [""; 0], "{mode}");
+        assert_eq!(decision.audit, [("noted-by", "a".to_owned())].into(), "{mode}");
+    }
 }

@@ -102,7 +102,9 @@ pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'stati
             (Result::Allowed { .. }, _) => "",
         };
         let held_back = matches!(report.result, Result::Allowed { held_back: 1.., .. });
-        for key in [key, if held_back { "template-left-alone" } else { "" }] {
+        let noted = !report.notes().is_empty();
+        let more = [(held_back, "template-left-alone"), (noted, "noted-by")];
+        for key in [key].into_iter().chain(more.into_iter().filter_map(|(is, key)| is.then_some(key))) {
             if !key.is_empty() {
                 let names = audit.entry(key).or_default();
                 if !names.is_empty() {

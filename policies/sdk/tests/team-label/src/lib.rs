@@ -1,4 +1,4 @@
-//! Each DaemonSet says whose it is: new ones must, stored ones get the settings' fallback.
+//! Requires a team label: a new DaemonSet must have it, a stored one gets the fallback of the settings.
 
 use serde::Deserialize;
 use wardset_policy_sdk::{
@@ -27,7 +27,7 @@ impl Policy for TeamLabel {
     const MANIFEST: Manifest = Manifest {
         name: "team-label",
         version: "0.1.0",
-        description: "Each DaemonSet says whose it is",
+        description: "Requires a team label on each DaemonSet",
         reads: &[LABELS],
         writes: &[LABELS],
         cluster: &[],
