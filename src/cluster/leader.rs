@@ -1,4 +1,4 @@
-//! Elects the replica that writes: the one that holds the Lease.
+//! Elects the one replica that writes to the cluster. The holder of the Lease is elected.
 
 use std::sync::Arc;
 use std::time::Duration;

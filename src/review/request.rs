@@ -72,7 +72,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Skipped {
     /// Another kind of object.
-    #[error("{api_version}/{kind} `{name}`: only apps/v1 DaemonSets are reviewed")]
+    #[error("{api_version}/{kind}{}: only apps/v1 DaemonSets are reviewed", quoted(name))]
     Kind {
         /// The group and version.
         api_version: String,
@@ -83,7 +83,8 @@ pub enum Skipped {
     },
     /// A DaemonSet that no API server has served since Kubernetes 1.16.
     #[error(
-        "{api_version}/DaemonSet `{name}`: Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`"
+        "{api_version}/DaemonSet{}: Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`",
+        quoted(name)
     )]
     OldDaemonSet {
         /// The group and version.
@@ -281,6 +282,11 @@ fn old_object(
 
 fn raw(document: &Document) -> Result<&RawValue, BuildError> {
     Ok(serde_json::from_str(document.text())?)
+}
+
+/// Returns a name as the end of a kind; nothing if there is none.
+fn quoted(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" `{name}`") }
 }
 
 fn pointer(text: &'static str) -> &'static Pointer {

@@ -134,7 +134,7 @@ fn other_files_in_a_folder_of_manifests_are_skipped() {
     assert_eq!(words, "skipped 4 objects of other kinds; -v lists them\n");
     let (.., words) = review_folder(&files, &["-v"]);
     for line in [
-        "kind.yaml: kind.x-k8s.io/v1alpha4/Cluster ``: only apps/v1 DaemonSets are reviewed",
+        "kind.yaml: kind.x-k8s.io/v1alpha4/Cluster: only apps/v1 DaemonSets are reviewed",
         "kustomization.yaml: the file has no `apiVersion` and no `kind`",
     ] {
         assert!(words.contains(line), "{words}");

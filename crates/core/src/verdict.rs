@@ -76,7 +76,7 @@ pub struct Note {
     pub message: String,
 }
 
-/// Bytes of one text of a verdict. Longer texts are cut, because nobody reads them.
+/// Limit of one text of a verdict, in bytes. A longer text is cut: a command to type must fit, an essay need not.
 pub const MAX_TEXT: usize = 1024;
 
 impl Denial {

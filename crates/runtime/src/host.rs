@@ -15,7 +15,7 @@ use crate::share::Share;
 
 /// Log lines of one evaluation; further ones are dropped.
 const MAX_LOG_LINES: u32 = 16;
-/// Bytes of one log line; the rest is cut.
+/// Limit of one log line, in bytes. The rest is cut.
 const MAX_LOG_LINE: usize = 512;
 
 /// The state of one sandbox.

@@ -8,7 +8,7 @@
 //! | `ca.key` | the key of the signing CA |
 //! | `next-ca.crt`, `next-ca.key` | the next signing CA, during a rotation |
 //!
-//! The serial number shows who issued the certificate: [`ISSUED`] names the last one that Wardset issued. If the
+//! A serial number tells Wardset's certificates from others: [`ISSUED`] has that of the last one it issued. If the
 //! Secret holds any other certificate, somebody else manages the Secret.
 
 use std::collections::BTreeMap;
