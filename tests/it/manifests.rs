@@ -1,31 +1,15 @@
 //! Manifests as kubectl reads them: each test is a fault that a real manifest showed.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support;
 
-fn wardset(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("WARDSET_CACHE_DIR", support::cache_folder())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that does not read its input closes it.
-    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
-    child.wait_with_output().unwrap()
-}
-
 /// Reviews standard input; returns exit code, standard output and standard error.
 fn review(options: &[&str], input: impl AsRef<[u8]>) -> (Option<i32>, String, String) {
-    outcome(&wardset(&[&["review", "-f", "-"], options].concat(), input))
+    outcome(&support::wardset(&[&["review", "-f", "-"], options].concat(), input))
 }
 
 /// Reviews a folder with these files.
@@ -35,7 +19,7 @@ fn review_folder(files: &[(&str, &str)], options: &[&str]) -> (Option<i32>, Stri
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let path = folder.path().to_str().unwrap();
-    outcome(&wardset(&[&["review", "-f", path], options].concat(), ""))
+    outcome(&support::wardset(&[&["review", "-f", path], options].concat(), ""))
 }
 
 fn outcome(output: &Output) -> (Option<i32>, String, String) {
@@ -160,7 +144,8 @@ fn one_unreadable_file_hides_no_other() {
     assert!(words.contains("c.yaml: `metadata.name` is missing"), "{words}");
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("none.yaml");
-    let output = wardset(&["review", "-f", missing.to_str().unwrap(), "-f", "examples/fluentd-ds.yaml"], "");
+    let output =
+        support::wardset(&["review", "-f", missing.to_str().unwrap(), "-f", "examples/fluentd-ds.yaml"], "");
     let (code, out, words) = outcome(&output);
     assert_eq!(code, Some(2));
     assert!(out.starts_with("DaemonSet default/") && words.contains("failed to read"), "{out}{words}");

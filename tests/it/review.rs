@@ -1,6 +1,5 @@
 //! The command line, as people and scripts use it.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -13,19 +12,7 @@ fn wardset(arguments: &[&str]) -> Output {
 }
 
 fn wardset_with(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("WARDSET_CACHE_DIR", support::cache_folder())
-        .env_remove("WARDSET_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that doesn't read its input closes it.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    support::wardset(arguments, input)
 }
 
 fn stdout(output: &Output) -> String {

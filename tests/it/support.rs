@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -126,4 +127,21 @@ pub(crate) fn corpus() -> Vec<(String, Value)> {
     }
     assert!(!daemonsets.is_empty(), "expected DaemonSets in the folder WARDSET_CORPUS, found none");
     daemonsets
+}
+
+/// Runs the program in the repository's root and returns its output.
+pub(crate) fn wardset(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wardset"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("WARDSET_CACHE_DIR", cache_folder())
+        .env_remove("WARDSET_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+    child.wait_with_output().unwrap()
 }
