@@ -38,6 +38,8 @@ pub(super) enum Problem {
         context: Option<(&'static str, Place)>,
     },
     Tab,
+    /// The parser itself failed.
+    Parser,
     /// `{{ … }}` in a text that is not YAML.
     Template,
     /// A separator line with something behind `---`.
@@ -148,6 +150,10 @@ impl fmt::Display for Problem {
             }
             Self::Syntax { problem, context: None } => f.write_str(problem),
             Self::Tab => f.write_str("expected spaces, found a tab: YAML allows no tabs in indentation"),
+            Self::Parser => f.write_str(
+                "failed to parse the document: a defect of the YAML parser; hint: put a blank between a tag and a \
+                 comma, as in `[!x , 1]`; the document begins",
+            ),
             Self::Template => f.write_str(
                 "expected YAML, found template syntax `{{ … }}`: render it first, for example \
                  `helm template CHART | wardset review -f -`",

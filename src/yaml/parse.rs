@@ -18,13 +18,22 @@ pub(super) const MAX_VALUES: usize = 1_000_000;
 /// Number of lists and mappings inside each other; JSON documents have the same limit.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// Parses the only document of `text`; `None` if it has none. `first_line` is the line of the file at which `text` begins.
-/// Takes the document's values from `values_left`.
+/// Parses the only document of `text`, as [`tree`] does, and contains a panic of the parser: libyaml-safer 0.3.0 panics at a
+/// tag directly before a comma, such as `[!x, 1]` (`scan_tag`). A file of a stranger must not end a server.
 pub(super) fn document(
     text: &str,
     first_line: usize,
     values_left: &mut usize,
 ) -> Result<Option<Node>, YamlError> {
+    // After a panic nothing of the parser is used again, and the caller reads `values_left` no more.
+    let parse = std::panic::AssertUnwindSafe(|| tree(text, first_line, values_left));
+    std::panic::catch_unwind(parse)
+        .unwrap_or_else(|_| Err(YamlError::at(Problem::Parser, Place { line: first_line, column: 1 })))
+}
+
+/// Parses the only document of `text`; `None` if it has none. `first_line` is the line of the file at which `text` begins.
+/// Takes the document's values from `values_left`.
+fn tree(text: &str, first_line: usize, values_left: &mut usize) -> Result<Option<Node>, YamlError> {
     // kubectl ends each line with a line break, the last one too. The parser needs it: without one it panics at the end of
     // a block scalar (libyaml-safer 0.3.0, `read_line_break`).
     let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };

@@ -283,6 +283,17 @@ fn syntax_errors_say_where_and_in_which_context() {
 }
 
 #[test]
+fn a_panic_of_the_parser_is_an_error_of_the_file() {
+    let error = error("a: 1\n---\nb: [!x, 1]\n");
+    assert!(
+        error.starts_with("failed to parse the document: a defect of the YAML parser; hint: "),
+        "{error}"
+    );
+    assert!(error.ends_with("at line 3, column 1"), "{error}");
+    assert_eq!(values("b: [!x 2, !x , 1]"), [json!({"b": ["2", "", 1]})]);
+}
+
+#[test]
 fn limits_are_called_limits() {
     let many = "---\na: 1\n".repeat(MAX_DOCUMENTS + 1);
     assert!(
