@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Snapshot};
+use arc_swap::ArcSwap;
+use wardset_core::policy::NamespaceLabels;
+use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
+use crate::admission::{Judge, NamespaceSource};
 use crate::modules::Modules;
 use crate::policies;
 
@@ -81,9 +84,26 @@ fn compiler(limits: CompileLimits) -> anyhow::Result<Compiler> {
 ///
 /// A policy that cannot become active.
 pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
+    load(&*modules(sources)?, sources).await
+}
+
+async fn load(modules: &Modules, sources: &Sources) -> anyhow::Result<Snapshot> {
     let found =
         if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
-    policies::load(&*modules(sources)?, found).await.context("failed to load the policies")
+    policies::load(modules, found).await.context("failed to load the policies")
+}
+
+/// Returns a judge for the command line: the policies as they are now, one review at a time, and `labels` as those of
+/// every namespace.
+///
+/// # Errors
+///
+/// A policy that cannot become active.
+pub async fn judge(sources: &Sources, labels: NamespaceLabels) -> anyhow::Result<Judge> {
+    let modules = modules(sources)?;
+    let policies = ArcSwap::from_pointee(load(&modules, sources).await?);
+    let evaluator = Evaluator::new(Arc::clone(modules.engine()), 1);
+    Ok(Judge::new(Arc::new(policies), NamespaceSource::Fixed(labels), evaluator))
 }
 
 /// Returns the user's cache folder, if the environment names one.

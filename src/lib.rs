@@ -8,6 +8,7 @@
 //! This crate owns files, sockets, certificates, the terminal and the clock. It never decides: `wardset review` and
 //! `wardset serve` both hand an AdmissionReview to the same snapshot.
 
+pub mod admission;
 pub mod app;
 pub mod builtin;
 pub mod certificate;

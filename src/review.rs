@@ -1,24 +1,26 @@
 //! Reviews without a cluster: manifests in, the API server's question made from them, the decision in words.
 //!
 //! ```text
-//! files ─► input ─► request (an AdmissionReview) ─► Question::parse, Snapshot::decide ─► text | table | machine
+//! files ─► input ─► request (an AdmissionReview) ─► Question::parse, Judge::decide ─► text | table | machine
 //!                                                   the same code as behind the socket
 //! ```
 
 pub mod input;
 pub mod machine;
+mod patch;
 pub mod request;
 pub mod text;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wardset_core::chain::Phase;
 use wardset_core::decision::{Decision, Outcome};
 use wardset_core::document::{Document, EditError};
-use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Question, RequestError, Review};
-use wardset_runtime::{Finding, Snapshot};
+use wardset_runtime::{Finding, Full};
 
+use crate::admission::Judge;
 use input::Source;
 use request::{Built, Settings, Skipped};
 
@@ -30,7 +32,7 @@ pub struct Reviewed {
     /// The file and the object's position in it.
     pub origin: String,
     /// The request.
-    pub review: Review,
+    pub review: Arc<Review>,
     /// The decision.
     pub decision: Decision,
     /// The author's object, without an assumed namespace.
@@ -92,6 +94,22 @@ pub enum ReviewError {
         /// The cause.
         source: RequestError,
     },
+    /// Too many reviews are in flight.
+    #[error("{origin}")]
+    Full {
+        /// The file and the object's position in it.
+        origin: String,
+        /// The cause.
+        source: Full,
+    },
+    /// The API server would store another object than the one that `review` prints: a defect of Wardset.
+    #[error("{origin}; hint: please report this as a defect of Wardset")]
+    Differs {
+        /// The file and the object's position in it.
+        origin: String,
+        /// The difference.
+        source: patch::PatchError,
+    },
     /// The patch does not apply to the author's object: a defect of Wardset.
     #[error(
         "{origin}: the patch does not apply to the object; hint: please report this as a defect of Wardset"
@@ -109,11 +127,7 @@ pub enum ReviewError {
 /// # Errors
 ///
 /// A document that no AdmissionReview can be made of.
-pub async fn review(
-    snapshot: &Snapshot,
-    source: &Source,
-    settings: &Settings,
-) -> Result<Outcomes, ReviewError> {
+pub async fn review(judge: &Judge, source: &Source, settings: &Settings) -> Result<Outcomes, ReviewError> {
     let origin = source.origin.clone();
     let built = request::build(source, settings)
         .map_err(|source| ReviewError::Request { origin: origin.clone(), source })?;
@@ -123,21 +137,20 @@ pub async fn review(
     };
     let question = Question::parse(&request.bytes)
         .map_err(|source| ReviewError::Question { origin: origin.clone(), source })?;
-    let mut review = match question {
+    let review = match question {
         Question::PassOver { reason, .. } => {
             return Ok(Outcomes::Skipped { origin, reason: Skipped::Question(reason.to_string()) });
         }
-        Question::Decide(review) => *review,
+        Question::Decide(review) => Arc::new(*review),
     };
-    review.namespace_labels = settings
-        .namespace_labels
-        .clone()
-        .map_or(NamespaceLabels::Unknown, |labels| NamespaceLabels::Known(labels.into()));
-    let deadline = Instant::now() + DEADLINE;
+    let permit =
+        judge.admit(&review).map_err(|source| ReviewError::Full { origin: origin.clone(), source })?;
+    let (received, asked) = (Instant::now(), Arc::clone(&review));
+    let deadline = received + DEADLINE;
     let (decision, findings) = if settings.verify {
-        snapshot.decide_twice(&review, Phase::Mutate, deadline).await
+        judge.decide_twice(permit, asked, Phase::Mutate, deadline).await
     } else {
-        (snapshot.decide(&review, Phase::Mutate, deadline).await, Vec::new())
+        (judge.decide(permit, asked, Phase::Mutate, received, deadline).await, Vec::new())
     };
     let is_admission_review = request.manifest.is_none();
     let manifest = request.manifest.unwrap_or_else(|| Document::clone(&review.object));
@@ -145,6 +158,8 @@ pub async fn review(
     for operation in &decision.patch {
         stored.apply(operation).map_err(|source| ReviewError::Patch { origin: origin.clone(), source })?;
     }
+    patch::check(&manifest, &decision.patch, &stored)
+        .map_err(|source| ReviewError::Differs { origin: origin.clone(), source })?;
     Ok(Outcomes::Decided(Box::new(Reviewed {
         origin,
         review,

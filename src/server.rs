@@ -8,15 +8,11 @@
 //! drain; it never decides.
 
 mod admin;
-mod bodies;
+pub(crate) mod bodies;
 mod connections;
 pub mod development;
 mod listener;
-mod overload;
-mod places;
-mod policy_review;
 pub mod tls;
-mod webhook;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -24,20 +20,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use wardset_runtime::Snapshot;
 
-use crate::cluster::Namespaces;
+use crate::admission::overload::Overload;
+use crate::admission::{Judge, webhook};
 use crate::metrics::{Metrics, Port};
 use crate::modules::Modules;
 
 use bodies::Bodies;
 use connections::Connections;
 use listener::{Listener, Phase};
-use overload::Overload;
-use places::Places;
+
+/// Maximum number of `Policy` objects checked at the same time. Each check may compile a module for seconds.
+const MAX_POLICY_REVIEWS: usize = 4;
 
 /// Maximum connections to the admin port. Its clients are a kubelet and one or two Prometheus servers.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -52,9 +48,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of probes and metrics. Port 0 picks a free port.
     pub admin: SocketAddr,
-    /// Maximum concurrent reviews; the server answers any further one with 429. Reviews of `kube-system` and dry runs
-    /// together may use half.
-    pub max_in_flight: usize,
     /// Maximum connections to the webhook. At the limit, a new connection evicts an idle one; if none is idle, the
     /// server refuses it.
     pub max_connections: usize,
@@ -146,14 +139,12 @@ pub struct Open {
     pub addresses: Addresses,
 }
 
-/// The inputs of each decision.
+/// What answers the requests.
 pub struct Desk {
-    /// The active policies. Each review loads them once.
-    pub policies: Arc<ArcSwap<Snapshot>>,
+    /// Decides reviews.
+    pub judge: Judge,
     /// The modules against which `Policy` objects are checked.
     pub modules: Arc<Modules>,
-    /// Labels of namespaces, if the server runs in a cluster.
-    pub namespaces: Option<Arc<Namespaces>>,
 }
 
 /// The state that the admin port reports.
@@ -178,11 +169,11 @@ pub(crate) enum Readiness {
 pub(crate) struct Shared {
     pub(crate) desk: Desk,
     pub(crate) metrics: Arc<Metrics>,
-    bodies: Bodies,
+    pub(crate) bodies: Bodies,
     /// Maximum time for a body to arrive.
-    body: Duration,
-    places: Places,
-    overload: Overload,
+    pub(crate) body: Duration,
+    pub(crate) policy_reviews: Semaphore,
+    pub(crate) overload: Overload,
 }
 
 impl Options {
@@ -233,7 +224,7 @@ impl Open {
         desk: Desk,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let Options { max_in_flight, max_connections, drain, limits, .. } = self.options;
+        let Options { max_connections, drain, limits, .. } = self.options;
         let metrics = Arc::clone(&self.status.metrics);
         let connections =
             Connections::new(Port::Webhook, max_connections, limits.head, limits.idle, Arc::clone(&metrics));
@@ -242,7 +233,7 @@ impl Open {
             metrics,
             bodies: Bodies::new(limits.body_bytes),
             body: limits.body,
-            places: Places::new(max_in_flight),
+            policy_reviews: Semaphore::new(MAX_POLICY_REVIEWS),
             overload: Overload::default(),
         });
         let webhook = tokio::net::TcpListener::from_std(self.webhook).map_err(failed("webhook"))?;

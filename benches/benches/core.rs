@@ -11,6 +11,7 @@ use wardset_bench::reviews::{Size, review};
 use wardset_core::chain::{Chain, Phase};
 use wardset_core::document::{Document, diff};
 use wardset_core::patch::Operation;
+use wardset_core::review::Context;
 use wardset_core::review::Question;
 use wardset_core::verdict::Verdict;
 use wardset_runtime::EngineOptions;
@@ -67,7 +68,8 @@ fn chain(criterion: &mut Criterion) {
     let review = inside::sample(Size::Usual).unwrap();
     criterion.bench_function("chain/ten silent policies", |bencher| {
         bencher.iter(|| {
-            let mut chain = Chain::new(&review, snapshot.plans(), Phase::Mutate);
+            let context = Context::default();
+            let mut chain = Chain::new(&review, &context, snapshot.plans(), Phase::Mutate);
             while let Some(turn) = chain.turn() {
                 chain.take(&turn, Ok(Verdict::default()), std::time::Duration::ZERO);
             }
@@ -81,10 +83,11 @@ fn placement(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let yaml = policies::only("workers");
     let snapshot = inside::snapshot(&runtime, &yaml, EngineOptions::default(), None).unwrap();
+    let context = Context::default();
     for size in SIZES {
         let review = inside::sample(size).unwrap();
         criterion.bench_function(&format!("placement/workers only, {}", size.label()), |bencher| {
-            bencher.to_async(&runtime).iter(|| snapshot.decide(&review, Phase::Mutate, far_away()));
+            bencher.to_async(&runtime).iter(|| snapshot.decide(&review, &context, Phase::Mutate, far_away()));
         });
     }
     let bytes = review(Size::Usual);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wardset::modules::Modules;
 use wardset_core::chain::{Chain, Phase};
-use wardset_core::review::{Question, Review};
+use wardset_core::review::{Context, Question, Review};
 use wardset_runtime::{Cache, Compiler, Engine, EngineOptions, Snapshot};
 
 use crate::cores::{self, Cores};
@@ -55,13 +55,9 @@ pub struct Envelope {
 pub struct Parts {
     /// The policy.
     pub policy: String,
-    /// A fresh sandbox.
-    pub start_us: Figure,
-    /// The guest and its reads.
-    pub call_us: Figure,
-    /// The sandbox's end.
-    pub end_us: Figure,
-    /// Its verdict checked and its changes made.
+    /// Time of a fresh sandbox, the guest, and the end of the sandbox.
+    pub sandbox_us: Figure,
+    /// Time to check the verdict and apply its changes.
     pub patch_us: Figure,
 }
 
@@ -91,7 +87,12 @@ fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
     let module = folder.path().join("all-in-one.wasm");
     std::fs::write(&module, wat::parse_str(include_str!("../all-in-one.wat"))?)?;
     let snapshot = in_force(runtime, &policies::file(ALL_IN_ONE, &module))?;
-    let decision = runtime.block_on(snapshot.decide(&sample(Size::Usual)?, Phase::Mutate, far_away()));
+    let decision = runtime.block_on(snapshot.decide(
+        &sample(Size::Usual)?,
+        &Context::default(),
+        Phase::Mutate,
+        far_away(),
+    ));
     let changed: Vec<&str> = decision.patch.iter().map(|operation| operation.path().as_str()).collect();
     if changed.len() != 3 {
         bail!("expected a label, a toleration and affinity, found changes at {changed:?}");
@@ -120,9 +121,7 @@ impl Inside {
     #[must_use]
     pub fn all_in_one_us(&self) -> f64 {
         let found = self.policies.iter().find(|parts| parts.policy == ALL_IN_ONE);
-        found.map_or(f64::NAN, |parts| {
-            parts.start_us.median() + parts.call_us.median() + parts.end_us.median()
-        })
+        found.map_or(f64::NAN, |parts| parts.sandbox_us.median())
     }
 }
 
@@ -184,14 +183,14 @@ pub fn far_away() -> Instant {
 /// A review that is not decided.
 pub async fn whole(snapshot: &Snapshot, bytes: &[u8]) -> Result<Vec<u8>> {
     let Question::Decide(review) = Question::parse(bytes)? else { bail!("nothing to decide on") };
-    let decision = snapshot.decide(&review, Phase::Mutate, far_away()).await;
+    let decision = snapshot.decide(&review, &Context::default(), Phase::Mutate, far_away()).await;
     decision.to_admission_review().context("a policy could not decide")
 }
 
 fn envelope(runtime: &Runtime, five: &Snapshot, size: Size, rounds: usize, times: u32) -> Result<Envelope> {
     let bytes = review(size);
     let review = sample(size)?;
-    let decision = runtime.block_on(five.decide(&review, Phase::Mutate, far_away()));
+    let decision = runtime.block_on(five.decide(&review, &Context::default(), Phase::Mutate, far_away()));
     let mut envelope = Envelope {
         size,
         parse_us: Figure::default(),
@@ -201,7 +200,12 @@ fn envelope(runtime: &Runtime, five: &Snapshot, size: Size, rounds: usize, times
     for _ in 0..rounds {
         envelope.parse_us.push(each(times, || drop(black_box(Question::parse(black_box(&bytes))))));
         envelope.decide_us.push(each(times, || {
-            drop(black_box(runtime.block_on(five.decide(&review, Phase::Mutate, far_away()))));
+            drop(black_box(runtime.block_on(five.decide(
+                &review,
+                &Context::default(),
+                Phase::Mutate,
+                far_away(),
+            ))));
         }));
         envelope.write_us.push(each(times, || drop(black_box(decision.to_admission_review()))));
     }
@@ -217,36 +221,32 @@ fn each(times: u32, mut one: impl FnMut()) -> f64 {
 }
 
 fn parts(runtime: &Runtime, snapshot: &Snapshot, rounds: usize, times: u32) -> Result<Vec<Parts>> {
-    let review = sample(Size::Usual)?;
+    let (review, context) = (sample(Size::Usual)?, Context::default());
     let mut all: Vec<Parts> = snapshot
         .plans()
         .iter()
         .map(|plan| Parts { policy: plan.policy.name.to_string(), ..Parts::default() })
         .collect();
     for _ in 0..rounds {
-        let mut sums = vec![[Duration::ZERO; 4]; all.len()];
+        let mut sums = vec![[Duration::ZERO; 2]; all.len()];
         for _ in 0..times {
-            let mut chain = Chain::new(&review, snapshot.plans(), Phase::Mutate);
+            let mut chain = Chain::new(&review, &context, snapshot.plans(), Phase::Mutate);
             while let Some(turn) = chain.turn() {
-                let (verdict, parts) = runtime.block_on(snapshot.dissect(&review, &turn, far_away()));
+                let started = Instant::now();
+                let verdict = runtime.block_on(snapshot.evaluate(&review, &context, &turn, far_away()));
+                let sandbox = started.elapsed();
                 if let Err(failure) = &verdict {
                     bail!("{}: {failure}", turn.plan.policy.name);
                 }
                 let started = Instant::now();
                 chain.take(&turn, verdict, Duration::ZERO);
-                let patch = started.elapsed();
-                for (sum, part) in
-                    sums[turn.index].iter_mut().zip([parts.start, parts.call, parts.end, patch])
-                {
-                    *sum += part;
-                }
+                sums[turn.index][0] += sandbox;
+                sums[turn.index][1] += started.elapsed();
             }
         }
         for (parts, sums) in all.iter_mut().zip(sums) {
-            let [start, call, end, patch] = sums.map(|sum| sum.as_secs_f64() * 1e6 / f64::from(times));
-            parts.start_us.push(start);
-            parts.call_us.push(call);
-            parts.end_us.push(end);
+            let [sandbox, patch] = sums.map(|sum| sum.as_secs_f64() * 1e6 / f64::from(times));
+            parts.sandbox_us.push(sandbox);
             parts.patch_us.push(patch);
         }
     }
@@ -322,16 +322,10 @@ impl fmt::Display for Inside {
         }
         writeln!(f, "Inside, without HTTP and TLS:\n{table}\n")?;
         let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header([
-            "policy",
-            "instantiate µs",
-            "guest µs",
-            "drop µs",
-            "patch µs",
-        ]);
+        table.load_style(presets::ASCII_MARKDOWN).set_header(["policy", "sandbox µs", "patch µs"]);
         for parts in &self.policies {
-            let Parts { policy, start_us, call_us, end_us, patch_us } = parts;
-            table.add_row([policy.clone(), us(start_us), us(call_us), us(end_us), us(patch_us)]);
+            let Parts { policy, sandbox_us, patch_us } = parts;
+            table.add_row([policy.clone(), us(sandbox_us), us(patch_us)]);
         }
         writeln!(f, "Each policy on the 7 KB review:\n{table}\n")?;
         writeln!(

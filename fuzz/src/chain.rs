@@ -10,7 +10,7 @@ use wardset_core::decision::{Decision, Outcome, Result as Reported};
 use wardset_core::document::Document;
 use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestParts};
 use wardset_core::policy::{API_VERSION, Mode, Policy, Resource, TemplateRule};
-use wardset_core::review::{Question, Reach, Review};
+use wardset_core::review::{Context, Question, Reach, Review};
 use wardset_core::verdict::{Change, Edit, Failure, MAX_DETAIL, MAX_TEXT, Verdict};
 
 use crate::at;
@@ -111,7 +111,8 @@ pub fn decide(
 ) -> Decision {
     let mut plans = plans.to_vec();
     Plan::sort(&mut plans);
-    let mut chain = Chain::new(review, &plans, phase);
+    let context = Context::default();
+    let mut chain = Chain::new(review, &context, &plans, phase);
     while let Some(turn) = chain.turn() {
         let verdict = guest(&turn);
         chain.take(&turn, verdict, Duration::ZERO);

@@ -1,9 +1,10 @@
 //! `wardset review`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
 
 use super::args::{Output, Review};
@@ -25,20 +26,21 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     let settings = request::Settings {
         old: old.into_iter().flat_map(|file| file.documents).flat_map(|document| document.objects).collect(),
         operation: args.operation,
-        namespace_labels: args.namespace_labels.map(|labels| labels.into_iter().collect()),
         namespace: args.namespace,
         user: args.user,
         dry_run: args.dry_run,
         verify: args.verify,
     };
-    let snapshot = app::snapshot(&args.policies.into()).await?;
+    let labels = args.namespace_labels.map(|labels| Arc::new(labels.into_iter().collect()));
+    let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+    let judge = app::judge(&args.policies.into(), labels).await?;
     let documents = files.iter().flat_map(|file| &file.documents);
     let sources: Vec<_> = documents.flat_map(|document| &document.objects).collect();
     let progress = progress(sources.len());
     let mut outcomes = Vec::with_capacity(sources.len());
     for source in &sources {
         progress.inc(1);
-        let outcome = crate::review::review(&snapshot, source, &settings).await;
+        let outcome = crate::review::review(&judge, source, &settings).await;
         outcomes.push(outcome.map(Some).unwrap_or_else(|error| {
             broken = true;
             progress.suspend(|| super::say_error(&format!("{:#}", anyhow::Error::new(error))));

@@ -10,8 +10,12 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wardset_core::policy::NamespaceLabels;
+use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
+use crate::admission::observers::LogLine;
+use crate::admission::{Judge, NamespaceSource};
 use crate::app::{self, Sources};
 use crate::certificate::ServedCertificate;
 use crate::cluster::certificates::{self, Certificates};
@@ -45,7 +49,6 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
     let options = Options {
         listen: args.listen.unwrap_or(SocketAddr::new(everywhere, 8443)),
         admin: args.admin.unwrap_or(SocketAddr::new(everywhere, 8081)),
-        max_in_flight: args.max_in_flight as usize,
         max_connections: within_files(args.max_connections as usize),
         drain: Duration::from_secs(args.drain_seconds.into()),
         limits: Limits::default(),
@@ -150,7 +153,12 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     };
     served.loaded().await;
     let namespaces = cluster.as_ref().map(Cluster::namespaces);
-    let desk = Desk { policies: store.live(), modules: store.modules(), namespaces };
+    let namespaces =
+        namespaces.map_or(NamespaceSource::Fixed(NamespaceLabels::Unknown), NamespaceSource::Cluster);
+    let evaluator = Evaluator::new(Arc::clone(store.modules().engine()), args.max_in_flight as usize);
+    let judge =
+        Judge::new(store.live(), namespaces, evaluator).observed_by(Arc::clone(metrics)).observed_by(LogLine);
+    let desk = Desk { judge, modules: store.modules() };
     Ok(Prepared { tls, desk, cluster, _tasks: tasks })
 }
 
@@ -204,8 +212,8 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
 }
 
 fn announce(desk: &Desk, addresses: Addresses) {
-    let policies = desk.policies.load();
-    let blind = desk.namespaces.is_none();
+    let policies = desk.judge.policies();
+    let blind = desk.judge.lacks_namespaces();
     for plan in policies.plans().iter().filter(|plan| blind && plan.policy.scope.needs_namespace_labels()) {
         tracing::warn!(
             policy = &*plan.policy.name,

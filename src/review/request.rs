@@ -1,7 +1,6 @@
 //! The AdmissionReview that the API server would send for a manifest.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
@@ -20,8 +19,6 @@ pub struct Settings {
     pub old: Vec<Source>,
     /// None: an update if there is an old object of the same name, else a create.
     pub operation: Option<Operation>,
-    /// The labels of the namespace, if they are known.
-    pub namespace_labels: Option<BTreeMap<String, String>>,
     /// The namespace of manifests without one.
     pub namespace: String,
     /// The user who sends the request.
@@ -37,7 +34,6 @@ impl Default for Settings {
         Self {
             old: Vec::new(),
             operation: None,
-            namespace_labels: None,
             namespace: "default".to_owned(),
             user: "kubernetes-admin".to_owned(),
             dry_run: false,

@@ -15,14 +15,14 @@ use tokio::sync::Notify;
 
 /// Maximum size of a request's body, in bytes. It holds an object and its old version, each at most 1.5 MiB in etcd,
 /// with a reserve.
-pub(super) const MAX_BODY: usize = 8 << 20;
+pub(crate) const MAX_BODY: usize = 8 << 20;
 
 /// Bytes that each request counts besides its body: the maximum size of its headers.
 const REQUEST: usize = 16 << 10;
 
 /// The reason why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("expected a body of at most {MAX_BODY} bytes, found more")]
     TooLarge,
     #[error("the body did not arrive within the deadline")]
@@ -34,7 +34,7 @@ pub(super) enum BodyError {
 }
 
 /// All bodies in memory.
-pub(super) struct Bodies {
+pub(crate) struct Bodies {
     max: usize,
     held: Mutex<Held>,
 }
@@ -53,8 +53,8 @@ struct Arrival {
 }
 
 /// A complete body. Its bytes count until it is dropped.
-pub(super) struct Whole<'b> {
-    pub(super) bytes: Bytes,
+pub(crate) struct Whole<'b> {
+    pub(crate) bytes: Bytes,
     _share: Share<'b>,
 }
 
@@ -68,12 +68,12 @@ struct Share<'b> {
 
 impl Bodies {
     /// Creates a limit of `max` bytes for all bodies and the headers of their requests.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { max, held: Mutex::default() }
     }
 
     /// Reads a body and times out at `deadline`.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
         body: &mut Body,

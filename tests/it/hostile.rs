@@ -25,7 +25,7 @@ use wardset_core::chain::{MAX_MESSAGES, Phase};
 use wardset_core::decision::{Decision, Outcome, PolicyReport, Result as Reported};
 use wardset_core::manifest::ManifestError;
 use wardset_core::policy::{Mode, OnError, Policy, Resource};
-use wardset_core::review::{Question, Review};
+use wardset_core::review::{Context, Question, Review};
 use wardset_core::verdict::FailureClass::{
     self, Access, Deadline, Declined, Late, Memory, Output, Patch, Trap, Writes,
 };
@@ -500,7 +500,7 @@ async fn load(guest: &str) -> Arc<Module> {
 
 async fn decide(snapshot: &Snapshot, review: &Review) -> Decision {
     let started = Instant::now();
-    let decision = snapshot.decide(review, Phase::Mutate, started + 2 * SOON).await;
+    let decision = snapshot.decide(review, &Context::default(), Phase::Mutate, started + 2 * SOON).await;
     assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
     decision
 }

@@ -89,7 +89,7 @@ impl Server {
         let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
         let folder = CertificateFolder::open(folder, Arc::clone(&served)).unwrap();
         let tls = tls::config(served, None).unwrap();
-        let options = Options { max_in_flight: 8, drain: Duration::ZERO, ..options(any) };
+        let options = Options { drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let webhook = bound.addresses.webhook;
         let open = bound.open(Arc::clone(&metrics)).unwrap();

@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wardset::admission::{Judge, NamespaceSource};
 use wardset::certificate::ServedCertificate;
 use wardset::metrics::Metrics;
 use wardset::policies;
 use wardset::server::tls::{self, CertificateFolder, TlsError};
 use wardset::server::{Addresses, Desk, Limits, Options, ServeError, development};
 use wardset::store::{Source, Store};
-use wardset_runtime::Snapshot;
+use wardset_core::policy::NamespaceLabels;
+use wardset_runtime::{Evaluator, Snapshot};
 
 use crate::support::{self, admission_review, daemonset};
 
@@ -32,8 +34,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    async fn with(snapshot: Snapshot, max_in_flight: usize) -> Self {
-        Self::launch(snapshot, |options| Options { max_in_flight, ..options })
+    pub(crate) async fn with(snapshot: Snapshot, max_in_flight: usize) -> Self {
+        Self::at(desk_with(snapshot, max_in_flight), Arc::default(), |it| it)
     }
 
     /// Starts a server that decides with `snapshot`, with changed options.
@@ -47,12 +49,12 @@ impl Server {
         let store = Arc::new(Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap());
         let wanted = policies::defaults().unwrap().into_iter().map(Into::into).collect();
         store.put(Source::Files, wanted).await;
-        Self::at(Desk { policies: store.live(), modules: store.modules(), namespaces: None }, metrics, |it| {
-            it
-        })
+        let evaluator = Evaluator::new(support::engine(), 64);
+        let judge = judge(store.live(), evaluator);
+        Self::at(Desk { judge, modules: store.modules() }, metrics, |it| it)
     }
 
-    fn at(desk: Desk, metrics: Arc<Metrics>, change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) fn at(desk: Desk, metrics: Arc<Metrics>, change: impl FnOnce(Options) -> Options) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -60,6 +62,7 @@ impl Server {
         let bound = change(options(any)).bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
+        let desk = Desk { judge: desk.judge.observed_by(Arc::clone(&metrics)), ..desk };
         let open = bound.open(metrics).unwrap();
         let running = tokio::spawn(open.run(tls, desk, async { stopped.await.unwrap_or(()) }));
         Self { addresses, stop: Some(stop), running, certificates }
@@ -97,8 +100,18 @@ impl Server {
 
 /// Returns a desk whose snapshot never changes.
 pub(crate) fn desk(snapshot: Snapshot) -> Desk {
-    let policies = Arc::new(ArcSwap::from_pointee(snapshot));
-    Desk { policies, modules: Arc::new(support::modules()), namespaces: None }
+    desk_with(snapshot, 64)
+}
+
+/// Returns a desk with a limit of reviews in flight.
+pub(crate) fn desk_with(snapshot: Snapshot, max_in_flight: usize) -> Desk {
+    let evaluator = Evaluator::new(support::engine(), max_in_flight);
+    let judge = judge(Arc::new(ArcSwap::from_pointee(snapshot)), evaluator);
+    Desk { judge, modules: Arc::new(support::modules()) }
+}
+
+fn judge(policies: Arc<ArcSwap<Snapshot>>, evaluator: Evaluator) -> Judge {
+    Judge::new(policies, NamespaceSource::Fixed(NamespaceLabels::Unknown), evaluator)
 }
 
 /// Returns the options of a server, with both ports at `address`.
@@ -106,7 +119,6 @@ pub(crate) fn options(address: SocketAddr) -> Options {
     Options {
         listen: address,
         admin: address,
-        max_in_flight: 64,
         max_connections: 64,
         drain: Duration::from_secs(10),
         limits: Limits::default(),
@@ -425,7 +437,7 @@ async fn requires_client_certificates_only_if_a_client_ca_is_set() {
     for (client_ca, answered) in [(None, true), (Some(ca.as_path()), false)] {
         let metrics = Arc::new(Metrics::new());
         let tls = tls::config(served(certificates.path(), &metrics), client_ca).unwrap();
-        let options = Options { max_in_flight: 1, drain: Duration::ZERO, ..options(any) };
+        let options = Options { drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let url = format!("https://localhost:{}/nowhere", bound.addresses.webhook.port());
         let open = bound.open(metrics).unwrap();

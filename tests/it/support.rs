@@ -13,7 +13,7 @@ use wardset_core::chain::Phase;
 use wardset_core::decision::Decision;
 use wardset_core::patch;
 use wardset_core::policy::NamespaceLabels;
-use wardset_core::review::{Question, Review};
+use wardset_core::review::{Context, Question, Review};
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Snapshot};
 
 /// Returns a DaemonSet without problems.
@@ -94,9 +94,9 @@ pub(crate) fn review(object: &Value, old: Option<&Value>) -> Review {
 
 /// Decides as `/mutate` does.
 pub(crate) async fn decide(snapshot: &Snapshot, object: &Value, old: Option<&Value>) -> Decision {
-    let mut review = review(object, old);
-    review.namespace_labels = NamespaceLabels::Known(Arc::default());
-    snapshot.decide(&review, Phase::Mutate, Instant::now() + Duration::from_secs(30)).await
+    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::default()) };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    snapshot.decide(&review(object, old), &context, Phase::Mutate, deadline).await
 }
 
 /// Returns the object after the decision's patch, applied by another implementation of RFC 6902.

@@ -1,7 +1,7 @@
 //! The policies that apply to a review, in order, as a state machine that never runs a policy itself.
 //!
 //! ```text
-//! Chain::new(review, plans, phase)
+//! Chain::new(review, context, plans, phase)
 //!   while let Some(turn) = chain.turn()      the next policy that applies, and the current document
 //!       chain.take(turn, result, elapsed)    verdict checked, changes confined and applied
 //!   chain.finish() ──► Decision
@@ -23,7 +23,7 @@ use crate::decision::{Decision, PolicyReport, Result as Reported};
 use crate::document::Document;
 use crate::manifest::Manifest;
 use crate::policy::{Mode, Policy, TemplateRule};
-use crate::review::{Reach, Review};
+use crate::review::{Context, Reach, Review};
 use crate::text;
 use crate::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
 
@@ -87,9 +87,6 @@ pub struct Chain<'r> {
     reach: Reach,
     next: usize,
     document: Arc<Document>,
-    /// The document before the last change. Nobody else holds it by the next one, whose copy takes its buffers: they are
-    /// still in the cache.
-    former: Option<Arc<Document>>,
     variables: crate::policy::LazyVariables<'r>,
     reports: Vec<PolicyReport>,
     selector_matched: OnceCell<bool>,
@@ -98,7 +95,7 @@ pub struct Chain<'r> {
 impl<'r> Chain<'r> {
     /// A chain over `plans`, which [`Plan::sort`] has put in order.
     #[must_use]
-    pub fn new(review: &'r Review, plans: &'r [Arc<Plan>], phase: Phase) -> Self {
+    pub fn new(review: &'r Review, context: &'r Context, plans: &'r [Arc<Plan>], phase: Phase) -> Self {
         let reach = review.reach();
         Self {
             review,
@@ -107,8 +104,7 @@ impl<'r> Chain<'r> {
             reach,
             next: if matches!(reach, Reach::Nothing(_)) { plans.len() } else { 0 },
             document: Arc::clone(&review.object),
-            former: None,
-            variables: crate::policy::LazyVariables::new(review),
+            variables: crate::policy::LazyVariables::new(review, context),
             reports: Vec::with_capacity(plans.len()),
             selector_matched: OnceCell::new(),
         }
@@ -122,7 +118,7 @@ impl<'r> Chain<'r> {
             if self.phase == Phase::Validate && plan.manifest.mutates() {
                 continue;
             }
-            match plan.policy.scope.applies(self.review, &self.variables) {
+            match plan.policy.scope.applies(&self.variables) {
                 Ok(false) => {}
                 Ok(true) => {
                     let gate = self.gate(&plan.policy);
@@ -140,11 +136,10 @@ impl<'r> Chain<'r> {
 
     /// Takes the result of a turn. `elapsed` is only passed on to the report.
     pub fn take(&mut self, turn: &Turn<'r>, result: Result<Verdict, Failure>, elapsed: Duration) {
-        let mut buffers = self.former.take().and_then(|document| Arc::try_unwrap(document).ok());
-        let reported = match result.and_then(|verdict| self.check(turn, verdict, &mut buffers)) {
+        let reported = match result.and_then(|verdict| self.check(turn, verdict)) {
             Ok((reported, document)) => {
                 if let (Some(document), Mode::Enforce) = (document, turn.plan.policy.mode) {
-                    self.former = Some(std::mem::replace(&mut self.document, Arc::new(document)));
+                    self.document = Arc::new(document);
                 }
                 reported
             }

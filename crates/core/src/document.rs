@@ -25,7 +25,7 @@ use index::{Kind, Node};
 use jsonptr::{Pointer, Token};
 
 /// JSON text that is known to be well formed, indexed for reads by pointer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     text: String,
     nodes: Vec<Node>,
@@ -33,41 +33,6 @@ pub struct Document {
 
 /// Levels above the objects of an AdmissionReview.
 const ENVELOPE_DEPTH: usize = 2;
-
-impl Clone for Document {
-    /// Reserves room for additions, because a copy is made to be changed.
-    fn clone(&self) -> Self {
-        let mut text = String::with_capacity(with_room(self.text.len()));
-        text.push_str(&self.text);
-        let mut nodes = Vec::with_capacity(with_room(self.nodes.len()));
-        nodes.extend_from_slice(&self.nodes);
-        Self { text, nodes }
-    }
-
-    fn clone_from(&mut self, of: &Self) {
-        self.text.clone_from(&of.text);
-        self.nodes.clone_from(&of.nodes);
-    }
-}
-
-/// Turns the nodes of a part into those of a document of its own. `start` and `at` are the begin of the part in text
-/// and nodes.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "an index into nodes, of which there are fewer than bytes"
-)]
-fn move_back(nodes: &mut [Node], start: u32, at: usize) {
-    // Both ends of a node lie in the part, so no subtraction wraps.
-    for node in nodes {
-        node.start -= start;
-        node.end -= start;
-        node.next -= at as u32;
-    }
-}
-
-fn with_room(len: usize) -> usize {
-    len + len / 8 + 64
-}
 
 impl Document {
     /// Indexes `text`.
@@ -88,27 +53,21 @@ impl Document {
         Ok(Self { text: text.to_owned(), nodes })
     }
 
-    /// The value at `at` as a document of its own.
+    /// Returns the value at `at` as a document of its own.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an index into nodes, of which there are fewer than bytes"
+    )]
     pub(crate) fn part(&self, at: usize) -> Self {
         let Node { start, next, .. } = self.nodes[at];
-        let mut text = String::with_capacity(with_room(self.span(at).len()));
-        text.push_str(self.span(at));
-        let subtree = &self.nodes[at..next as usize];
-        let mut nodes = Vec::with_capacity(with_room(subtree.len()));
-        nodes.extend_from_slice(subtree);
-        move_back(&mut nodes, start, at);
-        Self { text, nodes }
-    }
-
-    /// Does the same in the buffers of another document: recently written memory is still in the processor's cache.
-    pub(crate) fn into_part(mut self, at: usize) -> Self {
-        let Node { start, end, next, .. } = self.nodes[at];
-        self.text.truncate(end as usize);
-        self.text.drain(..start as usize);
-        self.nodes.truncate(next as usize);
-        self.nodes.drain(..at);
-        move_back(&mut self.nodes, start, at);
-        self
+        let mut nodes = self.nodes[at..next as usize].to_vec();
+        // Both ends of a node lie in the part, so no subtraction wraps.
+        for node in &mut nodes {
+            node.start -= start;
+            node.end -= start;
+            node.next -= at as u32;
+        }
+        Self { text: self.span(at).to_owned(), nodes }
     }
 
     /// Finds a nested member of the root object, such as `request.uid`; `None` if a member is missing or null.

@@ -40,7 +40,12 @@ pub struct Review {
     pub object: Arc<Document>,
     /// The object as it is stored, on an update.
     pub old_object: Option<Arc<Document>>,
-    /// Not part of the request: filled in from the known state of the cluster.
+}
+
+/// What the caller knows of the cluster at the time of a review. It is not part of the request.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The labels of the object's namespace.
     pub namespace_labels: NamespaceLabels,
 }
 
@@ -232,9 +237,8 @@ impl Envelope {
             user: self.string("request.userInfo.username")?.into_owned(),
             groups: self.groups()?,
             dry_run,
-            object: Arc::new(self.0.into_part(object)),
+            object: Arc::new(self.0.part(object)),
             old_object: old_object.map(Arc::new),
-            namespace_labels: NamespaceLabels::Unknown,
         })
     }
 

@@ -58,10 +58,9 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// Returns the compiled module of `digest` for each of the engines, if it is in the folder. The engines have
-    /// equal settings.
-    pub(crate) fn load(&self, engines: &[wasmtime::Engine], digest: &str) -> Option<Vec<Component>> {
-        load(engines, &self.path(engines.first()?, digest))
+    /// Returns the compiled module of `digest`, if it is in the folder.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+        load(engine, &self.path(engine, digest))
     }
 
     /// Stores the code of the module of `digest`. A failure only costs time, so it goes to the log.
@@ -84,7 +83,7 @@ impl Cache {
     }
 }
 
-fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
+fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
     // To open a pipe would wait for somebody to write to it.
     if !fs::metadata(path).ok()?.is_file() {
         tracing::warn!(path = %path.display(), "expected a file as cached module; compiling it again");
@@ -108,9 +107,8 @@ fn load(engines: &[wasmtime::Engine], path: &Path) -> Option<Vec<Component>> {
     // output. (wasmtime itself checks the major version only; the hash of its settings in the file's name keeps other
     // builds apart.)
     #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
-    let load = |engine| unsafe { Component::deserialize(engine, code) };
-    let components = engines.iter().map(load).collect::<Result<_, _>>();
-    components
+    let component = unsafe { Component::deserialize(engine, code) };
+    component
         .map_err(|error| tracing::warn!(path = %path.display(), %error, "failed to load a cached module; compiling it again"))
         .ok()
 }

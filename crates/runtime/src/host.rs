@@ -1,4 +1,5 @@
-//! The functions that a guest can call: its document, the permitted cluster data, and the log.
+//! What a guest can ask the host for: its document, the permitted cluster data, and the log. Enforces the manifest's
+//! `reads`, and the limits of the sandbox.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,20 +9,20 @@ use wardset_core::document::Document;
 use wardset_core::policy::ClusterData;
 use wardset_core::{Pointer, verdict};
 use wasmtime::ResourceLimiter;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
-use crate::contract::{World, wardset, wit};
-use crate::share::Share;
+use crate::worlds;
 
-/// Log lines of one evaluation; further ones are dropped.
+/// Maximum number of log lines of one evaluation. The host drops further ones.
 const MAX_LOG_LINES: u32 = 16;
-/// Limit of one log line, in bytes. The rest is cut.
+
+/// Maximum length of one log line, in bytes. The host truncates it.
 const MAX_LOG_LINE: usize = 512;
 
 /// The state of one sandbox.
 pub(crate) struct Host {
-    /// None while the module is loaded: it must not call anything then.
-    pub(crate) evaluation: Option<Evaluation>,
+    /// `None` while the module is loaded: it must not call anything then.
+    evaluation: Option<Evaluation>,
     pub(crate) limits: Limits,
     log_lines: u32,
 }
@@ -31,19 +32,26 @@ pub(crate) struct Evaluation {
     pub(crate) plan: Arc<Plan>,
     pub(crate) object: Arc<Document>,
     pub(crate) old_object: Option<Arc<Document>>,
-    /// JSON text.
-    pub(crate) namespace_labels: Option<Arc<str>>,
+    /// The labels of the namespace as JSON text, if they are known and the policy allows them.
+    pub(crate) namespace_labels: Option<String>,
     /// Whether its log lines are written.
     pub(crate) logs: bool,
-    /// The time slices of a guest that runs long; `None` if nobody else waits.
-    pub(crate) share: Option<Share>,
+}
+
+/// The level of a guest's log line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
 }
 
 /// The limits of one sandbox.
 pub(crate) struct Limits {
-    /// Bytes of linear memory, all memories of the component together.
+    /// Maximum linear memory in bytes, all memories of the component together.
     memory: usize,
-    /// How many of them are in use.
+    /// Linear memory in use, in bytes.
     used: usize,
     pub(crate) deadline: Instant,
     /// Whether it is the review's deadline, not the policy's own.
@@ -56,7 +64,7 @@ impl Limits {
     }
 }
 
-/// Why the host stopped a guest. The caller finds it by type in wasmtime's error.
+/// The reason for which the host stopped a guest. The caller finds it by its type in wasmtime's error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
     #[error("ran past its deadline")]
@@ -72,9 +80,10 @@ pub(crate) enum Stopped {
     #[error("expected a JSON Pointer in a read, found `{pointer}`")]
     NoPointer { pointer: String },
     #[error(
-        "asked for cluster data (`{what}`) that its manifest doesn't declare or its policy doesn't allow"
+        "asked for cluster data (`{}`) that its manifest doesn't declare or its policy doesn't allow",
+        name(*data)
     )]
-    Data { what: &'static str },
+    Data { data: ClusterData },
     #[error("the machine had no memory for it")]
     Machine,
     #[error("called the host while it was being loaded")]
@@ -95,9 +104,16 @@ impl Stopped {
     }
 }
 
+/// Returns the contract's name for cluster data.
+fn name(data: ClusterData) -> &'static str {
+    match data {
+        ClusterData::NamespaceLabels => "namespace-labels",
+    }
+}
+
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    World::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    worlds::wardset::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -109,6 +125,54 @@ impl Host {
     fn evaluation(&self) -> Result<&Evaluation, Stopped> {
         self.evaluation.as_ref().ok_or(Stopped::NotEvaluating)
     }
+
+    /// Returns the JSON text at `pointer` of the object under review, if there is a value.
+    pub(crate) fn object(&self, pointer: &str) -> Result<Option<&str>, Stopped> {
+        let evaluation = self.evaluation()?;
+        let pointer = evaluation.pointer(pointer)?;
+        Ok(evaluation.object.get(pointer))
+    }
+
+    /// As [`Host::object`], of the stored object that an update replaces.
+    pub(crate) fn old_object(&self, pointer: &str) -> Result<Option<&str>, Stopped> {
+        let evaluation = self.evaluation()?;
+        let pointer = evaluation.pointer(pointer)?;
+        Ok(evaluation.old_object.as_ref().and_then(|old| old.get(pointer)))
+    }
+
+    /// Returns cluster data as JSON text, if it is known.
+    pub(crate) fn cluster_data(&self, data: ClusterData) -> Result<Option<&str>, Stopped> {
+        let evaluation = self.evaluation()?;
+        let plan = &evaluation.plan;
+        if !plan.manifest.cluster.contains(&data) || !plan.policy.cluster_data.contains(&data) {
+            return Err(Stopped::Data { data });
+        }
+        let ClusterData::NamespaceLabels = data;
+        Ok(evaluation.namespace_labels.as_deref())
+    }
+
+    /// Writes a line to the log, within limits.
+    pub(crate) fn log(&mut self, level: Level, message: &str) -> Result<(), Stopped> {
+        if self.log_lines == MAX_LOG_LINES {
+            return Ok(());
+        }
+        self.log_lines += 1;
+        let evaluation = self.evaluation()?;
+        if !evaluation.logs {
+            return Ok(());
+        }
+        let policy = &*evaluation.plan.policy.name;
+        let message = &message[..message.floor_char_boundary(MAX_LOG_LINE)];
+        // A line break or an escape sequence would forge a line of somebody else.
+        let message = &*message.replace(char::is_control, " ");
+        match level {
+            Level::Debug => tracing::debug!(target: "guest", policy, message),
+            Level::Info => tracing::info!(target: "guest", policy, message),
+            Level::Warn => tracing::warn!(target: "guest", policy, message),
+            Level::Error => tracing::error!(target: "guest", policy, message),
+        }
+        Ok(())
+    }
 }
 
 impl Evaluation {
@@ -119,61 +183,6 @@ impl Evaluation {
     }
 }
 
-impl wardset::policy::document::Host for Host {
-    fn object(&mut self, pointer: String) -> wasmtime::Result<Option<String>> {
-        let evaluation = self.evaluation()?;
-        let pointer = evaluation.pointer(&pointer)?;
-        Ok(evaluation.object.get(pointer).map(str::to_owned))
-    }
-
-    fn old_object(&mut self, pointer: String) -> wasmtime::Result<Option<String>> {
-        let evaluation = self.evaluation()?;
-        let pointer = evaluation.pointer(&pointer)?;
-        Ok(evaluation.old_object.as_ref().and_then(|old| old.get(pointer)).map(str::to_owned))
-    }
-}
-
-impl wardset::policy::cluster::Host for Host {
-    fn data(&mut self, what: wit::ClusterData) -> wasmtime::Result<Option<String>> {
-        let evaluation = self.evaluation()?;
-        let (data, name) = match what {
-            wit::ClusterData::NamespaceLabels => (ClusterData::NamespaceLabels, "namespace-labels"),
-        };
-        let plan = &evaluation.plan;
-        if !plan.manifest.cluster.contains(&data) || !plan.policy.cluster_data.contains(&data) {
-            return Err(Stopped::Data { what: name }.into());
-        }
-        Ok(evaluation.namespace_labels.as_deref().map(str::to_owned))
-    }
-}
-
-impl wardset::policy::log::Host for Host {
-    fn write(&mut self, level: wit::Level, message: String) -> wasmtime::Result<()> {
-        if self.log_lines == MAX_LOG_LINES {
-            return Ok(());
-        }
-        self.log_lines += 1;
-        let evaluation = self.evaluation()?;
-        if !evaluation.logs {
-            return Ok(());
-        }
-        let policy = &*evaluation.plan.policy.name;
-        let cut = message.floor_char_boundary(MAX_LOG_LINE);
-        // A line break or an escape sequence would forge a line of somebody else.
-        let message = message[..cut].replace(char::is_control, " ");
-        let message = &*message;
-        match level {
-            wit::Level::Debug => tracing::debug!(target: "guest", policy, message),
-            wit::Level::Info => tracing::info!(target: "guest", policy, message),
-            wit::Level::Warn => tracing::warn!(target: "guest", policy, message),
-            wit::Level::Error => tracing::error!(target: "guest", policy, message),
-        }
-        Ok(())
-    }
-}
-
-impl wit::Host for Host {}
-
 impl ResourceLimiter for Limits {
     fn memory_growing(
         &mut self,
@@ -182,7 +191,7 @@ impl ResourceLimiter for Limits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
-            // More than the memory's own type allows: the guest is told so, and has no more than before.
+            // The memory's own type allows less: the guest learns that its request failed.
             return Ok(false);
         }
         let together = self.used.saturating_sub(current).saturating_add(desired);

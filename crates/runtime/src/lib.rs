@@ -2,29 +2,29 @@
 //!
 //! ```text
 //! bytes ─► Module (compiled or from the cache, linked, its manifest read) ─┐
-//! Policy ──────────────────────────────────────────────────────────────────┴─► Snapshot ─► decide(review) ─► Decision
-//!                                                                                 each turn: one fresh sandbox
+//! Policy ──────────────────────────────────────────────────────────────────┴─► Snapshot ─► Evaluator ─► Decision
+//!                                                                  one fresh sandbox per policy and review
 //! ```
 //!
-//! It owns the engine and its epoch ticker, the limits of guests, and the cache of compiled code. It never interprets
-//! a verdict: `wardset-core` does.
+//! It owns the engine, the threads on which guests run, the limits of guests, and the cache of compiled code. It never
+//! interprets a verdict: `wardset-core` does.
 
-mod background;
 mod cache;
 mod compile;
-mod contract;
 mod engine;
-mod guest;
+mod evaluator;
 mod host;
 mod module;
 mod sandbox;
 mod shape;
-mod share;
 mod snapshot;
+mod threads;
+mod ticker;
+mod worlds;
 
-pub use background::to_the_end_of_the_queue;
 pub use cache::{Cache, CacheError};
 pub use compile::{ChildError, CompileError, CompileLimits, Compiler, compile_as_child};
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use evaluator::{Evaluator, Full, InFlight};
 pub use module::{LoadError, MAX_MODULE, Module, SettingsError};
-pub use snapshot::{Finding, Member, Parts, Snapshot, Unusable};
+pub use snapshot::{Finding, Member, Snapshot, Unusable};

@@ -1,36 +1,31 @@
-//! A policy module: from bytes to something that can be started quickly.
+//! A policy module: compiles and links bytes, so that an instance starts within microseconds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wardset_core::manifest::{Manifest, ManifestError, ManifestParts};
-use wardset_core::policy::{ClusterData, Limits, Policy};
+use wardset_core::policy::{Limits, Policy};
 use wardset_core::verdict::Failure;
 use wasmtime::component::Component;
 
 use crate::cache::Cache;
 use crate::compile::{self, CompileError, Compiler};
-use crate::contract::wit;
 use crate::engine::Engine;
-use crate::guest::Guests;
 use crate::sandbox::{self, Sandbox};
 use crate::shape;
+use crate::worlds::wardset::{Guest, PREFIX, VERSION};
 
-/// The most bytes of a module. The largest real ones, language runtimes included, are a few MiB.
+/// Maximum size of a module in bytes. The largest modules contain the runtime of a language and have a few MiB.
 pub const MAX_MODULE: usize = 16 << 20;
 
 /// Wall-clock time for a manifest, and for each check of settings. No review waits for either, so a busy machine gets more
 /// than the policy's own limit.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The prefix of everything in the contract, and the version that this host speaks.
-const CONTRACT: &str = "wardset:policy/";
-const CONTRACT_VERSION: &str = "0.1.0";
-
 /// A module, compiled and linked, its manifest read.
 pub struct Module {
-    pub(crate) guests: Guests,
+    pub(crate) guest: Arc<Guest>,
     /// The module's manifest.
     pub manifest: Arc<Manifest>,
     /// SHA-256 of the module's bytes, in hexadecimal.
@@ -81,20 +76,20 @@ pub enum LoadError {
     NoCompiler(#[source] std::io::Error),
     /// The module needs something that no policy gets.
     #[error(
-        "the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`"
+        "the module imports `{import}`, which no policy gets; a policy may import only `{PREFIX}…@{VERSION}`"
     )]
     Import {
         /// The import's name.
         import: String,
     },
     /// The module was built against another version of the contract.
-    #[error("the module was built against `{found}`; this host speaks version {CONTRACT_VERSION}")]
+    #[error("the module was built against `{found}`; this host speaks version {VERSION}")]
     Version {
         /// The import or export with its version.
         found: String,
     },
     /// The module lacks an export, or one has another type.
-    #[error("the module does not implement the world `wardset:policy/policy@{CONTRACT_VERSION}`")]
+    #[error("the module does not implement the world `wardset:policy/policy@{VERSION}`")]
     World(#[source] wasmtime::Error),
     /// The module could not state its manifest.
     #[error("the module could not state its manifest ({0})")]
@@ -127,7 +122,7 @@ impl Module {
     /// # Errors
     ///
     /// As [`Module::load_by`].
-    pub async fn load(engine: &Engine, bytes: &[u8], cache: Option<&Cache>) -> Result<Self, LoadError> {
+    pub async fn load(engine: &Arc<Engine>, bytes: &[u8], cache: Option<&Cache>) -> Result<Self, LoadError> {
         Self::load_by(&Compiler::here(), engine, bytes, cache).await
     }
 
@@ -141,7 +136,7 @@ impl Module {
     /// that does not return its manifest.
     pub async fn load_by(
         compiler: &Compiler,
-        engine: &Engine,
+        engine: &Arc<Engine>,
         bytes: &[u8],
         cache: Option<&Cache>,
     ) -> Result<Self, LoadError> {
@@ -156,14 +151,13 @@ impl Module {
             return Err(LoadError::CoreModule);
         }
         let digest = Self::digest_of(bytes);
-        let components = components(compiler, engine, &digest, bytes, cache).await?;
-        components.iter().try_for_each(check_contract)?;
-        let guests = Guests::new(engine.pools(), &components).map_err(LoadError::World)?;
-        let stated = state(engine, &guests).await?;
-        if state(engine, &guests).await? != stated {
+        let component = component(compiler, engine, &digest, bytes, cache).await?;
+        let guest = Arc::new(Guest::link(&engine.linker, &component)?);
+        let stated = state(engine, &guest).await?;
+        if state(engine, &guest).await? != stated {
             return Err(LoadError::Differs);
         }
-        Ok(Self { guests, manifest: Arc::new(Manifest::try_from(stated)?), digest })
+        Ok(Self { guest, manifest: Arc::new(Manifest::try_from(stated)?), digest })
     }
 
     /// SHA-256 of a module's bytes in hexadecimal, which identifies the module.
@@ -176,10 +170,14 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// If the module rejects them, with its own words; if it exceeds its limits; if its two answers differ.
-    pub async fn validate_settings(&self, engine: &Engine, policy: &Policy) -> Result<(), SettingsError> {
-        let first = self.ask_about_settings(engine, policy).await?;
-        if self.ask_about_settings(engine, policy).await? != first {
+    /// If the module rejects them, with its own message; if it exceeds its limits; if its two answers differ.
+    pub async fn validate_settings(
+        &self,
+        engine: &Arc<Engine>,
+        policy: &Policy,
+    ) -> Result<(), SettingsError> {
+        let first = self.ask_about_settings(engine, policy).await.map_err(SettingsError::Failed)?;
+        if self.ask_about_settings(engine, policy).await.map_err(SettingsError::Failed)? != first {
             return Err(SettingsError::Differs);
         }
         first.map_err(SettingsError::Refused)
@@ -187,82 +185,85 @@ impl Module {
 
     async fn ask_about_settings(
         &self,
-        engine: &Engine,
+        engine: &Arc<Engine>,
         policy: &Policy,
-    ) -> Result<Result<(), String>, SettingsError> {
-        let _slot = engine.slot().await;
-        let limits = sandbox::limits(LOAD_TIMEOUT, policy.limits.memory, far_away());
-        let sandbox =
-            Sandbox::start(engine, &self.guests, None, limits).await.map_err(SettingsError::Failed)?;
-        sandbox.validate_settings(&policy.settings).await.map_err(SettingsError::Failed)
+    ) -> Result<Result<(), String>, Failure> {
+        let (settings, memory) = (Arc::clone(&policy.settings), policy.limits.memory);
+        let ask = async move |sandbox: Sandbox| sandbox.validate_settings(&settings).await;
+        loading(engine, &self.guest, memory, ask).await
     }
 }
 
 /// Asks a fresh instance for its manifest.
-async fn state(engine: &Engine, guests: &Guests) -> Result<ManifestParts, LoadError> {
-    let _slot = engine.slot().await;
-    let limits = sandbox::limits(LOAD_TIMEOUT, Limits::default().memory, far_away());
-    let sandbox = Sandbox::start(engine, guests, None, limits).await.map_err(LoadError::Start)?;
-    Ok(sandbox.manifest().await.map_err(LoadError::Start)?.into())
+async fn state(engine: &Arc<Engine>, guest: &Arc<Guest>) -> Result<ManifestParts, LoadError> {
+    let stated = loading(engine, guest, Limits::default().memory, Sandbox::manifest).await;
+    stated.map_err(LoadError::Start)
 }
 
-/// From the cache, or by the compiler: the same code for each pool.
-async fn components(
+/// Starts a guest on the engine's threads and makes one call, while no review waits.
+async fn loading<T, C>(
+    engine: &Arc<Engine>,
+    guest: &Arc<Guest>,
+    memory: u64,
+    call: impl FnOnce(Sandbox) -> C + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    C: Future<Output = Result<T, Failure>> + Send,
+{
+    let work = {
+        let (engine, guest) = (Arc::clone(engine), Arc::clone(guest));
+        async move {
+            let _permit = engine.permit().await;
+            let limits = sandbox::limits(LOAD_TIMEOUT, memory, far_away());
+            call(Sandbox::start(&engine, &guest, None, limits).await?).await
+        }
+    };
+    engine.threads.run(work).await
+}
+
+/// Returns the compiled code, from the cache or from the compiler.
+async fn component(
     compiler: &Compiler,
     engine: &Engine,
     digest: &str,
     bytes: &[u8],
     cache: Option<&Cache>,
-) -> Result<Vec<Component>, LoadError> {
+) -> Result<Component, LoadError> {
     let name: Arc<str> = digest.into();
-    let engines: Arc<[wasmtime::Engine]> = engine.pools().iter().map(|pool| pool.wasmtime.clone()).collect();
+    let wasmtime = engine.wasmtime.clone();
     if let Some(cache) = cache.cloned() {
-        let (engines, name) = (Arc::clone(&engines), Arc::clone(&name));
-        if let Some(components) = off_the_path(move || cache.load(&engines, &name)).await? {
-            return Ok(components);
+        let (wasmtime, name) = (wasmtime.clone(), Arc::clone(&name));
+        if let Some(component) = blocking(move || cache.load(&wasmtime, &name)).await? {
+            return Ok(component);
         }
     }
     shape::check(bytes)?;
-    let code = compiler.compile(&engines[0], bytes.into()).await?;
+    let code = compiler.compile(&wasmtime, bytes.into()).await?;
     let cache = cache.cloned();
-    off_the_path(move || {
+    blocking(move || {
         // SAFETY: `deserialize` must only get the compiler's output. `Compiler::compile` made `code`: with wasmtime
         // in this process, or in a child that ran `compile_as_child` and exited well, over a pipe to which nobody
         // else has an end. The caller of `Compiler::danger_in_children` guarantees that the child is this program, as
         // its documentation demands. (wasmtime itself rejects code of another major version, or of other settings.)
         #[expect(unsafe_code, reason = "the only way to load compiled code; the proof is above")]
-        let load = |engine| unsafe { Component::deserialize(engine, &code) };
-        let components = engines.iter().map(load).collect::<Result<Vec<_>, _>>();
-        let components = components.map_err(|error| compile::refused(&error))?;
+        let component = unsafe { Component::deserialize(&wasmtime, &code) };
+        let component = component.map_err(|error| compile::refused(&error))?;
         if let Some(cache) = cache {
-            cache.store(&engines[0], &name, &code);
+            cache.store(&wasmtime, &name, &code);
         }
-        Ok(components)
+        Ok(component)
     })
     .await?
 }
 
-/// On a thread that no review waits for.
-async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+/// Runs slow work on a thread that blocks no review.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Crashed(error.to_string()))
 }
 
 fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(3600)
-}
-
-/// Tells an import that isn't offered and another version of the contract from a plain mismatch of types.
-fn check_contract(component: &Component) -> Result<(), LoadError> {
-    for (name, _) in component.component_type().imports(component.engine()) {
-        let Some(rest) = name.strip_prefix(CONTRACT) else {
-            return Err(LoadError::Import { import: name.to_owned() });
-        };
-        match rest.split_once('@') {
-            Some((_, CONTRACT_VERSION)) => {}
-            _ => return Err(LoadError::Version { found: name.to_owned() }),
-        }
-    }
-    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -272,21 +273,4 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
-}
-
-impl From<wit::Manifest> for ManifestParts {
-    fn from(stated: wit::Manifest) -> Self {
-        let cluster = stated.cluster.into_iter().map(|data| match data {
-            wit::ClusterData::NamespaceLabels => ClusterData::NamespaceLabels,
-        });
-        Self {
-            name: stated.name,
-            version: stated.version,
-            description: stated.description,
-            reads: stated.reads,
-            writes: stated.writes,
-            cluster: cluster.collect(),
-            settings_schema: stated.settings_schema,
-        }
-    }
 }

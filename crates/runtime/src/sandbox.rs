@@ -1,86 +1,76 @@
-//! One guest instance for one call, thrown away after it.
+//! One instance of a module for one call, discarded after it.
 
 use std::time::{Duration, Instant};
 
+use wardset_core::chain::Gate;
+use wardset_core::manifest::ManifestParts;
+use wardset_core::review::Review;
 use wardset_core::text;
-use wardset_core::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, Note, Verdict, Warning,
-};
-use wasmtime::component::Instance;
+use wardset_core::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use crate::contract::wit;
 use crate::engine::Engine;
-use crate::guest::{Guest, Guests};
 use crate::host::{Evaluation, Host, Limits, Stopped};
-use crate::share::Turns;
+use crate::worlds::wardset::{Guest, Instance};
 
-/// The most bytes that a guest may hand over in one call, or in its answer. Checked before anything is copied.
-const MAX_HANDED_OVER: usize = 1 << 20;
+/// Maximum number of bytes that a guest may pass to the host in one call, or in its answer. wasmtime checks it before
+/// it copies anything.
+const MAX_PASSED: usize = 1 << 20;
+
 /// A running guest.
-pub(crate) struct Sandbox<'m> {
+pub(crate) struct Sandbox {
     store: Store<Host>,
-    guest: &'m Guest,
     instance: Instance,
 }
 
-impl<'m> Sandbox<'m> {
-    /// Starts a guest. From here on the clock runs, start functions included.
+impl Sandbox {
+    /// Starts a guest. Its start functions count towards its limits.
     pub(crate) async fn start(
         engine: &Engine,
-        guests: &'m Guests,
+        guest: &Guest,
         evaluation: Option<Evaluation>,
         limits: Limits,
     ) -> Result<Self, Failure> {
         let (deadline, late) = (limits.deadline, limits.late);
-        let pool = engine.pool();
-        let guest = guests.of(pool);
-        let mut store = Store::new(&pool.wasmtime, Host::new(evaluation, limits));
+        let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
-        store.set_hostcall_fuel(MAX_HANDED_OVER);
+        store.set_hostcall_fuel(MAX_PASSED);
         store.set_epoch_deadline(1);
-        let mut turns: Option<Turns> = None;
-        store.epoch_deadline_callback(move |store| {
-            if Instant::now() >= deadline {
-                turns.iter().for_each(Turns::stopped);
-                return Err(if late { Stopped::Late } else { Stopped::Deadline }.into());
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() < deadline {
+                return Ok(UpdateDeadline::Yield(1));
             }
-            let share = store.data().evaluation.as_ref().and_then(|evaluation| evaluation.share.as_ref());
-            Ok(match share {
-                Some(share) => turns.get_or_insert_with(|| Turns::new(share.clone())).tick(deadline),
-                None => UpdateDeadline::Yield(1),
-            })
+            Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
         });
         let instance = guest.start(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
-        Ok(Self { store, guest, instance })
+        Ok(Self { store, instance })
     }
 
-    pub(crate) async fn manifest(mut self) -> Result<wit::Manifest, Failure> {
-        let answer = self.guest.manifest(&mut self.store, &self.instance).await;
-        answer.map_err(|error| failure(&error, Stage::Call))
+    pub(crate) async fn manifest(mut self) -> Result<ManifestParts, Failure> {
+        self.instance.manifest(&mut self.store).await.map_err(|error| failure(&error, Stage::Call))
     }
 
     pub(crate) async fn validate_settings(mut self, settings: &str) -> Result<Result<(), String>, Failure> {
-        let answer = self.guest.validate_settings(&mut self.store, &self.instance, settings).await;
+        let answer = self.instance.validate_settings(&mut self.store, settings).await;
         answer
-            .map(|answer| answer.map_err(|said| text::one_line(&said, MAX_DETAIL)))
+            .map(|answer| answer.map_err(|message| text::one_line(&message, MAX_DETAIL)))
             .map_err(|error| failure(&error, Stage::Call))
     }
 
     pub(crate) async fn evaluate(
-        &mut self,
-        request: &wit::Request,
+        mut self,
+        review: &Review,
+        gate: Gate,
         settings: &str,
     ) -> Result<Verdict, Failure> {
-        let answer = self.guest.evaluate(&mut self.store, &self.instance, request, settings).await;
-        match answer.map_err(|error| failure(&error, Stage::Call))? {
-            Ok(verdict) => Ok(verdict.into()),
-            Err(declined) => Err(Failure::new(FailureClass::Declined, &declined)),
-        }
+        let answer = self.instance.evaluate(&mut self.store, review, gate, settings).await;
+        answer
+            .map_err(|error| failure(&error, Stage::Call))?
+            .map_err(|declined| Failure::new(FailureClass::Declined, &declined))
     }
 }
 
-/// Limits that end `timeout` from now, or with the review.
+/// Returns the limits of a call that starts now. It ends after `timeout`, or at the review's deadline.
 pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> Limits {
     let own = Instant::now() + timeout;
     Limits::new(usize::try_from(memory).unwrap_or(usize::MAX), own, review_deadline)
@@ -92,9 +82,9 @@ enum Stage {
     Call,
 }
 
-/// Classifies wasmtime's error by type: the host's own reason first, then a trap. The rest is a malformed value of
-/// the guest (out of bounds, not UTF-8, too large). During a start in which no code of the guest ran, or with a pool
-/// without room, it is the pool or the machine.
+/// Classifies wasmtime's error by its type: first the host's own reason, then a trap. A start in which no code of the
+/// guest ran, or a pool without room, is a failure of the host. Any other error is a malformed value of the guest: out
+/// of bounds, not UTF-8, or too large.
 fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
     let class = if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return Failure::new(stopped.class(), &stopped.to_string());
@@ -108,51 +98,4 @@ fn failure(error: &wasmtime::Error, stage: Stage) -> Failure {
         FailureClass::Output
     };
     Failure::new(class, &error.root_cause().to_string())
-}
-
-impl From<wit::Verdict> for Verdict {
-    fn from(verdict: wit::Verdict) -> Self {
-        Self {
-            denials: verdict.denials.into_iter().map(Into::into).collect(),
-            changes: verdict.changes.into_iter().map(Into::into).collect(),
-            warnings: verdict.warnings.into_iter().map(Into::into).collect(),
-            notes: verdict.notes.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<wit::Denial> for Denial {
-    fn from(denial: wit::Denial) -> Self {
-        let wit::Denial { code, pointer, message, fix } = denial;
-        let code = match code {
-            wit::DenialCode::Forbidden => DenialCode::Forbidden,
-            wit::DenialCode::Invalid => DenialCode::Invalid,
-        };
-        Self { code, pointer, message, fix }
-    }
-}
-
-impl From<wit::Change> for Change {
-    fn from(change: wit::Change) -> Self {
-        let edit = match change.edit {
-            wit::Edit::Add(wit::Placed { path, value }) => Edit::Add { path, value },
-            wit::Edit::Replace(wit::Placed { path, value }) => Edit::Replace { path, value },
-            wit::Edit::Remove(path) => Edit::Remove { path },
-        };
-        Self { edit, reason: change.reason }
-    }
-}
-
-impl From<wit::Note> for Note {
-    fn from(note: wit::Note) -> Self {
-        let wit::Note { pointer, message } = note;
-        Self { pointer, message }
-    }
-}
-
-impl From<wit::Warning> for Warning {
-    fn from(warning: wit::Warning) -> Self {
-        let wit::Warning { pointer, message } = warning;
-        Self { pointer, message }
-    }
 }

@@ -5,25 +5,27 @@ mod again;
 pub use again::Finding;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use wardset_core::agreement::Difference;
-use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
+use wardset_core::chain::{Chain, Phase, Plan, Turn};
 use wardset_core::decision::Decision;
 use wardset_core::manifest::Manifest;
 use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
-use wardset_core::review::{Operation, Review};
+use wardset_core::review::{Context, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
-use crate::background;
-use crate::contract::wit;
-use crate::engine::{Engine, Slot};
-use crate::guest::Guests;
+use crate::engine::Engine;
 use crate::host::Evaluation;
 use crate::module::{Module, SettingsError};
 use crate::sandbox::{self, Sandbox};
-use crate::share::Share;
+use crate::threads::cpus;
+
+/// Sandboxes that one policy may use at the same time, for each CPU. Guests never wait, so more would not decide
+/// faster. A policy that always times out can delay other policies by this number of milliseconds.
+const SANDBOXES_PER_CPU: usize = 2;
 
 /// A set of policies that decides on reviews.
 pub struct Snapshot {
@@ -45,19 +47,20 @@ pub struct Member {
 enum Backing {
     Module {
         module: Arc<Module>,
-        share: Share,
+        /// The policy's permits for sandboxes, in all snapshots of which it is part.
+        quota: Arc<Semaphore>,
     },
-    /// Why there is none.
+    /// The reason why there is no module.
     Nothing(Arc<str>),
 }
 
-/// Why a policy can't come into force.
+/// The reason why a policy cannot become active.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Two policies of one name.
+    /// Two policies have the same name.
     #[error("there are two policies named `{0}`")]
     SameName(Arc<str>),
-    /// The module refuses the settings, or can't say.
+    /// The module rejects the settings, or fails to validate them.
     #[error("policy `{policy}`: {problem}")]
     Settings {
         /// The policy.
@@ -65,7 +68,7 @@ pub enum Unusable {
         /// The problem.
         problem: SettingsError,
     },
-    /// The policy's module asks for cluster data that the policy doesn't allow.
+    /// The module needs cluster data that the policy does not allow.
     #[error(
         "policy `{policy}`: module `{module}` needs the cluster data `namespaceLabels`; allow it by `spec.clusterData`"
     )]
@@ -75,7 +78,7 @@ pub enum Unusable {
         /// The module.
         module: String,
     },
-    /// The module answers differently when it is asked again.
+    /// Two evaluations of the same review gave different verdicts.
     #[error("policy `{policy}`: the module's answers to the same review differ: {difference}")]
     Differs {
         /// The policy.
@@ -86,12 +89,12 @@ pub enum Unusable {
 }
 
 impl Member {
-    /// A policy with the module that it names, once the module has accepted its settings and answered the same twice.
+    /// Joins a policy with its module. The module must accept the policy's settings and give the same verdict twice.
     ///
     /// # Errors
     ///
-    /// Settings that the module refuses, cluster data that it needs and the policy doesn't allow, answers that differ.
-    pub async fn new(engine: &Engine, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
+    /// Settings that the module rejects, cluster data that the policy does not allow, and verdicts that differ.
+    pub async fn new(engine: &Arc<Engine>, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
         if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
             let ClusterData::NamespaceLabels = data;
             let module = module.manifest.name.clone();
@@ -106,16 +109,16 @@ impl Member {
         if let Some(difference) = again::on_sample(engine, &plan, &module).await {
             return Err(Unusable::Differs { policy: Arc::clone(&plan.policy.name), difference });
         }
-        Ok(Self { plan, backing: Backing::Module { module, share: Share::of(engine) } })
+        Ok(Self { plan, backing: Backing::Module { module, quota: Arc::new(Semaphore::new(quota(engine))) } })
     }
 
     /// Makes the revision that follows `before`: permits held by that one count against the same quota.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        if let Backing::Module { share, .. } = &mut self.backing
-            && let Backing::Module { share: former, .. } = &before.backing
+        if let Backing::Module { quota, .. } = &mut self.backing
+            && let Backing::Module { quota: former, .. } = &before.backing
         {
-            *share = former.clone();
+            *quota = Arc::clone(former);
         }
         self
     }
@@ -133,6 +136,11 @@ impl Member {
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
+}
+
+/// Returns the number of sandboxes that one policy may use at the same time: at most half of them, and at least one.
+fn quota(engine: &Engine) -> usize {
+    (SANDBOXES_PER_CPU * cpus()).min(engine.capacity() / 2).max(1)
 }
 
 impl Snapshot {
@@ -190,179 +198,83 @@ impl Snapshot {
         &self.plans
     }
 
-    /// Decides on a review. If a policy is not done by `deadline`, it fails with the class `late`.
-    pub async fn decide(&self, review: &Review, phase: Phase, deadline: Instant) -> Decision {
-        let facts = Facts::new(review);
-        let mut chain = Chain::new(review, &self.plans, phase);
-        let mut slot = None;
+    /// Decides a review. If a policy has not finished by `deadline`, it fails with the class `late`.
+    pub async fn decide(
+        &self,
+        review: &Review,
+        context: &Context,
+        phase: Phase,
+        deadline: Instant,
+    ) -> Decision {
+        let mut chain = Chain::new(review, context, &self.plans, phase);
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let verdict = self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
+            let verdict = self.evaluate(review, context, &turn, deadline).await;
             chain.take(&turn, verdict, started.elapsed());
         }
         chain.finish()
     }
 
-    /// One turn of a review as [`Snapshot::decide`] takes it, with the time of each part. For benchmarks.
-    pub async fn dissect(
+    /// Evaluates one policy of a review, without checking its verdict.
+    pub async fn evaluate(
         &self,
         review: &Review,
+        context: &Context,
         turn: &Turn<'_>,
         deadline: Instant,
-    ) -> (Result<Verdict, Failure>, Parts) {
-        let mut parts = Parts::default();
-        let verdict = self.evaluate(&Facts::new(review), turn, &mut None, deadline, &mut parts).await;
-        (verdict, parts)
-    }
-
-    /// `slot` is the review's place in the pool, once it has one.
-    async fn evaluate<'s>(
-        &'s self,
-        facts: &Facts<'_>,
-        turn: &Turn<'_>,
-        slot: &mut Option<Slot<'s>>,
-        deadline: Instant,
-        watch: &mut impl Watch,
     ) -> Result<Verdict, Failure> {
-        let policy = &turn.plan.policy;
-        // A turn is of one of the plans, and each has its module at the same place.
-        let (module, share) = match &self.backing[turn.index] {
-            Backing::Module { module, share } => (module, share),
+        // The index of a turn is that of its plan, and each plan has a backing.
+        let (module, quota) = match &self.backing[turn.index] {
+            Backing::Module { module, quota } => (module, quota),
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
-        if share.burns() {
-            background::step_aside().await;
-        }
-        let Some(_permit) = share.permit(&self.engine, slot, deadline).await else {
+        let permits = async {
+            // The policy's quota first: a review that waits for it holds no sandbox. Neither semaphore is ever closed.
+            Some((quota.acquire().await.ok()?, self.engine.permit().await?))
+        };
+        let Ok(Some(_permits)) = tokio::time::timeout_at(deadline.into(), permits).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
             ));
         };
-        let evaluation = Evaluation {
-            plan: Arc::clone(turn.plan),
-            object: Arc::clone(&turn.document),
-            old_object: facts.review.old_object.clone(),
-            namespace_labels: facts.namespace_labels(&policy.cluster_data),
-            logs: true,
-            share: Some(share.clone()),
-        };
-        run(&self.engine, &module.guests, evaluation, policy, facts.request(turn.gate), deadline, watch).await
+        run(&self.engine, module, review, context, turn, true, deadline).await
     }
 }
 
+/// Runs a module in a fresh sandbox. `logs`: whether the guest's log lines are written.
 async fn run(
     engine: &Engine,
-    guests: &Guests,
-    evaluation: Evaluation,
-    policy: &Policy,
-    request: &wit::Request,
+    module: &Module,
+    review: &Review,
+    context: &Context,
+    turn: &Turn<'_>,
+    logs: bool,
     deadline: Instant,
-    watch: &mut impl Watch,
 ) -> Result<Verdict, Failure> {
+    let policy = &turn.plan.policy;
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
     if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
         return Err(Failure::new(FailureClass::Late, "the review's deadline passed before its turn"));
     }
-    watch.begin();
-    let mut sandbox = Sandbox::start(engine, guests, Some(evaluation), limits).await?;
-    watch.started();
-    let verdict = sandbox.evaluate(request, &policy.settings).await;
-    watch.called();
-    drop(sandbox);
-    watch.ended();
-    verdict
+    let evaluation = Evaluation {
+        plan: Arc::clone(turn.plan),
+        object: Arc::clone(&turn.document),
+        old_object: review.old_object.clone(),
+        namespace_labels: namespace_labels(policy, context),
+        logs,
+    };
+    let sandbox = Sandbox::start(engine, &module.guest, Some(evaluation), limits).await?;
+    sandbox.evaluate(review, turn.gate, &policy.settings).await
 }
 
-/// The durations of the parts of one evaluation.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Parts {
-    /// A fresh sandbox.
-    pub start: Duration,
-    /// The guest's code and its calls of the host.
-    pub call: Duration,
-    /// Setting the sandbox back.
-    pub end: Duration,
-    since: Option<Instant>,
-}
-
-/// Looks on at an evaluation; nobody does when a review is decided.
-trait Watch {
-    fn begin(&mut self) {}
-    fn started(&mut self) {}
-    fn called(&mut self) {}
-    fn ended(&mut self) {}
-}
-
-impl Watch for () {}
-
-impl Watch for Parts {
-    fn begin(&mut self) {
-        self.since = Some(Instant::now());
-    }
-
-    fn started(&mut self) {
-        self.start = self.lap();
-    }
-
-    fn called(&mut self) {
-        self.call = self.lap();
-    }
-
-    fn ended(&mut self) {
-        self.end = self.lap();
-    }
-}
-
-impl Parts {
-    fn lap(&mut self) -> Duration {
-        let now = Instant::now();
-        self.since.replace(now).map_or(Duration::ZERO, |since| now - since)
-    }
-}
-
-/// The facts of a review for guests, made once for all of them.
-struct Facts<'r> {
-    review: &'r Review,
-    /// With the template's gate open, and closed.
-    requests: [OnceLock<wit::Request>; 2],
-    /// JSON text, once a guest may have it.
-    namespace_labels: OnceLock<Option<Arc<str>>>,
-}
-
-impl<'r> Facts<'r> {
-    fn new(review: &'r Review) -> Self {
-        Self { review, requests: Default::default(), namespace_labels: OnceLock::new() }
-    }
-
-    fn request(&self, gate: Gate) -> &wit::Request {
-        let (place, template) = match gate {
-            Gate::Open => (&self.requests[0], wit::TemplateGate::Open),
-            Gate::Closed => (&self.requests[1], wit::TemplateGate::Closed),
-        };
-        place.get_or_init(|| wit::Request {
-            operation: match self.review.operation {
-                Operation::Create => wit::Operation::Create,
-                Operation::Update => wit::Operation::Update,
-            },
-            kind: self.review.kind.clone(),
-            name: self.review.name.clone(),
-            namespace: self.review.namespace.clone(),
-            user: self.review.user.clone(),
-            dry_run: self.review.dry_run,
-            template,
-        })
-    }
-
-    fn namespace_labels(&self, allowed: &[ClusterData]) -> Option<Arc<str>> {
-        if !allowed.contains(&ClusterData::NamespaceLabels) {
-            return None;
+/// Returns the labels of the namespace as JSON text, if they are known and the policy allows them.
+fn namespace_labels(policy: &Policy, context: &Context) -> Option<String> {
+    match &context.namespace_labels {
+        NamespaceLabels::Known(labels) if policy.cluster_data.contains(&ClusterData::NamespaceLabels) => {
+            // A map of strings always serialises.
+            serde_json::to_string(&**labels).ok()
         }
-        let made = self.namespace_labels.get_or_init(|| match &self.review.namespace_labels {
-            // A map of strings: serialisation can't fail.
-            NamespaceLabels::Known(labels) => serde_json::to_string(&**labels).ok().map(Into::into),
-            NamespaceLabels::Unknown => None,
-        });
-        made.clone()
+        _ => None,
     }
 }

@@ -104,9 +104,10 @@ async fn cluster_data_requires_manifest_and_operator() {
         (false, false, true, Closed),
     ] {
         let guest = reader("data", if declared { "cluster" } else { "none" }, "");
-        let mut review = review(Of::Create, false);
-        review.namespace_labels = if labelled { known() } else { NamespaceLabels::Unknown };
-        let decision = decide(&in_force(&guest, allowed).await, &review).await;
+        let namespace_labels = if labelled { known() } else { NamespaceLabels::Unknown };
+        let (snapshot, context) = (in_force(&guest, allowed).await, Context { namespace_labels });
+        let until = Instant::now() + SOON;
+        let decision = snapshot.decide(&review(Of::Create, false), &context, Phase::Mutate, until).await;
         assert_eq!(found(&decision), expected, "declared: {declared}, allowed: {allowed}");
     }
     // If the manifest declares it and the operator does not allow it, the policy does not become active: see

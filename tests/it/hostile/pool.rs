@@ -1,5 +1,7 @@
 //! Guests that run into their timeout. Others continue meanwhile, and the pool is complete afterwards.
 
+use std::thread::available_parallelism;
+
 use wardset::metrics::Metrics;
 use wardset::modules::Modules;
 use wardset::store::{Source, Standing, State, Store, Wanted};
@@ -48,7 +50,8 @@ async fn looping_policies_share_the_deadline_of_the_review() {
     let snapshot = Snapshot::new(Arc::clone(&ENGINE), policies).await.unwrap();
     let started = Instant::now();
     let deadline = started + Duration::from_millis(200);
-    let decision = snapshot.decide(&review(Of::Create, true), Phase::Mutate, deadline).await;
+    let decision =
+        snapshot.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, deadline).await;
     assert!(started.elapsed() < SOON);
     for name in names {
         let Reported::Failed(failure) = &report(&decision, name).result else {
@@ -58,11 +61,12 @@ async fn looping_policies_share_the_deadline_of_the_review() {
     }
 }
 
-/// One policy has as many looping reviews as there are sandboxes. It gets half of the sandboxes, and reviews without
+/// One policy has as many looping reviews as there are sandboxes. It gets two sandboxes per CPU, and reviews without
 /// that policy are decided meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_looping_policy_gets_at_most_half_of_the_pool() {
+async fn a_looping_policy_gets_at_most_its_quota_of_the_pool() {
     const ALL: usize = 64;
+    let quota = (2 * available_parallelism().unwrap().get()).min(ALL / 2);
     let engine = Engine::new(EngineOptions { sandboxes: 64 }).unwrap();
     let load = async |guest| Arc::new(Module::load(&engine, &guests::component(guest), None).await.unwrap());
     let burning = [(policy("hostile", 0, Mode::Enforce, OnError::Fail, "10s"), load("loop").await)];
@@ -73,12 +77,14 @@ async fn a_looping_policy_gets_at_most_half_of_the_pool() {
     let burns: Vec<_> = (0..ALL)
         .map(|_| {
             let burning = Arc::clone(&burning);
-            tokio::spawn(async move { burning.decide(&review(Of::Create, true), Phase::Mutate, far).await })
+            tokio::spawn(async move {
+                burning.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, far).await
+            })
         })
         .collect();
-    until_free(&engine, ALL / 2).await;
+    until_free(&engine, ALL - quota).await;
     for _ in 0..20 {
-        assert!(engine.free_sandboxes() >= ALL / 2 - 1, "the policy exceeded its quota");
+        assert!(engine.free_sandboxes() >= ALL - quota - 1, "the policy exceeded its quota");
         let decision = decide(&other, &review(Of::Create, false)).await;
         assert_eq!((decision.outcome, decision.patch.len()), (Outcome::Allowed, 1));
     }
@@ -100,11 +106,13 @@ async fn reviews_wait_within_their_deadline_if_the_quota_is_used() {
     let far = Instant::now() + Duration::from_secs(600);
     let holders = [0, 1].map(|_| {
         let burning = Arc::clone(&burning);
-        tokio::spawn(async move { burning.decide(&review(Of::Create, true), Phase::Mutate, far).await })
+        tokio::spawn(async move {
+            burning.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, far).await
+        })
     });
     until_free(&engine, 2).await;
     let until = Instant::now() + Duration::from_millis(100);
-    let late = burning.decide(&review(Of::Create, false), Phase::Mutate, until).await;
+    let late = burning.decide(&review(Of::Create, false), &Context::default(), Phase::Mutate, until).await;
     assert_failed(&late, Late, Mode::Enforce, OnError::Fail);
     // If one of the two reviews is cancelled, the next review gets its sandbox.
     let [first, second] = holders;
@@ -135,13 +143,14 @@ async fn revisions_of_a_policy_share_one_quota() {
     };
     let before = revision("9s").await;
     let far = Instant::now() + Duration::from_secs(600);
-    let holder =
-        tokio::spawn(async move { before.decide(&review(Of::Create, true), Phase::Mutate, far).await });
+    let holder = tokio::spawn(async move {
+        before.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, far).await
+    });
     until_free(&engine, 1).await;
     let after = revision("10s").await;
     assert_eq!(after.plans()[0].policy.limits.timeout, Duration::from_secs(10));
     let until = Instant::now() + Duration::from_millis(100);
-    let late = after.decide(&review(Of::Create, false), Phase::Mutate, until).await;
+    let late = after.decide(&review(Of::Create, false), &Context::default(), Phase::Mutate, until).await;
     assert_failed(&late, Late, Mode::Enforce, OnError::Fail);
     holder.abort();
     assert!(holder.await.unwrap_err().is_cancelled());
@@ -155,7 +164,9 @@ async fn reviews_wait_within_their_deadline_if_the_pool_is_full() {
     let snapshots = two_policies(&engine).await;
     let burn = |snapshot: &Arc<Snapshot>, dry_run, until| {
         let snapshot = Arc::clone(snapshot);
-        tokio::spawn(async move { snapshot.decide(&review(Of::Create, dry_run), Phase::Mutate, until).await })
+        tokio::spawn(async move {
+            snapshot.decide(&review(Of::Create, dry_run), &Context::default(), Phase::Mutate, until).await
+        })
     };
     let started = Instant::now();
     let until = started + Duration::from_secs(3);
@@ -186,7 +197,8 @@ async fn a_cancelled_review_returns_its_sandbox() {
     let far = Instant::now() + Duration::from_secs(60);
     for _ in 0..10 {
         let review = review(Of::Create, true);
-        let burning = snapshots[0].decide(&review, Phase::Mutate, far);
+        let context = Context::default();
+        let burning = snapshots[0].decide(&review, &context, Phase::Mutate, far);
         assert!(
             tokio::time::timeout(Duration::from_millis(20), burning).await.is_err(),
             "the looping review ended early"
@@ -239,8 +251,9 @@ async fn two_policies(engine: &Arc<Engine>) -> [Arc<Snapshot>; 2] {
 async fn assert_both_are_free(engine: &Engine, [holder, other]: &[Arc<Snapshot>; 2]) {
     let until = Instant::now() + Duration::from_secs(2);
     let holder = Arc::clone(holder);
-    let holder =
-        tokio::spawn(async move { holder.decide(&review(Of::Create, true), Phase::Mutate, until).await });
+    let holder = tokio::spawn(async move {
+        holder.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, until).await
+    });
     until_free(engine, 1).await;
     for _ in 0..20 {
         assert_eq!(decide(other, &review(Of::Create, false)).await.outcome, Outcome::Allowed);

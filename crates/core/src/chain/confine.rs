@@ -29,13 +29,11 @@ const PARTS: [&str; 5] =
     ["/metadata", "/spec", "/spec/template", "/spec/template/metadata", "/spec/template/spec"];
 
 impl Chain<'_> {
-    /// Checks a verdict and applies its changes to a copy of the document. The copy reuses `buffers` if there are
-    /// any.
+    /// Checks a verdict and applies its changes to a copy of the document.
     pub(super) fn check(
         &self,
         turn: &Turn<'_>,
         verdict: Verdict,
-        buffers: &mut Option<Document>,
     ) -> Result<(Reported, Option<Document>), Failure> {
         let Verdict { denials, changes, warnings, notes } = verdict;
         if changes.len() > MAX_CHANGES {
@@ -83,13 +81,7 @@ impl Chain<'_> {
             if is_already_so(document.as_ref().unwrap_or(&turn.document), &operation) {
                 continue;
             }
-            let document = document.get_or_insert_with(|| match buffers.take() {
-                Some(mut copy) => {
-                    copy.clone_from(&turn.document);
-                    copy
-                }
-                None => Document::clone(&turn.document),
-            });
+            let document = document.get_or_insert_with(|| Document::clone(&turn.document));
             if let Err(error) = document.apply(&operation) {
                 if let Some(part) = self.lacks(operation.path()) {
                     return Ok((Reported::Denied { denials: vec![without(part)], warnings }, None));

@@ -61,7 +61,8 @@ fn decide(
 ) -> Decision {
     let mut plans = plans.to_vec();
     Plan::sort(&mut plans);
-    let mut chain = Chain::new(review, &plans, Phase::Mutate);
+    let context = Context::default();
+    let mut chain = Chain::new(review, &context, &plans, Phase::Mutate);
     while let Some(turn) = chain.turn() {
         let verdict = guest(&turn);
         chain.take(&turn, verdict, Duration::ZERO);
@@ -384,7 +385,8 @@ fn more_messages_than_anyone_reads_are_counted_and_stay_what_they_are() {
 fn validate_runs_validators_only_and_never_patches() {
     let review = review(&daemonset(), None);
     let plans = [plan("mutates", &["/metadata/labels"], json!({})), plan("validates", &[], json!({}))];
-    let mut chain = Chain::new(&review, &plans, Phase::Validate);
+    let context = Context::default();
+    let mut chain = Chain::new(&review, &context, &plans, Phase::Validate);
     let turn = chain.turn().unwrap();
     assert_eq!(&*turn.plan.policy.name, "validates");
     chain.take(&turn, Ok(Verdict::default()), Duration::ZERO);

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::condition::Variables;
 use super::{Condition, ConditionError, MatchSpec, Selector, SelectorError};
-use crate::review::{Operation, Review};
+use crate::review::{Context, Operation, Review};
 
 /// As many conditions as a webhook may have in Kubernetes.
 const MAX_CONDITIONS: usize = 64;
@@ -59,11 +59,12 @@ pub enum ScopeError {
 }
 
 /// The labels of the object's namespace, as far as they are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NamespaceLabels {
-    /// All of them.
+    /// All labels.
     Known(Arc<BTreeMap<String, String>>),
-    /// Nothing but the label that every namespace has: `kubernetes.io/metadata.name`.
+    /// Only the label that every namespace has: `kubernetes.io/metadata.name`.
+    #[default]
     Unknown,
 }
 
@@ -85,12 +86,13 @@ pub enum Mismatch {
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 impl Match {
-    /// Whether the policy decides on `review`.
+    /// Returns whether the policy applies to the review of `variables`.
     ///
     /// # Errors
     ///
     /// If the answer is unknown. The policy's `onError` then decides.
-    pub(crate) fn applies(&self, review: &Review, variables: &LazyVariables<'_>) -> Result<bool, Mismatch> {
+    pub(crate) fn applies(&self, variables: &LazyVariables<'_>) -> Result<bool, Mismatch> {
+        let (review, context) = (variables.review, variables.context);
         let named = |names: &[String], name: &str| names.iter().any(|excluded| excluded == name);
         if !self.operations.contains(&review.operation)
             || named(&self.exclude_namespaces, &review.namespace)
@@ -105,7 +107,7 @@ impl Match {
                 return Ok(false);
             }
         }
-        if !self.namespace_selector.is_empty() && !self.selects_namespace(review)? {
+        if !self.namespace_selector.is_empty() && !self.selects_namespace(review, context)? {
             return Ok(false);
         }
         // Conditions are evaluated up to the first false one. As in `matchConditions`, a false one wins over a
@@ -134,9 +136,9 @@ impl Match {
         self.needs_namespace_labels() || !self.conditions.is_empty()
     }
 
-    fn selects_namespace(&self, review: &Review) -> Result<bool, Mismatch> {
+    fn selects_namespace(&self, review: &Review, context: &Context) -> Result<bool, Mismatch> {
         let name = |key: &str| (key == NAME_LABEL).then(|| Cow::from(review.namespace.as_str()));
-        match &review.namespace_labels {
+        match &context.namespace_labels {
             NamespaceLabels::Known(labels) => Ok(self
                 .namespace_selector
                 .matches(|key| labels.get(key).map(|value| Cow::from(value.as_str())).or_else(|| name(key)))),
@@ -174,22 +176,23 @@ impl TryFrom<MatchSpec> for Match {
     }
 }
 
-/// The variables of conditions: trees, so they are made only when a policy that has conditions comes by.
+/// A review, and its variables for conditions. The variables are trees of values, so the first condition makes them.
 pub(crate) struct LazyVariables<'r> {
     review: &'r Review,
+    context: &'r Context,
     made: OnceCell<Variables>,
 }
 
 impl<'r> LazyVariables<'r> {
-    pub(crate) fn new(review: &'r Review) -> Self {
-        Self { review, made: OnceCell::new() }
+    pub(crate) fn new(review: &'r Review, context: &'r Context) -> Self {
+        Self { review, context, made: OnceCell::new() }
     }
 
     fn get(&self) -> &Variables {
         self.made.get_or_init(|| {
             let review = self.review;
             let old = review.old_object.as_ref().map_or(serde_json::Value::Null, |old| old.to_value());
-            let mut labels = match &review.namespace_labels {
+            let mut labels = match &self.context.namespace_labels {
                 NamespaceLabels::Known(labels) => BTreeMap::clone(labels),
                 NamespaceLabels::Unknown => BTreeMap::new(),
             };

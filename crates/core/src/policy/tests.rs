@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::review::{Question, Review};
+use crate::review::{Context, Question, Review};
 use crate::text;
 
 fn policy(spec: serde_json::Value) -> Result<Policy, PolicyError> {
@@ -24,8 +24,12 @@ fn review(object: serde_json::Value, operation: &str) -> Review {
 }
 
 fn applies(r#match: serde_json::Value, review: &Review) -> Result<bool, Mismatch> {
+    applies_in(&Context::default(), r#match, review)
+}
+
+fn applies_in(context: &Context, r#match: serde_json::Value, review: &Review) -> Result<bool, Mismatch> {
     let policy = policy(json!({"module": "builtin:x", "match": r#match})).unwrap();
-    policy.scope.applies(review, &LazyVariables::new(review))
+    policy.scope.applies(&LazyVariables::new(review, context))
 }
 
 #[test]
@@ -156,13 +160,14 @@ fn match_looks_at_operation_names_and_labels() {
 #[test]
 fn namespace_labels_that_are_not_known_are_an_error_and_not_a_guess() {
     let by_label = json!({"namespaceSelector": {"matchLabels": {"tier": "prod"}}});
-    let mut review = review(json!({"metadata": {"name": "n"}}), "CREATE");
+    let review = review(json!({"metadata": {"name": "n"}}), "CREATE");
     let namespace = "team-a".to_owned();
     assert_eq!(applies(by_label.clone(), &review), Err(Mismatch::NamespaceLabels { namespace }));
-    review.namespace_labels =
-        NamespaceLabels::Known(Arc::new([("tier".to_owned(), "prod".to_owned())].into()));
-    assert_eq!(applies(by_label, &review), Ok(true));
-    assert_eq!(applies(json!({"namespaceSelector": {"matchLabels": {"tier": "dev"}}}), &review), Ok(false));
+    let labels = [("tier".to_owned(), "prod".to_owned())].into();
+    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::new(labels)) };
+    assert_eq!(applies_in(&context, by_label, &review), Ok(true));
+    let other = json!({"namespaceSelector": {"matchLabels": {"tier": "dev"}}});
+    assert_eq!(applies_in(&context, other, &review), Ok(false));
 }
 
 #[test]

@@ -5,17 +5,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use wardset_core::agreement::{self, Agreement, Difference};
-use wardset_core::chain::{Chain, Gate, Phase, Plan};
+use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
 use wardset_core::decision::Decision;
-use wardset_core::review::{Question, Review};
+use wardset_core::review::{Context, Question, Review};
 use wardset_core::verdict::{Failure, Verdict};
 
-use super::{Facts, Snapshot, run};
+use super::{Snapshot, run};
 use crate::engine::Engine;
-use crate::host::Evaluation;
 use crate::module::Module;
 
-/// The time for both evaluations of the sample, when a policy comes into force.
+/// Time for both evaluations of the sample, before a policy becomes active.
 const SAMPLE_TIME: Duration = Duration::from_secs(1);
 
 /// The result of the second evaluation of a policy.
@@ -28,23 +27,22 @@ pub struct Finding {
 }
 
 impl Snapshot {
-    /// Decides as [`Snapshot::decide`] does, and evaluates each policy a second time. Of one that fails at first because of its
-    /// time or the machine there is nothing to compare, and no finding: it could not decide, as its report says.
+    /// Decides as [`Snapshot::decide`] does, and evaluates each policy a second time. If the first evaluation ends
+    /// because of its time or the machine, there is nothing to compare and no finding.
     pub async fn decide_twice(
         &self,
         review: &Review,
+        context: &Context,
         phase: Phase,
         deadline: Instant,
     ) -> (Decision, Vec<Finding>) {
-        let facts = Facts::new(review);
-        let mut chain = Chain::new(review, &self.plans, phase);
+        let mut chain = Chain::new(review, context, &self.plans, phase);
         let mut findings = Vec::new();
-        let mut slot = None;
         while let Some(turn) = chain.turn() {
             let started = Instant::now();
-            let first = self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
+            let first = self.evaluate(review, context, &turn, deadline).await;
             let elapsed = started.elapsed();
-            let second = async || self.evaluate(&facts, &turn, &mut slot, deadline, &mut ()).await;
+            let second = async || self.evaluate(review, context, &turn, deadline).await;
             let difference = match again(&first, second).await {
                 Agreement::Same => None,
                 Agreement::Differ(difference) => Some(Some(difference)),
@@ -61,32 +59,36 @@ impl Snapshot {
 
 /// Returns the difference between two evaluations of a policy on the sample. The verdict itself does not matter:
 /// perhaps the policy exists to refuse such an object.
-pub(super) async fn on_sample(engine: &Engine, plan: &Arc<Plan>, module: &Module) -> Option<Difference> {
+pub(super) async fn on_sample(
+    engine: &Arc<Engine>,
+    plan: &Arc<Plan>,
+    module: &Arc<Module>,
+) -> Option<Difference> {
     let review = SAMPLE.as_ref()?;
-    let facts = Facts::new(review);
-    let deadline = Instant::now() + SAMPLE_TIME;
-    let evaluate = async || {
-        let _slot = engine.slot().await;
-        let evaluation = Evaluation {
-            plan: Arc::clone(plan),
-            object: Arc::clone(&review.object),
-            old_object: None,
-            namespace_labels: facts.namespace_labels(&plan.policy.cluster_data),
-            // Nobody asked for this review, so nobody is to find it in the log.
-            logs: false,
-            share: None,
-        };
-        run(engine, &module.guests, evaluation, &plan.policy, facts.request(Gate::Open), deadline, &mut ())
-            .await
+    let (engine, plan, module) = (Arc::clone(engine), Arc::clone(plan), Arc::clone(module));
+    let compare = {
+        let engine = Arc::clone(&engine);
+        async move {
+            let context = Context::default();
+            let deadline = Instant::now() + SAMPLE_TIME;
+            let evaluate = async || {
+                let document = Arc::clone(&review.object);
+                let turn = Turn { index: 0, plan: &plan, document, gate: Gate::Open };
+                let _permit = engine.permit().await;
+                // Nobody asked for this review, so its log lines would confuse.
+                run(&engine, &module, review, &context, &turn, false, deadline).await
+            };
+            let first = evaluate().await;
+            again(&first, evaluate).await
+        }
     };
-    let first = evaluate().await;
-    match again(&first, evaluate).await {
+    match engine.threads.run(compare).await {
         Agreement::Differ(difference) => Some(difference),
         Agreement::Same | Agreement::Unknown => None,
     }
 }
 
-/// Asks a second time, if the first answer can be compared.
+/// Evaluates a second time, if the first result can be compared.
 async fn again(
     first: &Result<Verdict, Failure>,
     second: impl AsyncFnOnce() -> Result<Verdict, Failure>,
@@ -97,7 +99,7 @@ async fn again(
     }
 }
 
-/// A DaemonSet as there are many.
+/// The review of a typical DaemonSet.
 static SAMPLE: LazyLock<Option<Review>> =
     LazyLock::new(|| match Question::parse(include_bytes!("sample.json")) {
         Ok(Question::Decide(review)) => Some(*review),
@@ -118,7 +120,7 @@ mod tests {
 
     /// The input of the second evaluation changes here, because no guest can be made to differ on the same input.
     #[tokio::test]
-    async fn a_second_answer_that_differs_is_found() {
+    async fn finds_a_second_verdict_that_differs() {
         let verdict = |message: &str| {
             let warning =
                 wardset_core::verdict::Warning { pointer: String::new(), message: message.to_owned() };
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ran_out_of_time_is_not_asked_again() {
+    async fn does_not_evaluate_again_after_a_timeout() {
         let late = Err(Failure::new(FailureClass::Deadline, ""));
         let mut asked = false;
         let second = async || {

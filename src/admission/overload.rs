@@ -7,16 +7,16 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// The number of requests refused since the last line.
 #[derive(Debug, Default)]
-pub(super) struct Overload(AtomicU64);
+pub(crate) struct Overload(AtomicU64);
 
 impl Overload {
     /// Counts a refused request.
-    pub(super) fn count(&self) {
+    pub(crate) fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Writes one log line per second while requests are refused. Never returns.
-    pub(super) async fn report(&self) {
+    pub(crate) async fn report(&self) {
         loop {
             tokio::time::sleep(PERIOD).await;
             let refused = self.0.swap(0, Ordering::Relaxed);

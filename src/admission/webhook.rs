@@ -15,26 +15,23 @@ use http_body_util::BodyExt as _;
 use wardset_core::blame::Blame;
 use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision, Outcome};
-use wardset_core::policy::Mode;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
+use wardset_runtime::{Full, InFlight};
 
-use super::bodies::{BodyError, MAX_BODY, Whole};
-use super::places::{Full, Place};
-use super::{Shared, policy_review};
+use super::policy_review;
+use crate::server::Shared;
+use crate::server::bodies::{BodyError, MAX_BODY, Whole};
 
 /// Maximum length of the line that explains a refused request, in bytes.
 const MAX_REASON: usize = 512;
-
-/// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
-const MAX_LOGGED: usize = 256;
 
 /// Timeout of clients that do not state one: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that is answered with an HTTP error instead of a decision.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     #[error("expected `Content-Type: application/json`, found `{0}`")]
     MediaType(String),
     #[error(transparent)]
@@ -47,6 +44,8 @@ pub(super) enum Refusal {
     PolicyReview(#[from] policy_review::RequestError),
     #[error(transparent)]
     Full(#[from] Full),
+    #[error("too many policies under review at once; try again")]
+    PolicyReviews,
 }
 
 impl Refusal {
@@ -55,7 +54,9 @@ impl Refusal {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyError::Crowded) | Self::Full(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Body(BodyError::Crowded) | Self::Full(_) | Self::PolicyReviews => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Body(BodyError::Broken(_))
             | Self::Timeout(_)
             | Self::Request(_)
@@ -68,7 +69,7 @@ fn status(blame: Blame) -> StatusCode {
     StatusCode::from_u16(blame.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let mutate = async |State(shared): State<Arc<Shared>>, request: Request| {
         answer(shared, Phase::Mutate, request).await
     };
@@ -89,17 +90,14 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
-    let started = Instant::now();
+    let received = Instant::now();
     let (head, mut body) = request.into_parts();
     let version = head.version;
-    match question(&shared, &head, &mut body, started).await {
+    match question(&shared, &head, &mut body, received).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
-        Ok(Asked::Review { review, deadline, body: _body, place }) => {
-            place.others_first().await;
-            let deciding = decide(Arc::clone(&shared), phase, review, started, deadline);
-            let response = shared.desk.modules.engine().background_once_slow(deciding).await;
-            place.decided();
-            response
+        Ok(Asked::Review { review, deadline, body: _body, permit }) => {
+            let review = Arc::new(*review);
+            response(&shared.desk.judge.decide(permit, review, phase, received, deadline).await)
         }
         Err(refusal) => refuse(&shared, refusal, version, body).await,
     }
@@ -109,8 +107,8 @@ async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response
 enum Asked<'s> {
     /// A request without anything to decide, with its answer.
     PassedOver(Vec<u8>),
-    /// A review to decide. It holds its body and permit until the answer is written.
-    Review { review: Box<Review>, deadline: Instant, body: Whole<'s>, place: Place<'s> },
+    /// A review to decide. It holds its body until the answer is written.
+    Review { review: Box<Review>, deadline: Instant, body: Whole<'s>, permit: InFlight },
 }
 
 /// Reads a request and takes a permit for its review. It reads the body first, so that slow clients hold no permits.
@@ -118,10 +116,10 @@ async fn question<'s>(
     shared: &'s Shared,
     head: &Parts,
     body: &mut Body,
-    started: Instant,
+    received: Instant,
 ) -> Result<Asked<'s>, Refusal> {
-    let (body, deadline) = receive(shared, head, body, started).await?;
-    shared.places.look()?;
+    let (body, deadline) = receive(shared, head, body, received).await?;
+    shared.desk.judge.has_room()?;
     match Question::parse(&body.bytes)? {
         Question::PassOver { uid, reason } => {
             shared.metrics.passed_over();
@@ -131,8 +129,8 @@ async fn question<'s>(
         Question::Decide(review) => {
             // The permit depends on the review's kind, which is known only after parsing. With permits taken
             // earlier, `kube-system` and dry runs would use all of them for a moment.
-            let place = shared.places.take(&review)?;
-            Ok(Asked::Review { review, deadline, body, place })
+            let permit = shared.desk.judge.admit(&review)?;
+            Ok(Asked::Review { review, deadline, body, permit })
         }
     }
 }
@@ -142,7 +140,7 @@ async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let answered = async {
         let (body, deadline) = receive(&shared, &head, &mut body, Instant::now()).await?;
-        let _place = shared.places.take_for_policy()?;
+        let _permit = shared.policy_reviews.try_acquire().map_err(|_| Refusal::PolicyReviews)?;
         let answer = policy_review::answer(&shared.desk.modules, &body.bytes);
         Ok(tokio::time::timeout_at(deadline.into(), answer)
             .await
@@ -234,91 +232,13 @@ async fn drain(mut body: Body) -> bool {
     tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or(false)
 }
 
-async fn decide(
-    shared: Arc<Shared>,
-    phase: Phase,
-    mut review: Box<Review>,
-    started: Instant,
-    deadline: Instant,
-) -> Response {
-    // Loaded once, so that a change of policies during a review does not affect it.
-    let policies = shared.desk.policies.load_full();
-    if let Some(namespaces) = shared.desk.namespaces.as_ref().filter(|_| policies.looks_at_namespaces()) {
-        review.namespace_labels = namespaces.labels(&review.namespace, deadline).await;
-    }
-    let review = &review;
-    let decision = policies.decide(review, phase, deadline).await;
-    let elapsed = started.elapsed();
-    let webhook = match phase {
-        Phase::Mutate => "mutate",
-        Phase::Validate => "validate",
-    };
-    shared.metrics.decided(webhook, review, &decision, elapsed);
-    log(webhook, review, &decision, elapsed);
+fn response(decision: &Decision) -> Response {
     match (decision.to_admission_review(), &decision.outcome) {
         (Some(body), _) => json(body),
         (None, Outcome::Failed { blame, message }) => {
             (status(*blame), format!("{message}\n")).into_response()
         }
         (None, _) => (StatusCode::INTERNAL_SERVER_ERROR, "failed to write the decision\n").into_response(),
-    }
-}
-
-/// Logs one line per decision: who asked for what, the outcome, and the verdict of each policy. It holds paths of
-/// changes, never values.
-fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Duration) {
-    let (mut policies, mut paths) = (String::new(), String::new());
-    for report in &decision.reports {
-        let policy = &report.plan.policy;
-        listed(&mut policies, &[&policy.name, "=", report.verdict(), mode(policy.mode)]);
-    }
-    for operation in &decision.patch {
-        listed(&mut paths, &[operation.path().as_str()]);
-    }
-    let short = |text: &str| text::one_line(text, MAX_LOGGED);
-    tracing::info!(
-        target: "wardset::decision",
-        webhook,
-        uid = short(&review.uid),
-        kind = review.kind,
-        namespace = short(&review.namespace),
-        name = short(&review.name),
-        user = short(&review.user),
-        operation = review.operation.label(),
-        dry_run = review.dry_run,
-        decision = decision.outcome.label(),
-        policies,
-        patch = paths,
-        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-    );
-    for report in &decision.reports {
-        if let decision::Result::Failed(failure) = &report.result {
-            tracing::error!(
-                uid = short(&review.uid),
-                policy = &*report.plan.policy.name,
-                module = report.plan.digest,
-                class = failure.class.label(),
-                detail = failure.detail,
-                "a policy failed to decide: `onError` applies if the policy's mode is `enforce`",
-            );
-        }
-    }
-}
-
-/// Appends an item to a comma-separated list.
-fn listed(list: &mut String, item: &[&str]) {
-    if !list.is_empty() {
-        list.push(',');
-    }
-    list.extend(item.iter().copied());
-}
-
-/// Returns a suffix for verdicts that do not count because the policy's mode is not `enforce`.
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Enforce => "",
-        Mode::Warn => "(warn)",
-        Mode::Observe => "(observe)",
     }
 }
 

@@ -1,0 +1,16 @@
+//! Admission: decides reviews and answers the webhook's requests.
+//!
+//! ```text
+//! request ─► webhook ─► Judge (policies, labels of namespaces, evaluator) ─► Decision ─► answer
+//!                         └─► observers (metrics, log line)
+//! ```
+//!
+//! `wardset review` uses the same [`Judge`] without the webhook. Nothing else makes a decision.
+
+pub mod judge;
+pub mod observers;
+pub(crate) mod overload;
+mod policy_review;
+pub(crate) mod webhook;
+
+pub use judge::{Decided, Judge, NamespaceSource, Observer};
