@@ -8,7 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
 use wardset_core::chain::Phase;
-use wardset_core::decision::Result as Reported;
+use wardset_core::decision::PolicyResult;
 use wardset_core::policy::{Policy, Resource};
 use wardset_core::review::Review;
 use wardset_core::text;
@@ -62,7 +62,7 @@ fn check(policy: Policy) {
     for review in &*REVIEWS {
         let decision = decide(review, &plans, Phase::Mutate, |_| Ok(add("/metadata/labels/l", &json!("v"))));
         assert_decision(review, &decision);
-        if let Some(Reported::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
+        if let Some(PolicyResult::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
             assert!(conditions && failure.class == FailureClass::Match, "{failure}");
         }
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
 use wardset_core::chain::{MAX_CHANGES, Phase};
-use wardset_core::decision::{Outcome, Result as Reported};
+use wardset_core::decision::{Outcome, PolicyResult};
 use wardset_core::review::Review;
 use wardset_core::verdict::{Change, Denial, DenialCode, FailureClass, Verdict, Warning};
 use wardset_fuzz::at;
@@ -65,13 +65,15 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Some(report) = decision.reports.first() else { return Corpus::Keep };
     let left = left.expect("whatever a policy says, the one after it has its turn");
     if said.changes.len() > MAX_CHANGES {
-        assert!(matches!(&report.result, Reported::Failed(failure) if failure.class == FailureClass::Output));
+        assert!(
+            matches!(&report.result, PolicyResult::Failed(failure) if failure.class == FailureClass::Output)
+        );
     } else {
-        assert_eq!(matches!(report.result, Reported::Denied { .. }), !said.denials.is_empty());
+        assert_eq!(matches!(report.result, PolicyResult::Denied { .. }), !said.denials.is_empty());
     }
     let enforced = spec["mode"] == "enforce";
     match &report.result {
-        Reported::Denied { .. } if enforced => {
+        PolicyResult::Denied { .. } if enforced => {
             let code = if said.denials.iter().any(|denial| denial.code == DenialCode::Forbidden) {
                 403
             } else {
@@ -79,7 +81,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             };
             assert!(matches!(&decision.outcome, Outcome::Denied { code: found, .. } if *found == code));
         }
-        Reported::Failed(_) if enforced => match &decision.outcome {
+        PolicyResult::Failed(_) if enforced => match &decision.outcome {
             Outcome::Failed { .. } => assert_eq!(spec["onError"], "fail"),
             Outcome::Denied { code, .. } => assert_eq!((*code, &spec["onError"]), (403, &json!("deny"))),
             Outcome::Allowed => assert_eq!(spec["onError"], "allow"),
@@ -90,12 +92,12 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let labels = at(&left, "/metadata/labels");
     let there = labels.as_ref().is_some_and(Value::is_object);
     let decent = &decision.reports[1];
-    assert_eq!(matches!(decent.result, Reported::Allowed { .. }), there, "{:?}", decent.result);
+    assert_eq!(matches!(decent.result, PolicyResult::Allowed { .. }), there, "{:?}", decent.result);
     if there {
         assert_eq!(at(&decision.object, "/metadata/labels/decent"), Some(json!("yes")));
     }
     // A failed or refused verdict changed nothing at all.
-    if !matches!(report.result, Reported::Allowed { .. }) || !enforced {
+    if !matches!(report.result, PolicyResult::Allowed { .. }) || !enforced {
         assert_eq!(left.text(), review.object.text());
     }
     Corpus::Keep

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use wardset_core::chain::{Chain, MAX_CHANGES, Phase, Plan, Turn};
-use wardset_core::decision::{Decision, Outcome, Result as Reported};
+use wardset_core::decision::{Decision, Outcome, PolicyResult};
 use wardset_core::document::Document;
 use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestParts};
 use wardset_core::policy::{API_VERSION, Mode, Policy, Resource, TemplateRule};
@@ -154,8 +154,8 @@ pub fn assert_decision(review: &Review, decision: &Decision) {
 fn assert_words(decision: &Decision) {
     for report in &decision.reports {
         match &report.result {
-            Reported::Failed(failure) => assert!(failure.detail.len() <= MAX_DETAIL, "{failure:?}"),
-            Reported::Allowed { applied, .. } => {
+            PolicyResult::Failed(failure) => assert!(failure.detail.len() <= MAX_DETAIL, "{failure:?}"),
+            PolicyResult::Allowed { applied, .. } => {
                 assert!(applied.len() <= MAX_CHANGES);
                 for one in applied {
                     let path = one.operation.path();
@@ -163,7 +163,7 @@ fn assert_words(decision: &Decision) {
                     assert!(one.reason.len() <= MAX_TEXT && !one.reason.contains(char::is_control));
                 }
             }
-            Reported::Denied { denials, .. } => assert!(!denials.is_empty()),
+            PolicyResult::Denied { denials, .. } => assert!(!denials.is_empty()),
         }
     }
     for warning in &decision.warnings {

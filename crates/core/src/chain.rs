@@ -19,7 +19,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decision::{Decision, PolicyReport, Result as Reported};
+use crate::decision::{Decision, PolicyReport, PolicyResult};
 use crate::document::Document;
 use crate::manifest::Manifest;
 use crate::policy::{Mode, Policy, TemplateRule};
@@ -131,7 +131,7 @@ impl<'r> Chain<'r> {
                 Err(mismatch) => {
                     let failure =
                         Failure::new(FailureClass::Match, &text::with_causes(&mismatch, MAX_DETAIL));
-                    self.report(plan, Reported::Failed(failure), Duration::ZERO);
+                    self.report(plan, PolicyResult::Failed(failure), Duration::ZERO);
                 }
             }
         }
@@ -148,7 +148,7 @@ impl<'r> Chain<'r> {
                 }
                 reported
             }
-            Err(failure) => Reported::Failed(failure),
+            Err(failure) => PolicyResult::Failed(failure),
         };
         self.report(turn.plan, reported, elapsed);
     }
@@ -166,7 +166,7 @@ impl<'r> Chain<'r> {
         }
     }
 
-    fn report(&mut self, plan: &Arc<Plan>, result: Reported, elapsed: Duration) {
+    fn report(&mut self, plan: &Arc<Plan>, result: PolicyResult, elapsed: Duration) {
         self.reports.push(PolicyReport { plan: Arc::clone(plan), result, elapsed });
     }
 }

@@ -65,14 +65,14 @@ pub struct PolicyReport {
     /// The policy.
     pub plan: Arc<Plan>,
     /// The result.
-    pub result: Result,
+    pub result: PolicyResult,
     /// How long the evaluation took.
     pub elapsed: Duration,
 }
 
 /// The result of one policy's turn.
 #[derive(Debug, Clone)]
-pub enum Result {
+pub enum PolicyResult {
     /// The policy has no objection.
     Allowed {
         /// The changes that it made, or would have made in another mode.
@@ -109,10 +109,10 @@ impl PolicyReport {
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match &self.result {
-            Result::Allowed { applied, .. } if applied.is_empty() => "allow",
-            Result::Allowed { .. } => "patch",
-            Result::Denied { .. } => "deny",
-            Result::Failed(_) => "error",
+            PolicyResult::Allowed { applied, .. } if applied.is_empty() => "allow",
+            PolicyResult::Allowed { .. } => "patch",
+            PolicyResult::Denied { .. } => "deny",
+            PolicyResult::Failed(_) => "error",
         }
     }
 
@@ -120,8 +120,8 @@ impl PolicyReport {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         match &self.result {
-            Result::Allowed { warnings, .. } | Result::Denied { warnings, .. } => warnings,
-            Result::Failed(_) => &[],
+            PolicyResult::Allowed { warnings, .. } | PolicyResult::Denied { warnings, .. } => warnings,
+            PolicyResult::Failed(_) => &[],
         }
     }
 
@@ -129,8 +129,8 @@ impl PolicyReport {
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         match &self.result {
-            Result::Allowed { notes, .. } => notes,
-            Result::Denied { .. } | Result::Failed(_) => &[],
+            PolicyResult::Allowed { notes, .. } => notes,
+            PolicyResult::Denied { .. } | PolicyResult::Failed(_) => &[],
         }
     }
 
@@ -138,8 +138,8 @@ impl PolicyReport {
     #[must_use]
     pub fn applied(&self) -> &[Applied] {
         match &self.result {
-            Result::Allowed { applied, .. } => applied,
-            Result::Denied { .. } | Result::Failed(_) => &[],
+            PolicyResult::Allowed { applied, .. } => applied,
+            PolicyResult::Denied { .. } | PolicyResult::Failed(_) => &[],
         }
     }
 }
@@ -276,14 +276,14 @@ fn outcome(reports: &[PolicyReport]) -> Outcome {
     for report in reports.iter().filter(|report| report.plan.policy.mode == Mode::Enforce) {
         let policy = &report.plan.policy;
         match &report.result {
-            Result::Allowed { .. } => {}
-            Result::Denied { denials, .. } => {
+            PolicyResult::Allowed { .. } => {}
+            PolicyResult::Denied { denials, .. } => {
                 if denials.iter().any(|denial| denial.code == DenialCode::Forbidden) {
                     code = 403;
                 }
                 denied.extend(denials.iter().map(|denial| budget::denial(&policy.name, denial)));
             }
-            Result::Failed(failure) => {
+            PolicyResult::Failed(failure) => {
                 let line = format!("policy `{}` could not decide ({failure})", policy.name);
                 match policy.on_error {
                     OnError::Allow => {}

@@ -51,7 +51,7 @@ async fn looping_policies_share_the_deadline_of_the_review() {
     let decision = snapshot.decide(&review(Of::Create, true), Phase::Mutate, deadline).await;
     assert!(started.elapsed() < SOON);
     for name in names {
-        let Reported::Failed(failure) = &report(&decision, name).result else {
+        let PolicyResult::Failed(failure) = &report(&decision, name).result else {
             panic!("`{name}` did not fail")
         };
         assert_eq!(failure.class, Late);

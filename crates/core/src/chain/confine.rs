@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jsonptr::{Pointer, PointerBuf};
 
 use super::{Chain, Gate, Turn, kinds};
-use crate::decision::{Applied, Result as Reported};
+use crate::decision::{Applied, PolicyResult};
 use crate::document::Document;
 use crate::manifest::FORBIDDEN;
 use crate::patch::{Operation, is_within};
@@ -36,7 +36,7 @@ impl Chain<'_> {
         turn: &Turn<'_>,
         verdict: Verdict,
         buffers: &mut Option<Document>,
-    ) -> Result<(Reported, Option<Document>), Failure> {
+    ) -> Result<(PolicyResult, Option<Document>), Failure> {
         let Verdict { denials, changes, warnings, notes } = verdict;
         if changes.len() > MAX_CHANGES {
             let found = changes.len();
@@ -64,7 +64,7 @@ impl Chain<'_> {
         let notes = notes.into_iter().map(Note::cleaned).collect();
         if !denials.is_empty() {
             let denials = denials.into_iter().map(Denial::cleaned).collect();
-            return Ok((Reported::Denied { denials, warnings }, None));
+            return Ok((PolicyResult::Denied { denials, warnings }, None));
         }
         let mut held_back = 0;
         let mut applied = Vec::with_capacity(changes.len());
@@ -92,7 +92,7 @@ impl Chain<'_> {
             });
             if let Err(error) = document.apply(&operation) {
                 if let Some(part) = self.lacks(operation.path()) {
-                    return Ok((Reported::Denied { denials: vec![without(part)], warnings }, None));
+                    return Ok((PolicyResult::Denied { denials: vec![without(part)], warnings }, None));
                 }
                 return Err(Failure::new(FailureClass::Patch, &text::with_causes(&error, MAX_DETAIL)));
             }
@@ -102,7 +102,7 @@ impl Chain<'_> {
             self.stays_within_bounds(turn, after, &applied)?;
             kinds::stay(&turn.document, after, &applied)?;
         }
-        Ok((Reported::Allowed { applied, held_back, warnings, notes }, document))
+        Ok((PolicyResult::Allowed { applied, held_back, warnings, notes }, document))
     }
 
     /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.

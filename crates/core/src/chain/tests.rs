@@ -85,7 +85,7 @@ fn deny(code: DenialCode) -> Verdict {
 
 fn class(decision: &Decision) -> Option<FailureClass> {
     match &decision.reports[0].result {
-        Reported::Failed(failure) => Some(failure.class),
+        PolicyResult::Failed(failure) => Some(failure.class),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Applied, PolicyReport, Result};
+use super::{Applied, PolicyReport, PolicyResult};
 use crate::policy::{Mode, OnError};
 use crate::text::{self, cut};
 use crate::verdict::Denial;
@@ -30,19 +30,21 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
             all.add(name, warning.message.clone(), &warning.pointer);
         }
         match &report.result {
-            Result::Denied { denials, .. } if mode == Mode::Warn => {
+            PolicyResult::Denied { denials, .. } if mode == Mode::Warn => {
                 for denial in denials {
                     let fix =
                         if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
                     all.add(name, format!("would deny: {}{fix}", denial.message), &denial.pointer);
                 }
             }
-            Result::Allowed { applied, .. } if mode == Mode::Warn => {
+            PolicyResult::Allowed { applied, .. } if mode == Mode::Warn => {
                 for Applied { operation, reason } in applied {
                     all.add(name, format!("would {}: {reason}", operation.name()), operation.path().as_str());
                 }
             }
-            Result::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
+            PolicyResult::Failed(_)
+                if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow =>
+            {
                 all.add(name, "could not decide, and lets the object through".to_owned(), "");
             }
             _ => {}
@@ -94,14 +96,14 @@ pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'stati
     for report in reports {
         let enforced = report.plan.policy.mode == Mode::Enforce;
         let key = match (&report.result, enforced) {
-            (Result::Allowed { applied, .. }, true) if !applied.is_empty() && allowed => "changed-by",
-            (Result::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
-            (Result::Denied { .. }, true) => "denied-by",
-            (Result::Denied { .. }, false) => "would-deny",
-            (Result::Failed(_), _) => "failed",
-            (Result::Allowed { .. }, _) => "",
+            (PolicyResult::Allowed { applied, .. }, true) if !applied.is_empty() && allowed => "changed-by",
+            (PolicyResult::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
+            (PolicyResult::Denied { .. }, true) => "denied-by",
+            (PolicyResult::Denied { .. }, false) => "would-deny",
+            (PolicyResult::Failed(_), _) => "failed",
+            (PolicyResult::Allowed { .. }, _) => "",
         };
-        let held_back = matches!(report.result, Result::Allowed { held_back: 1.., .. });
+        let held_back = matches!(report.result, PolicyResult::Allowed { held_back: 1.., .. });
         let noted = !report.notes().is_empty();
         let more = [(held_back, "template-left-alone"), (noted, "noted-by")];
         for key in [key].into_iter().chain(more.into_iter().filter_map(|(is, key)| is.then_some(key))) {
