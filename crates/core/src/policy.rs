@@ -229,7 +229,7 @@ impl FromStr for ModuleRef {
             Some(("builtin", name)) if !name.is_empty() => return Ok(Self::Builtin(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => return Ok(Self::File(path.to_owned())),
             Some(("oci", _)) => {
-                "modules from registries are not supported yet; fetch it and name it by `file:PATH`".into()
+                "modules from registries are not supported yet; download it and use `file:PATH`".into()
             }
             _ => format!("expected `builtin:NAME` or `file:PATH`, found `{text}`"),
         };

@@ -164,8 +164,8 @@ fn without(part: &str) -> Denial {
     Denial {
         code: DenialCode::Invalid,
         pointer: part.to_owned(),
-        message: "expected an object, which each DaemonSet has here".to_owned(),
-        fix: "write one".to_owned(),
+        message: "expected an object".to_owned(),
+        fix: format!("set `{part}` to an object"),
     }
 }
 

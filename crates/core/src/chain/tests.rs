@@ -155,9 +155,8 @@ fn an_object_without_a_part_that_each_daemonset_has_is_denied_and_no_failure() {
             let mut object = daemonset();
             *object.pointer_mut(part).unwrap() = value;
             let decision = decide(&review(&object, None), &plans, |_| Ok(add(path, json!({}))));
-            let message = format!(
-                "policy `p` at {part}: expected an object, which each DaemonSet has here; to fix it: write one"
-            );
+            let message =
+                format!("policy `p` at {part}: expected an object; to fix it: set `{part}` to an object");
             assert_eq!(decision.outcome, Outcome::Denied { code: 422, message });
         }
     }

@@ -41,7 +41,7 @@ pub enum EditError {
     #[error("the whole document can't be removed")]
     Root,
     /// The result nests too deep or is too large to be a document.
-    #[error("`{path}`: the result would be no document")]
+    #[error("`{path}`: the result exceeds the limits of a document")]
     Result {
         /// The path.
         path: PointerBuf,

@@ -50,7 +50,7 @@ pub enum SyntaxProblem {
     #[error("duplicate key in an object")]
     RepeatedKey,
     /// A number beyond 64-bit floats: a tree of values, which some readers make, has no place for it.
-    #[error("a number that is too large for anyone to read")]
+    #[error("number too large for a 64-bit float")]
     Number,
     /// More than 4 GiB.
     #[error("larger than 4 GiB")]

@@ -44,7 +44,7 @@ pub enum ScopeError {
     Condition(#[from] ConditionError),
     /// More conditions than can be parsed in a moment.
     #[error(
-        "`spec.match.conditions`: expected at most {MAX_CONDITIONS}, with {MAX_EXPRESSIONS} bytes together, found {found} with {bytes}; \
+        "`spec.match.conditions`: expected at most {MAX_CONDITIONS} conditions with {MAX_EXPRESSIONS} bytes in total, found {found} with {bytes} bytes; \
          join some, or split the policy"
     )]
     TooManyConditions {
@@ -71,7 +71,7 @@ pub enum NamespaceLabels {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     /// `namespaceSelector` looks at labels that are not known.
-    #[error("the labels of namespace `{namespace}` are not known, and `namespaceSelector` looks at them")]
+    #[error("the labels of namespace `{namespace}` are not known, but `namespaceSelector` needs them")]
     NamespaceLabels {
         /// The namespace.
         namespace: String,

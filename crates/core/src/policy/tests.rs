@@ -49,7 +49,7 @@ fn each_wrong_field_is_named_with_what_was_expected() {
         ),
         (
             json!({"module": "oci://r/x"}),
-            "`spec.module`: modules from registries are not supported yet; fetch it and name it by `file:PATH`",
+            "`spec.module`: modules from registries are not supported yet; download it and use `file:PATH`",
         ),
         (
             json!({"module": "builtin:x", "limits": {"timeout": "1m"}}),
@@ -99,7 +99,8 @@ fn conditions_are_as_many_as_can_be_parsed_in_a_moment() {
     assert!(of(64, "true").is_ok() && of(4, &quarter).is_ok());
     for (refused, found) in [(of(65, "true"), "65 with 260"), (of(5, &quarter), "5 with 20480")] {
         let error = text::with_causes(&refused.unwrap_err(), 1000);
-        let expected = "`spec.match.conditions`: expected at most 64, with 16384 bytes together, found ";
+        let expected =
+            "`spec.match.conditions`: expected at most 64 conditions with 16384 bytes in total, found ";
         assert!(error.starts_with(expected) && error.contains(found), "{error}");
     }
 }
