@@ -1,14 +1,14 @@
-//! The policies that apply to a review, in order, as a state machine that never runs a policy itself.
+//! The chain of policies for one review: a state machine that selects them in order and applies their verdicts.
 //!
 //! ```text
 //! Chain::new(review, plans, phase)
-//!   while let Some(turn) = chain.turn()      the next policy that applies, and the current document
-//!       chain.take(turn, result, elapsed)    verdict checked, changes confined and applied
+//!   while let Some(turn) = chain.turn()      gives the next policy that applies, and the current document
+//!       chain.take(turn, result, elapsed)    checks the verdict and applies its changes
 //!   chain.finish() ──► Decision
 //! ```
 //!
-//! The runtime drives it and brings the verdicts; a test brings its own. The chain owns the order, the gate, the
-//! confinement of changes and the record of each policy's result. It never reads a clock.
+//! The runtime drives the chain and supplies the verdicts; a test supplies its own. The chain owns the order, the
+//! template gate, the limits of changes and the reports. It never runs a policy itself and never reads a clock.
 
 mod confine;
 mod kinds;
@@ -39,8 +39,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Puts plans into the order in which a chain runs them: policies that change objects by `order` and name, then
-    /// those that only validate, so that these see the object as it will be.
+    /// Sorts plans into the order in which a chain runs them.
+    ///
+    /// Mutating policies come first, and validating ones follow, so that these see the final object. Within both
+    /// groups, `order` decides, and then the name.
     pub fn sort(plans: &mut [Arc<Self>]) {
         let key =
             |plan: &Arc<Self>| (!plan.manifest.mutates(), plan.policy.order, Arc::clone(&plan.policy.name));
@@ -48,38 +50,39 @@ impl Plan {
     }
 }
 
-/// Which of the two webhooks asks.
+/// The webhook that sent the review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// All policies; the answer may carry a patch.
+    /// The mutating webhook. All policies run, and the response may contain a patch.
     Mutate,
-    /// The validating policies, on the object as all webhooks left it; the answer never carries a patch.
+    /// The validating webhook. Only validating policies run, on the object after all mutating webhooks. The response
+    /// never contains a patch.
     Validate,
 }
 
-/// Whether changes to the template count for one policy.
+/// The state of the template gate for one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// They do.
+    /// The chain applies changes to the template.
     Open,
-    /// They are dropped.
+    /// The chain drops changes to the template.
     Closed,
 }
 
-/// A policy whose turn it is.
+/// An evaluation that the caller of the chain has to perform.
 #[derive(Debug)]
 pub struct Turn<'p> {
-    /// Its place among the plans.
+    /// The index of the policy in the plans.
     pub index: usize,
-    /// The policy.
+    /// The policy and its module.
     pub plan: &'p Arc<Plan>,
-    /// The object as the policies before left it.
+    /// The object after the changes of the previous policies.
     pub document: Arc<Document>,
     /// The state of the template gate, as the policy receives it.
     pub gate: Gate,
 }
 
-/// One review on its way through the policies.
+/// The progress of one review through the policies.
 pub struct Chain<'r> {
     review: &'r Review,
     plans: &'r [Arc<Plan>],
@@ -87,8 +90,8 @@ pub struct Chain<'r> {
     reach: Reach,
     next: usize,
     document: Arc<Document>,
-    /// The document before the last change. Nobody else holds it by the next one, whose copy takes its buffers: they are
-    /// still in the cache.
+    /// The document before the last change. The next change reuses its buffers, because they are still in the CPU
+    /// cache.
     former: Option<Arc<Document>>,
     variables: crate::policy::LazyVariables<'r>,
     reports: Vec<PolicyReport>,
@@ -96,7 +99,7 @@ pub struct Chain<'r> {
 }
 
 impl<'r> Chain<'r> {
-    /// A chain over `plans`, which [`Plan::sort`] has put in order.
+    /// Creates a chain over `plans`, which [`Plan::sort`] has sorted.
     #[must_use]
     pub fn new(review: &'r Review, plans: &'r [Arc<Plan>], phase: Phase) -> Self {
         let reach = review.reach();
@@ -114,7 +117,7 @@ impl<'r> Chain<'r> {
         }
     }
 
-    /// The next policy that applies to the review; none when all had their turn.
+    /// Returns the next policy that applies to the review; `None` after the last one.
     pub fn turn(&mut self) -> Option<Turn<'r>> {
         while let Some(plan) = self.plans.get(self.next) {
             let index = self.next;
@@ -138,7 +141,7 @@ impl<'r> Chain<'r> {
         None
     }
 
-    /// Takes the result of a turn. `elapsed` is only passed on to the report.
+    /// Checks the result of a turn, applies its changes and reports it. `elapsed` only goes into the report.
     pub fn take(&mut self, turn: &Turn<'r>, result: Result<Verdict, Failure>, elapsed: Duration) {
         let mut buffers = self.former.take().and_then(|document| Arc::try_unwrap(document).ok());
         let reported = match result.and_then(|verdict| self.check(turn, verdict, &mut buffers)) {
@@ -153,7 +156,7 @@ impl<'r> Chain<'r> {
         self.report(turn.plan, reported, elapsed);
     }
 
-    /// The decision, once [`Chain::turn`] gave none.
+    /// Returns the decision. Call it after [`Chain::turn`] has returned `None`.
     #[must_use]
     pub fn finish(self) -> Decision {
         Decision::compose(self.review, self.phase, self.reach, self.document, self.reports)

@@ -1,4 +1,4 @@
-//! The bounds of a verdict: limited in size, confined to the declared writes, and never a forbidden change.
+//! The checks of a verdict: its size, the declared writes, and the values that no policy may change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ use crate::verdict::{
     Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
 };
 
-/// The most changes of one verdict: two for each of 512 ORed terms, more than anyone writes.
+/// Limit of changes in one verdict: two for each of 512 ORed node selector terms, more than any real object has.
 pub const MAX_CHANGES: usize = 1024;
-/// The most denials, and the most warnings, of one verdict; further ones are counted and left out.
+/// Limit of denials, of warnings and of notes in one verdict. The chain counts further ones and leaves them out.
 pub const MAX_MESSAGES: usize = 64;
 
 const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
@@ -29,8 +29,8 @@ const PARTS: [&str; 5] =
     ["/metadata", "/spec", "/spec/template", "/spec/template/metadata", "/spec/template/spec"];
 
 impl Chain<'_> {
-    /// Checks a verdict and applies its changes to a copy of the document. The copy reuses `buffers` if there are
-    /// any.
+    /// Checks a verdict and applies its changes to a copy of the document. If there are `buffers`, the copy reuses
+    /// them.
     pub(super) fn check(
         &self,
         turn: &Turn<'_>,
@@ -105,7 +105,9 @@ impl Chain<'_> {
         Ok((PolicyResult::Allowed { applied, held_back, warnings, notes }, document))
     }
 
-    /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.
+    /// Returns the outermost of the [`PARTS`] above `path` that is not an object in the author's object.
+    ///
+    /// A policy may rely on these parts, so a missing one is the author's fault.
     fn lacks(&self, path: &Pointer) -> Option<&'static str> {
         let is_object = |part| {
             let found = self.review.object.get(Pointer::from_static(part));
@@ -114,8 +116,9 @@ impl Chain<'_> {
         PARTS.into_iter().find(|part| is_within(path, Pointer::from_static(part)) && !is_object(part))
     }
 
-    /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either. Only those
-    /// on the way to an operation or below one: no operation reaches the others.
+    /// Compares the values that no policy may change, because a change of a parent could change them too.
+    ///
+    /// It skips values that are neither above nor below the path of an operation.
     fn stays_within_bounds(
         &self,
         turn: &Turn<'_>,
@@ -123,9 +126,9 @@ impl Chain<'_> {
         applied: &[Applied],
     ) -> Result<(), Failure> {
         let before = &turn.document;
-        let reached = |place: &Pointer| {
+        let reached = |value: &Pointer| {
             let mut paths = applied.iter().map(|change| change.operation.path());
-            paths.any(|path| is_within(path, place) || is_within(place, path))
+            paths.any(|path| is_within(path, value) || is_within(value, path))
         };
         let gated = (turn.gate == Gate::Closed).then_some(TEMPLATE);
         for forbidden in FORBIDDEN.into_iter().chain(gated) {
@@ -150,8 +153,8 @@ impl Chain<'_> {
 
 /// Keeps the first [`MAX_MESSAGES`] and replaces the rest with a `summary` of their number.
 ///
-/// An author can make a policy find any number of faults. If too many of them were a failure of the policy, `onError`
-/// might let the object through.
+/// An author can write an object with any number of faults. If too many messages made the policy fail, `onError:
+/// allow` would admit the object.
 fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> Vec<T> {
     if messages.len() > MAX_MESSAGES {
         let rest = messages.split_off(MAX_MESSAGES);
@@ -185,8 +188,8 @@ fn operation(edit: Edit) -> Result<Operation, Failure> {
     })
 }
 
-/// Whether the operation adds or replaces a member by the value that it already has. Never true for arrays, in which
-/// `add` inserts.
+/// Returns whether the operation would set the value that is already there. An `add` to an array never does: it
+/// inserts.
 fn is_already_so(document: &Document, operation: &Operation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();
