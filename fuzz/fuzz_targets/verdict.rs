@@ -1,7 +1,7 @@
-//! The answer of a guest, one part on each line. Sizes stay bounded, and only declared places change. Forbidden
-//! places never change, and the next policy decides as ever.
+//! The verdict of a hostile guest, one part per line. Sizes must stay within limits, and only declared values may
+//! change. Forbidden values must never change, and the next policy must still decide.
 //!
-//! The first line has words: `create`, `update`, `metadata` (an update that leaves the template alone), `deleted`;
+//! The first line has words: `create`, `update`, `metadata` (an update that does not change the template), `deleted`;
 //! `warn`, `observe`; `deny`, `allow` (on errors); `always` (the template); `narrow`. The others are edits, `=` and
 //! so on, with a reason after ` #`. Further forms are `!403 POINTER|MESSAGE|FIX`, `!422 …`, `?POINTER|MESSAGE`, and
 //! `*N` for N more of the previous line.
@@ -63,7 +63,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     });
     assert_decision(review, &decision);
     let Some(report) = decision.reports.first() else { return Corpus::Keep };
-    let left = left.expect("whatever a policy says, the one after it has its turn");
+    let left = left.expect("the next policy runs after any verdict");
     if said.changes.len() > MAX_CHANGES {
         assert!(
             matches!(&report.result, PolicyResult::Failed(failure) if failure.class == FailureClass::Output)
@@ -88,7 +88,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         },
         _ => assert_eq!(decision.outcome, Outcome::Allowed),
     }
-    // The one after it: a stranger may take away the labels, and then there is nowhere to add one. It can't do more.
+    // The stranger may remove the labels, so that the next policy fails to add one. It can't do more to that policy.
     let labels = at(&left, "/metadata/labels");
     let there = labels.as_ref().is_some_and(Value::is_object);
     let decent = &decision.reports[1];
@@ -96,7 +96,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     if there {
         assert_eq!(at(&decision.object, "/metadata/labels/decent"), Some(json!("yes")));
     }
-    // A failed or refused verdict changed nothing at all.
+    // If the verdict failed, denied or was not enforced, the object stays unchanged.
     if !matches!(report.result, PolicyResult::Allowed { .. }) || !enforced {
         assert_eq!(left.text(), review.object.text());
     }
