@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use wardset_core::decision::{Decision, Result as Reported};
+use wardset_core::decision::{Decision, PolicyResult};
 use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
 
@@ -210,10 +210,10 @@ impl Metrics {
                 .inc();
             self.evaluation_seconds.get_or_create(&labels).observe(report.elapsed.as_secs_f64());
             match &report.result {
-                Reported::Allowed { held_back, .. } if *held_back > 0 => {
+                PolicyResult::Allowed { held_back, .. } if *held_back > 0 => {
                     self.held_back.get_or_create(&labels).inc_by(*held_back as u64);
                 }
-                Reported::Failed(failure) => {
+                PolicyResult::Failed(failure) => {
                     self.errors.get_or_create(&error_labels(failure.class)).inc();
                 }
                 _ => {}

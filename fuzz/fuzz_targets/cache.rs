@@ -1,8 +1,8 @@
-//! A file in the place of a compiled module: the cache never loads it, and replaces it. The bytes behind `good:`
-//! overwrite the good file, from the offset in their first two bytes. Otherwise the input is the whole file.
+//! A corrupt file instead of a compiled module. The cache must replace it and never load it. If the input starts with
+//! `good:`, its other bytes overwrite the good file, from the offset in the first two. Otherwise it is the whole file.
 //!
-//! The module is an empty component. It compiles at once and lacks a policy's exports. If loading gives any other
-//! error, the cache took the file.
+//! The module is an empty component: it compiles at once, and loading fails because it lacks a policy's exports. Any
+//! other error shows that the cache loaded the file.
 #![no_main]
 
 use std::fs;

@@ -1,5 +1,6 @@
-//! A document and edits, one on each line. Our edits do the same as another implementation of RFC 6902, or both
-//! refuse. The index stays correct. The difference of the first and the last document turns the one into the other.
+//! A document and edits, one per line. Wardset and another implementation of RFC 6902 must agree on each edit, and on
+//! each error. The index must stay correct. The difference of the first and the last document must turn the first into
+//! the last.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -18,14 +19,14 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut document = first.clone();
     let mut tree: Value = tree(&first);
     for operation in lines.filter_map(wardset_fuzz::edit).filter_map(operation) {
-        // An error here; json-patch makes it null.
+        // Removing the root is an error here; json-patch makes it null.
         if matches!(&operation, Operation::Remove { path } if path.is_root()) {
             continue;
         }
         let before = document.clone();
         let ours = document.apply(&operation);
         let theirs = match operation.value().map(Document::parse) {
-            // Malformed JSON, or a duplicate key, of which a tree would take the last.
+            // Malformed JSON, or a duplicate key. A tree would keep the last value of that key.
             Some(Err(_)) => None,
             _ => patched(&tree, std::slice::from_ref(&operation)),
         };

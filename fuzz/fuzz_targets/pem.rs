@@ -3,7 +3,7 @@
 //! bundle.
 //!
 //! `@leaf`, `@ca`, `@key` and `@other` stand for keys and certificates of this process, because no key is committed.
-//! Bytes behind `der:` are wrapped in PEM here, so that the fuzzer need not know base64.
+//! Bytes behind `der:` are wrapped in PEM here, so that the fuzzer needs no base64.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -103,7 +103,9 @@ fn trusts(chain: &[certificate::Der], bundle: &[u8]) {
     }
 }
 
-/// No line of a key that this process made is in the text. (Of any other, the fuzzer writes the message itself into it.)
+/// Checks that the text contains no line of a key that this process made.
+///
+/// Other keys don't count, because the fuzzer may write parts of a message into them.
 fn hides(text: &str) {
     for key in [&MADE.key, &MADE.other] {
         for line in key.lines().filter(|line| !line.starts_with('-')) {

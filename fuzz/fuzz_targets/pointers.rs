@@ -38,8 +38,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// A manifest that declares `declared` may touch `touched` exactly if that is at or below it. No manifest may declare
-/// a forbidden place.
+/// Checks that a manifest permits `touched` exactly if it is at or below `declared`, and that it can't declare a
+/// pointer to a forbidden value.
 fn manifest(touched: &str, declared: &str) {
     let parts = ManifestParts {
         name: "fuzzed".to_owned(),
@@ -70,7 +70,7 @@ fn manifest(touched: &str, declared: &str) {
     }
 }
 
-/// RFC 6901, slowly.
+/// Splits a pointer by RFC 6901: slow and simple, as an oracle.
 fn tokens(pointer: &str) -> Option<Vec<String>> {
     if pointer.is_empty() {
         return Some(Vec::new());

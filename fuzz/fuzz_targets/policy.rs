@@ -1,5 +1,5 @@
-//! A policy file. Either it is rejected with words, or all of its policies are valid. Those stay the same if they are
-//! written and read again, and their conditions decide on a review without a crash.
+//! A policy file. Each policy is valid, or the parser rejects it with a message. Policies must stay the same if they
+//! are written and read again. Their conditions must decide on a review without a crash.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
 use wardset_core::chain::Phase;
-use wardset_core::decision::Result as Reported;
+use wardset_core::decision::PolicyResult;
 use wardset_core::policy::{Policy, Resource};
 use wardset_core::review::Review;
 use wardset_core::text;
@@ -21,7 +21,7 @@ static REVIEWS: LazyLock<[Review; 2]> =
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
-    // The product contains this panic of the YAML parser (`src/yaml/parse.rs`); the fuzzer would end at any panic.
+    // The product contains this panic of the YAML parser (`src/yaml/parse.rs`), but the fuzzer stops at any panic.
     if text
         .split('!')
         .skip(1)
@@ -62,7 +62,7 @@ fn check(policy: Policy) {
     for review in &*REVIEWS {
         let decision = decide(review, &plans, Phase::Mutate, |_| Ok(add("/metadata/labels/l", &json!("v"))));
         assert_decision(review, &decision);
-        if let Some(Reported::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
+        if let Some(PolicyResult::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
             assert!(conditions && failure.class == FailureClass::Match, "{failure}");
         }
     }

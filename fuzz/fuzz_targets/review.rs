@@ -1,5 +1,5 @@
-//! The body of a request. Either it is refused in one line, or decided, with policies that change and deny. The
-//! answer is then JSON, echoes the uid, and changes only permitted places.
+//! The body of a request. Wardset either rejects it with one line, or decides on it, with policies that change and
+//! deny. The response must be JSON, repeat the uid, and change only permitted values.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -49,7 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert_decision(&review, &decision);
                 assert!(phase == Phase::Mutate || decision.patch.is_empty(), "a patch of `/validate`");
             }
-            // The decided object is decided again: the additions are there, and nothing is left to add.
+            // A review of the patched object must not add anything.
             again(&review);
         }
     }
@@ -65,7 +65,7 @@ fn again(review: &Review) {
     }
 }
 
-/// The answer of a typical module: it adds missing values, as far as the object has the right shape.
+/// Returns the verdict of a typical module, which adds missing values if the object has the right shape.
 fn verdict(turn: &Turn<'_>) -> Result<Verdict, Failure> {
     let document = &turn.document;
     let has = |pointer: &str| document.get_set(Pointer::parse(pointer).expect("a pointer")).is_some();

@@ -1,5 +1,5 @@
-//! The name of a built-in policy, a blank, and settings as JSON. Either they are rejected with words, or the policy
-//! works with them on any DaemonSet. Its answer repeats, its changes apply, and it does not ask for them again.
+//! The name of a built-in policy, a blank, and settings as JSON. The policy either rejects them with a message, or
+//! works with them on any DaemonSet. Its changes must apply, and it must not ask for them again.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -28,7 +28,7 @@ static OBJECTS: LazyLock<[Value; 4]> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
     let Some((name, settings)) = text.split_once(' ') else { return Corpus::Reject };
-    // A module's settings were read as YAML and written as JSON: one object.
+    // The host reads settings as YAML and passes them to the module as one JSON object.
     let Ok(settings @ Value::Object(_)) = serde_json::from_str(settings) else { return Corpus::Reject };
     let settings = &settings.to_string();
     match name {

@@ -1,7 +1,7 @@
-//! The answer of a guest, one part on each line. Sizes stay bounded, and only declared places change. Forbidden
-//! places never change, and the next policy decides as ever.
+//! The verdict of a hostile guest, one part per line. Sizes must stay within limits, and only declared values may
+//! change. Forbidden values must never change, and the next policy must still decide.
 //!
-//! The first line has words: `create`, `update`, `metadata` (an update that leaves the template alone), `deleted`;
+//! The first line has words: `create`, `update`, `metadata` (an update that does not change the template), `deleted`;
 //! `warn`, `observe`; `deny`, `allow` (on errors); `always` (the template); `narrow`. The others are edits, `=` and
 //! so on, with a reason after ` #`. Further forms are `!403 POINTER|MESSAGE|FIX`, `!422 …`, `?POINTER|MESSAGE`, and
 //! `*N` for N more of the previous line.
@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
 use wardset_core::chain::{MAX_CHANGES, Phase};
-use wardset_core::decision::{Outcome, Result as Reported};
+use wardset_core::decision::{Outcome, PolicyResult};
 use wardset_core::review::Review;
 use wardset_core::verdict::{Change, Denial, DenialCode, FailureClass, Verdict, Warning};
 use wardset_fuzz::at;
@@ -63,15 +63,17 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     });
     assert_decision(review, &decision);
     let Some(report) = decision.reports.first() else { return Corpus::Keep };
-    let left = left.expect("whatever a policy says, the one after it has its turn");
+    let left = left.expect("the next policy runs after any verdict");
     if said.changes.len() > MAX_CHANGES {
-        assert!(matches!(&report.result, Reported::Failed(failure) if failure.class == FailureClass::Output));
+        assert!(
+            matches!(&report.result, PolicyResult::Failed(failure) if failure.class == FailureClass::Output)
+        );
     } else {
-        assert_eq!(matches!(report.result, Reported::Denied { .. }), !said.denials.is_empty());
+        assert_eq!(matches!(report.result, PolicyResult::Denied { .. }), !said.denials.is_empty());
     }
     let enforced = spec["mode"] == "enforce";
     match &report.result {
-        Reported::Denied { .. } if enforced => {
+        PolicyResult::Denied { .. } if enforced => {
             let code = if said.denials.iter().any(|denial| denial.code == DenialCode::Forbidden) {
                 403
             } else {
@@ -79,23 +81,23 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             };
             assert!(matches!(&decision.outcome, Outcome::Denied { code: found, .. } if *found == code));
         }
-        Reported::Failed(_) if enforced => match &decision.outcome {
+        PolicyResult::Failed(_) if enforced => match &decision.outcome {
             Outcome::Failed { .. } => assert_eq!(spec["onError"], "fail"),
             Outcome::Denied { code, .. } => assert_eq!((*code, &spec["onError"]), (403, &json!("deny"))),
             Outcome::Allowed => assert_eq!(spec["onError"], "allow"),
         },
         _ => assert_eq!(decision.outcome, Outcome::Allowed),
     }
-    // The one after it: a stranger may take away the labels, and then there is nowhere to add one. It can't do more.
+    // The stranger may remove the labels, so that the next policy fails to add one. It can't do more to that policy.
     let labels = at(&left, "/metadata/labels");
     let there = labels.as_ref().is_some_and(Value::is_object);
     let decent = &decision.reports[1];
-    assert_eq!(matches!(decent.result, Reported::Allowed { .. }), there, "{:?}", decent.result);
+    assert_eq!(matches!(decent.result, PolicyResult::Allowed { .. }), there, "{:?}", decent.result);
     if there {
         assert_eq!(at(&decision.object, "/metadata/labels/decent"), Some(json!("yes")));
     }
-    // A failed or refused verdict changed nothing at all.
-    if !matches!(report.result, Reported::Allowed { .. }) || !enforced {
+    // If the verdict failed, denied or was not enforced, the object stays unchanged.
+    if !matches!(report.result, PolicyResult::Allowed { .. }) || !enforced {
         assert_eq!(left.text(), review.object.text());
     }
     Corpus::Keep

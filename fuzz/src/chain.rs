@@ -1,4 +1,4 @@
-//! Reviews decided without a sandbox, and the rules for every decision.
+//! Decisions without a sandbox, and the rules that every decision obeys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use wardset_core::chain::{Chain, MAX_CHANGES, Phase, Plan, Turn};
-use wardset_core::decision::{Decision, Outcome, Result as Reported};
+use wardset_core::decision::{Decision, Outcome, PolicyResult};
 use wardset_core::document::Document;
 use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestParts};
 use wardset_core::policy::{API_VERSION, Mode, Policy, Resource, TemplateRule};
@@ -18,11 +18,11 @@ use crate::at;
 /// The uid of [`review`]'s reviews.
 pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-/// A policy whose module writes `writes`; `spec` is laid over an empty one.
+/// Returns a policy whose module declares `writes`. `spec` overrides the fields of a minimal spec.
 ///
 /// # Panics
 ///
-/// A target's own words make no policy.
+/// If a target passes an invalid policy.
 #[must_use]
 pub fn plan(name: &str, writes: &[&str], spec: &Value) -> Arc<Plan> {
     let mut full = json!({"module": "builtin:x"});
@@ -35,11 +35,11 @@ pub fn plan(name: &str, writes: &[&str], spec: &Value) -> Arc<Plan> {
     of_policy(Policy::try_from(resource).expect("a policy of a target's own"), writes)
 }
 
-/// A policy with a module that writes `writes`.
+/// Returns `policy` with a module that declares `writes`.
 ///
 /// # Panics
 ///
-/// A target's own words make no manifest.
+/// If a target passes invalid `writes`.
 #[must_use]
 pub fn of_policy(policy: Policy, writes: &[&str]) -> Arc<Plan> {
     let manifest = Manifest::try_from(ManifestParts {
@@ -54,11 +54,11 @@ pub fn of_policy(policy: Policy, writes: &[&str]) -> Arc<Plan> {
     Arc::new(Plan { policy, manifest, digest: String::new() })
 }
 
-/// The review of an object, on an update with the one that is stored.
+/// Returns the review of an object. With `old`, the stored object, it is an update.
 ///
 /// # Panics
 ///
-/// A target's own objects can't be reviewed.
+/// If a target passes objects that can't be reviewed.
 #[must_use]
 pub fn review(object: &Value, old: Option<&Value>) -> Review {
     let request = json!({
@@ -73,7 +73,7 @@ pub fn review(object: &Value, old: Option<&Value>) -> Review {
     }
 }
 
-/// A DaemonSet with something in each place that no policy may change.
+/// Returns a DaemonSet that has the values that no policy may change.
 #[must_use]
 pub fn daemonset() -> Value {
     json!({
@@ -102,7 +102,7 @@ pub fn daemonset() -> Value {
     })
 }
 
-/// Decides, with `guest` in the place of all modules.
+/// Decides on a review; `guest` returns the verdict of each policy.
 pub fn decide(
     review: &Review,
     plans: &[Arc<Plan>],
@@ -120,7 +120,7 @@ pub fn decide(
     chain.finish()
 }
 
-/// A verdict of one `add`.
+/// Returns a verdict with one `add`.
 #[must_use]
 pub fn add(path: &str, value: &Value) -> Verdict {
     let edit = Edit::Add { path: path.to_owned(), value: value.to_string() };
@@ -135,8 +135,8 @@ pub fn add(path: &str, value: &Value) -> Verdict {
 pub fn assert_decision(review: &Review, decision: &Decision) {
     let (before, after) = (&review.object, &decision.object);
     assert_eq!(&&Document::parse(after.text()).expect("is a document still"), &&**after);
-    for place in FORBIDDEN {
-        assert_eq!(at(before, place.as_str()), at(after, place.as_str()), "`{place}` was changed");
+    for pointer in FORBIDDEN {
+        assert_eq!(at(before, pointer.as_str()), at(after, pointer.as_str()), "`{pointer}` was changed");
     }
     let opened = decision.reports.iter().any(|report| report.plan.policy.template == TemplateRule::Always);
     if matches!(decision.reach, Reach::NotTemplate) && !opened {
@@ -155,8 +155,8 @@ pub fn assert_decision(review: &Review, decision: &Decision) {
 fn assert_words(decision: &Decision) {
     for report in &decision.reports {
         match &report.result {
-            Reported::Failed(failure) => assert!(failure.detail.len() <= MAX_DETAIL, "{failure:?}"),
-            Reported::Allowed { applied, .. } => {
+            PolicyResult::Failed(failure) => assert!(failure.detail.len() <= MAX_DETAIL, "{failure:?}"),
+            PolicyResult::Allowed { applied, .. } => {
                 assert!(applied.len() <= MAX_CHANGES);
                 for one in applied {
                     let path = one.operation.path();
@@ -164,7 +164,7 @@ fn assert_words(decision: &Decision) {
                     assert!(one.reason.len() <= MAX_TEXT && !one.reason.contains(char::is_control));
                 }
             }
-            Reported::Denied { denials, .. } => assert!(!denials.is_empty()),
+            PolicyResult::Denied { denials, .. } => assert!(!denials.is_empty()),
         }
     }
     for warning in &decision.warnings {
@@ -183,7 +183,7 @@ fn assert_words(decision: &Decision) {
     }
 }
 
-/// The AdmissionReview that goes back is JSON of the right shape, and its patch makes the object that was decided on.
+/// Checks that the response is a well-formed AdmissionReview, and that its patch yields the object of the decision.
 fn assert_answer(review: &Review, decision: &Decision) {
     let Some(answer) = decision.to_admission_review() else {
         assert!(matches!(decision.outcome, Outcome::Failed { .. }));

@@ -1,4 +1,4 @@
-//! Parts that several targets share: a line for an edit, and lookups in trees of values.
+//! Helpers that several targets share: a parser of edits, and lookups in trees of values.
 
 pub mod chain;
 #[path = "../../src/yaml/mod.rs"]
@@ -9,7 +9,9 @@ use wardset_core::Pointer;
 use wardset_core::document::Document;
 use wardset_core::verdict::Edit;
 
-/// An edit, as a line that a person can read and a fuzzer can break: `+POINTER VALUE`, `=POINTER VALUE`, `-POINTER`.
+/// Parses an edit from a line: `+POINTER VALUE`, `=POINTER VALUE` or `-POINTER`.
+///
+/// People can read this form, and the fuzzer can vary it.
 #[must_use]
 pub fn edit(line: &str) -> Option<Edit> {
     let with_value = |rest: &str| {
@@ -24,7 +26,7 @@ pub fn edit(line: &str) -> Option<Edit> {
     })
 }
 
-/// Returns the number of containers inside each other at the deepest place.
+/// Returns the depth of the deepest nesting of containers.
 #[must_use]
 pub fn depth(value: &Value) -> usize {
     let mut deepest = 0;
@@ -62,7 +64,7 @@ pub fn at(document: &Document, pointer: &str) -> Option<Value> {
 ///
 /// # Panics
 ///
-/// If it is not.
+/// If the text is not such a line.
 pub fn assert_line(text: &str, most: usize) {
     assert!(!text.trim().is_empty(), "nothing is said");
     assert!(text.len() <= most, "{} bytes, expected at most {most}: {text}", text.len());

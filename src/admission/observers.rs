@@ -45,7 +45,7 @@ impl Observer for LogLine {
             duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         );
         for report in &decision.reports {
-            if let decision::Result::Failed(failure) = &report.result {
+            if let decision::PolicyResult::Failed(failure) = &report.result {
                 tracing::error!(
                     uid = short(&review.uid),
                     policy = &*report.plan.policy.name,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wardset_core::decision::{Applied, Outcome, Result as Reported};
+use wardset_core::decision::{Applied, Outcome, PolicyResult};
 use wardset_core::patch;
 use wardset_core::policy::Mode;
 use wardset_core::review::Operation;
@@ -83,11 +83,11 @@ impl From<&wardset_core::decision::PolicyReport> for PolicyReport {
             mode: report.plan.policy.mode,
             verdict: report.verdict(),
             denials: match &report.result {
-                Reported::Denied { denials, .. } => denials.iter().map(Denial::from).collect(),
+                PolicyResult::Denied { denials, .. } => denials.iter().map(Denial::from).collect(),
                 _ => Vec::new(),
             },
             error: match &report.result {
-                Reported::Failed(failure) => Some(failure.to_string()),
+                PolicyResult::Failed(failure) => Some(failure.to_string()),
                 _ => None,
             },
             warnings: report.warnings().iter().map(|warning| warning.message.clone()).collect(),

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
 use similar::{ChangeTag, TextDiff};
-use wardset_core::decision::{Applied, Outcome, PolicyReport, Result as Reported};
+use wardset_core::decision::{Applied, Outcome, PolicyReport, PolicyResult};
 use wardset_core::document::Document;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::{Operation, Reach};
@@ -119,7 +119,7 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
     };
     write!(out, "  {:width$}  {style}{}{style:#}{mode}", policy.name, report.verdict())?;
     match &report.result {
-        Reported::Allowed { applied, held_back, .. } => {
+        PolicyResult::Allowed { applied, held_back, .. } => {
             if applied.is_empty() && *held_back == 0 {
                 return write_notes(out, report.notes());
             }
@@ -136,7 +136,7 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
             }
             Ok(())
         }
-        Reported::Denied { denials, .. } => {
+        PolicyResult::Denied { denials, .. } => {
             writeln!(out)?;
             for denial in denials {
                 writeln!(out, "      {}: {}", denial.pointer, denial.message)?;
@@ -144,7 +144,7 @@ fn write_verdict(out: &mut String, report: &PolicyReport, width: usize) -> fmt::
             }
             Ok(())
         }
-        Reported::Failed(failure) => writeln!(out, "  could not decide: {failure}"),
+        PolicyResult::Failed(failure) => writeln!(out, "  could not decide: {failure}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wardset_core::decision::{Applied, Result as Reported};
+use wardset_core::decision::{Applied, PolicyResult};
 use wardset_core::patch;
 use wardset_core::verdict::{Denial, DenialCode, Warning};
 
@@ -120,17 +120,17 @@ async fn check(module: &str, case: &Case) {
     let decision = support::decide(&snapshot, &object, old.as_ref()).await;
     let result = &decision.reports[0].result;
     match (result, &case.expect.error) {
-        (Reported::Failed(failure), Some(expected)) => {
+        (PolicyResult::Failed(failure), Some(expected)) => {
             assert!(failure.detail.contains(expected), "{place}: {failure}")
         }
-        (Reported::Failed(failure), None) => panic!("{place}: {failure}"),
+        (PolicyResult::Failed(failure), None) => panic!("{place}: {failure}"),
         (_, Some(expected)) => panic!("{place}: expected the error `{expected}`"),
-        (Reported::Denied { denials, warnings }, None) => {
+        (PolicyResult::Denied { denials, warnings }, None) => {
             assert_eq!(case.expect.changes, [] as [Value; 0], "{place}");
             check_denials(&place, denials, &case.expect.denials);
             check_warnings(&place, warnings, &case.expect.warnings);
         }
-        (Reported::Allowed { applied, warnings, notes, .. }, None) => {
+        (PolicyResult::Allowed { applied, warnings, notes, .. }, None) => {
             assert_eq!(case.expect.denials, [] as [Value; 0], "{place}");
             let applied: Vec<_> = applied.iter().map(|Applied { operation, .. }| operation.clone()).collect();
             let applied: Value = serde_json::from_str(&patch::to_json(&applied)).unwrap();

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wardset_core::chain::{MAX_MESSAGES, Phase};
-use wardset_core::decision::{Decision, Outcome, PolicyReport, Result as Reported};
+use wardset_core::decision::{Decision, Outcome, PolicyReport, PolicyResult};
 use wardset_core::manifest::ManifestError;
 use wardset_core::policy::{Mode, OnError, Policy, Resource};
 use wardset_core::review::{Context, Question, Review};
@@ -399,7 +399,7 @@ fn unusable(error: &Unusable) -> By {
 
 /// Asserts that the hostile policy failed with `class`, and that the decision follows from `mode` and `onError`.
 fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error: OnError) {
-    let Reported::Failed(failure) = &report(decision, "hostile").result else {
+    let PolicyResult::Failed(failure) = &report(decision, "hostile").result else {
         panic!("expected a failure of class {class}, found {:?}", report(decision, "hostile").result)
     };
     assert_eq!(failure.class, class, "{failure}");
@@ -421,7 +421,7 @@ fn assert_failed(decision: &Decision, class: FailureClass, mode: Mode, on_error:
 }
 
 fn assert_held_back(decision: &Decision, expected: usize) {
-    let Reported::Allowed { applied, held_back, .. } = &report(decision, "hostile").result else {
+    let PolicyResult::Allowed { applied, held_back, .. } = &report(decision, "hostile").result else {
         panic!("expected a dropped change, found {:?}", report(decision, "hostile").result)
     };
     assert_eq!((applied.len(), *held_back), (0, expected));
@@ -430,7 +430,8 @@ fn assert_held_back(decision: &Decision, expected: usize) {
 
 /// Asserts that the hostile policy had no effect.
 fn assert_silent(decision: &Decision) {
-    let Reported::Allowed { applied, held_back: 0, warnings, notes } = &report(decision, "hostile").result
+    let PolicyResult::Allowed { applied, held_back: 0, warnings, notes } =
+        &report(decision, "hostile").result
     else {
         panic!("expected an empty verdict, found {:?}", report(decision, "hostile").result)
     };
@@ -442,7 +443,7 @@ fn assert_silent(decision: &Decision) {
 /// Asserts that the policies before and after the hostile one succeeded, and that the object has only their change.
 fn assert_neighbours_unharmed(decision: &Decision) {
     for name in ["before", "after"] {
-        assert!(matches!(report(decision, name).result, Reported::Allowed { .. }), "{name}");
+        assert!(matches!(report(decision, name).result, PolicyResult::Allowed { .. }), "{name}");
     }
     assert_eq!(report(decision, "before").applied().len(), 1);
     let mut expected = object();
@@ -470,7 +471,7 @@ fn assert_bounds(decision: &Decision) {
         for note in report.notes() {
             assert!(note.message.len() <= MAX_TEXT && !note.message.contains(char::is_control), "{note:?}");
         }
-        if let Reported::Failed(failure) = &report.result {
+        if let PolicyResult::Failed(failure) = &report.result {
             assert!(failure.detail.len() <= 1024, "a detail of {} bytes in the log", failure.detail.len());
         }
     }

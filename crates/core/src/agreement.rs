@@ -1,32 +1,32 @@
-//! Whether two evaluations of the same thing agree, as the contract says that they must.
+//! The comparison of two evaluations of one review, which must agree by the policy contract.
 
 use std::fmt;
 
 use crate::text;
 use crate::verdict::{Change, Denial, DenialCode, Edit, Failure, FailureClass, Note, Verdict, Warning};
 
-/// The most bytes of one side of a difference.
+/// Limit of one side of a difference, in bytes.
 const MAX_SIDE: usize = 240;
 
-/// Compares two answers to the same question.
+/// The result of comparing two answers of a policy to the same review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
-    /// Everything.
+    /// The answers are equal.
     Same,
-    /// Not this.
+    /// The answers differ; the field has the first difference.
     Differ(Difference),
-    /// Nobody knows: the time, the review or the machine ended one of the two, and not the guest.
+    /// The answers can't be compared: something other than the guest ended one of the evaluations.
     Unknown,
 }
 
-/// The first thing in which two answers differ.
+/// The first difference between two answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The differing part, such as `change 1`.
     pub what: String,
-    /// The first answer, in a line.
+    /// The differing part of the first answer, as one line.
     pub first: String,
-    /// The second.
+    /// The differing part of the second answer, as one line.
     pub second: String,
 }
 
@@ -41,7 +41,7 @@ impl Agreement {
         }
         let difference = match (first, second) {
             (Ok(first), Ok(second)) => of_verdicts(first, second),
-            // The detail of a failure may contain a number that varies. Its class is the answer.
+            // The details of equal failures may contain numbers that vary, so only the classes count.
             (Err(first), Err(second)) if first.class == second.class => None,
             _ => Some(Difference::new("answer", &side(first), &side(second))),
         };
@@ -49,7 +49,7 @@ impl Agreement {
     }
 }
 
-/// Whether a failure says nothing about the guest's answer.
+/// Returns whether something other than the guest ended the evaluation, such as a deadline or the host.
 #[must_use]
 pub fn ended_from_outside(failure: &Failure) -> bool {
     matches!(
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_answer_agrees() {
+    fn equal_answers_agree() {
         assert_eq!(Agreement::of(&Ok(verdict()), &Ok(verdict())), Agreement::Same);
         let trap = |detail| failed(FailureClass::Trap, detail);
         assert_eq!(Agreement::of(&trap("at 1"), &trap("at 2")), Agreement::Same);
     }
 
     #[test]
-    fn each_part_of_a_verdict_is_compared() {
+    fn compares_each_part_of_a_verdict() {
         let mut other = [verdict(), verdict(), verdict(), verdict(), verdict(), verdict(), verdict()];
         other[0].changes[1] = change("/metadata/labels/b", "\"2\"", "b was missing");
         other[1].changes[1] = change("/metadata/labels/b", "\"1\"", "because");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_names_both_sides_in_a_line() {
+    fn a_difference_shows_both_sides_on_one_line() {
         let mut other = verdict();
         other.changes[0] = change("/metadata/labels/a", &format!("\"{}\"", "x".repeat(9999)), "\x1b[31m");
         let Agreement::Differ(difference) = Agreement::of(&Ok(verdict()), &Ok(other)) else {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_another_answer_than_a_verdict() {
+    fn a_failure_differs_from_a_verdict_and_from_another_class() {
         for (first, second) in [
             (Ok(verdict()), failed(FailureClass::Trap, "unreachable")),
             (failed(FailureClass::Declined, "no"), Ok(verdict())),
@@ -205,9 +205,9 @@ mod tests {
         }
     }
 
-    /// A guest cannot see time, so a failure by time is not the guest's difference.
+    /// A guest can't read a clock, so a timeout does not show that its answers differ.
     #[test]
-    fn what_was_ended_from_outside_is_not_compared() {
+    fn does_not_compare_evaluations_that_the_host_ended() {
         for class in [FailureClass::Deadline, FailureClass::Late, FailureClass::Host] {
             assert_eq!(Agreement::of(&Ok(verdict()), &failed(class, "")), Agreement::Unknown);
             assert_eq!(Agreement::of(&failed(class, ""), &Ok(verdict())), Agreement::Unknown);

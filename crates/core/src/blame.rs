@@ -1,6 +1,6 @@
-//! Who is at fault if something goes wrong, and the one table from that to HTTP status and metric label.
+//! The party that has to act on a failure, and the one table from it to HTTP status and metric label.
 
-/// Who has to act.
+/// The party that has to act on a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blame {
     /// The sender of the request.
@@ -16,10 +16,10 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Returns the HTTP status of a review that failed for this cause, unless a more specific one is given.
+    /// Returns the HTTP status of a failed review, unless the caller has a more specific one.
     ///
-    /// Everything but a bad request is 500, so that the webhook's `failurePolicy` decides (webhook contract, point
-    /// 5).
+    /// Every failure but a bad request gives 500, so that the webhook's `failurePolicy` decides (webhook contract,
+    /// point 5).
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -28,7 +28,7 @@ impl Blame {
         }
     }
 
-    /// The value of the label `blame` in logs and metrics.
+    /// Returns the value of the label `blame` in logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -1,14 +1,14 @@
-//! The policies that apply to a review, in order, as a state machine that never runs a policy itself.
+//! The chain of policies for one review: a state machine that selects them in order and applies their verdicts.
 //!
 //! ```text
 //! Chain::new(review, context, plans, phase)
-//!   while let Some(turn) = chain.turn()      the next policy that applies, and the current document
-//!       chain.take(turn, result, elapsed)    verdict checked, changes confined and applied
+//!   while let Some(turn) = chain.turn()      gives the next policy that applies, and the current document
+//!       chain.take(turn, result, elapsed)    checks the verdict and applies its changes
 //!   chain.finish() ──► Decision
 //! ```
 //!
-//! The runtime drives it and brings the verdicts; a test brings its own. The chain owns the order, the gate, the
-//! confinement of changes and the record of each policy's result. It never reads a clock.
+//! The runtime drives the chain and supplies the verdicts; a test supplies its own. The chain owns the order, the
+//! template gate, the limits of changes and the reports. It never runs a policy itself and never reads a clock.
 
 mod confine;
 mod kinds;
@@ -19,7 +19,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decision::{Decision, PolicyReport, Result as Reported};
+use crate::decision::{Decision, PolicyReport, PolicyResult};
 use crate::document::Document;
 use crate::manifest::Manifest;
 use crate::policy::{Mode, Policy, TemplateRule};
@@ -39,8 +39,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Puts plans into the order in which a chain runs them: policies that change objects by `order` and name, then
-    /// those that only validate, so that these see the object as it will be.
+    /// Sorts plans into the order in which a chain runs them.
+    ///
+    /// Mutating policies come first, and validating ones follow, so that these see the final object. Within both
+    /// groups, `order` decides, and then the name.
     pub fn sort(plans: &mut [Arc<Self>]) {
         let key =
             |plan: &Arc<Self>| (!plan.manifest.mutates(), plan.policy.order, Arc::clone(&plan.policy.name));
@@ -48,38 +50,39 @@ impl Plan {
     }
 }
 
-/// Which of the two webhooks asks.
+/// The webhook that sent the review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// All policies; the answer may carry a patch.
+    /// The mutating webhook. All policies run, and the response may contain a patch.
     Mutate,
-    /// The validating policies, on the object as all webhooks left it; the answer never carries a patch.
+    /// The validating webhook. Only validating policies run, on the object after all mutating webhooks. The response
+    /// never contains a patch.
     Validate,
 }
 
-/// Whether changes to the template count for one policy.
+/// The state of the template gate for one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// They do.
+    /// The chain applies changes to the template.
     Open,
-    /// They are dropped.
+    /// The chain drops changes to the template.
     Closed,
 }
 
-/// A policy whose turn it is.
+/// An evaluation that the caller of the chain has to perform.
 #[derive(Debug)]
 pub struct Turn<'p> {
-    /// Its place among the plans.
+    /// The index of the policy in the plans.
     pub index: usize,
-    /// The policy.
+    /// The policy and its module.
     pub plan: &'p Arc<Plan>,
-    /// The object as the policies before left it.
+    /// The object after the changes of the previous policies.
     pub document: Arc<Document>,
     /// The state of the template gate, as the policy receives it.
     pub gate: Gate,
 }
 
-/// One review on its way through the policies.
+/// The progress of one review through the policies.
 pub struct Chain<'r> {
     review: &'r Review,
     plans: &'r [Arc<Plan>],
@@ -93,7 +96,7 @@ pub struct Chain<'r> {
 }
 
 impl<'r> Chain<'r> {
-    /// A chain over `plans`, which [`Plan::sort`] has put in order.
+    /// Creates a chain over `plans`, which [`Plan::sort`] has sorted.
     #[must_use]
     pub fn new(review: &'r Review, context: &'r Context, plans: &'r [Arc<Plan>], phase: Phase) -> Self {
         let reach = review.reach();
@@ -110,7 +113,7 @@ impl<'r> Chain<'r> {
         }
     }
 
-    /// The next policy that applies to the review; none when all had their turn.
+    /// Returns the next policy that applies to the review; `None` after the last one.
     pub fn turn(&mut self) -> Option<Turn<'r>> {
         while let Some(plan) = self.plans.get(self.next) {
             let index = self.next;
@@ -127,14 +130,14 @@ impl<'r> Chain<'r> {
                 Err(mismatch) => {
                     let failure =
                         Failure::new(FailureClass::Match, &text::with_causes(&mismatch, MAX_DETAIL));
-                    self.report(plan, Reported::Failed(failure), Duration::ZERO);
+                    self.report(plan, PolicyResult::Failed(failure), Duration::ZERO);
                 }
             }
         }
         None
     }
 
-    /// Takes the result of a turn. `elapsed` is only passed on to the report.
+    /// Checks the result of a turn, applies its changes and reports it. `elapsed` only goes into the report.
     pub fn take(&mut self, turn: &Turn<'r>, result: Result<Verdict, Failure>, elapsed: Duration) {
         let reported = match result.and_then(|verdict| self.check(turn, verdict)) {
             Ok((reported, document)) => {
@@ -143,12 +146,12 @@ impl<'r> Chain<'r> {
                 }
                 reported
             }
-            Err(failure) => Reported::Failed(failure),
+            Err(failure) => PolicyResult::Failed(failure),
         };
         self.report(turn.plan, reported, elapsed);
     }
 
-    /// The decision, once [`Chain::turn`] gave none.
+    /// Returns the decision. Call it after [`Chain::turn`] has returned `None`.
     #[must_use]
     pub fn finish(self) -> Decision {
         Decision::compose(self.review, self.phase, self.reach, self.document, self.reports)
@@ -161,7 +164,7 @@ impl<'r> Chain<'r> {
         }
     }
 
-    fn report(&mut self, plan: &Arc<Plan>, result: Reported, elapsed: Duration) {
+    fn report(&mut self, plan: &Arc<Plan>, result: PolicyResult, elapsed: Duration) {
         self.reports.push(PolicyReport { plan: Arc::clone(plan), result, elapsed });
     }
 }

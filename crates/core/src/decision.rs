@@ -1,4 +1,4 @@
-//! The chain's answer to one review, and the AdmissionReview that carries it back.
+//! The decision on one review, and its encoding as the AdmissionReview of the response.
 
 mod budget;
 
@@ -20,41 +20,42 @@ use crate::verdict::{Denial, DenialCode, Failure, Note, Warning};
 /// The decision on one review.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// Echoed from the review.
+    /// The uid of the request, which the response repeats.
     pub uid: String,
-    /// Yes, no, or not decided.
+    /// Whether the object is allowed, denied, or neither because a policy failed.
     pub outcome: Outcome,
     /// The merged, minimal patch; empty if nothing changes.
     pub patch: Vec<Operation>,
-    /// Within the API server's limits, ready to send.
+    /// Warnings for the client, within the API server's size limits.
     pub warnings: Vec<String>,
-    /// Short facts for the audit log, without a prefix.
+    /// Audit annotations: a key without a prefix, and the names of policies.
     pub audit: BTreeMap<&'static str, String>,
     /// The object with the patch applied.
     pub object: Arc<Document>,
-    /// The result of each policy that applied, in order.
+    /// The result of each policy that applied, in the order in which they ran.
     pub reports: Vec<PolicyReport>,
     /// The parts of the object that policies could change.
     pub reach: Reach,
 }
 
-/// Yes, no, or not decided.
+/// The outcome of a review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The object may be stored, with the patch.
+    /// The API server may store the object, with the patch applied.
     Allowed,
-    /// The object is refused.
+    /// An enforced policy denied the object, or failed with `onError: deny`.
     Denied {
-        /// 403 or 422.
+        /// The HTTP status: 403 or 422.
         code: u16,
-        /// For the author.
+        /// The reasons, for the author of the object.
         message: String,
     },
-    /// A policy with `onError: fail` could not decide: HTTP 500, and the webhook's `failurePolicy` decides.
+    /// A policy with `onError: fail` failed to decide. The server answers HTTP 500, so that the webhook's
+    /// `failurePolicy` decides.
     Failed {
-        /// Who has to act, which gives the status.
+        /// The party that has to act. [`Blame::status`] maps it to the HTTP status.
         blame: Blame,
-        /// For the operator; the API server passes it on to the author.
+        /// The reasons, for the operator. The API server passes them on to the author.
         message: String,
     },
 }
@@ -62,90 +63,90 @@ pub enum Outcome {
 /// The result of one policy in one review.
 #[derive(Debug, Clone)]
 pub struct PolicyReport {
-    /// The policy.
+    /// The policy and its module.
     pub plan: Arc<Plan>,
     /// The result.
-    pub result: Result,
+    pub result: PolicyResult,
     /// How long the evaluation took.
     pub elapsed: Duration,
 }
 
-/// The result of one policy's turn.
+/// The result of one policy in one review.
 #[derive(Debug, Clone)]
-pub enum Result {
-    /// The policy has no objection.
+pub enum PolicyResult {
+    /// The policy allows the object.
     Allowed {
-        /// The changes that it made, or would have made in another mode.
+        /// The changes that the policy made. If its mode is not `enforce`, the object doesn't get them.
         applied: Vec<Applied>,
-        /// How many changes of the template the gate held back.
+        /// The number of changes that the closed template gate dropped.
         held_back: usize,
-        /// For the author.
+        /// Warnings for the author of the object.
         warnings: Vec<Warning>,
-        /// For the report. The audit annotation names the policy.
+        /// Notes for the report of `wardset review`. An audit annotation names the policy.
         notes: Vec<Note>,
     },
-    /// The policy objects.
+    /// The policy denies the object.
     Denied {
-        /// Why; at least one.
+        /// The reasons, at least one.
         denials: Vec<Denial>,
-        /// For the author.
+        /// Warnings for the author of the object.
         warnings: Vec<Warning>,
     },
-    /// The policy could not decide.
+    /// The policy failed to decide.
     Failed(Failure),
 }
 
-/// A change that was made.
+/// A change that a policy made, or would have made in mode `enforce`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// The operation.
     pub operation: Operation,
-    /// Why.
+    /// The policy's reason for the change.
     pub reason: String,
 }
 
 impl PolicyReport {
-    /// The word for metrics, logs and machine output.
+    /// Returns the label of the result in metrics, logs and machine output.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match &self.result {
-            Result::Allowed { applied, .. } if applied.is_empty() => "allow",
-            Result::Allowed { .. } => "patch",
-            Result::Denied { .. } => "deny",
-            Result::Failed(_) => "error",
+            PolicyResult::Allowed { applied, .. } if applied.is_empty() => "allow",
+            PolicyResult::Allowed { .. } => "patch",
+            PolicyResult::Denied { .. } => "deny",
+            PolicyResult::Failed(_) => "error",
         }
     }
 
-    /// The policy's own warnings.
+    /// Returns the policy's own warnings; none if it failed.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         match &self.result {
-            Result::Allowed { warnings, .. } | Result::Denied { warnings, .. } => warnings,
-            Result::Failed(_) => &[],
+            PolicyResult::Allowed { warnings, .. } | PolicyResult::Denied { warnings, .. } => warnings,
+            PolicyResult::Failed(_) => &[],
         }
     }
 
-    /// Returns the notes of a policy that has no objection.
+    /// Returns the policy's notes; none if it denied the object or failed.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         match &self.result {
-            Result::Allowed { notes, .. } => notes,
-            Result::Denied { .. } | Result::Failed(_) => &[],
+            PolicyResult::Allowed { notes, .. } => notes,
+            PolicyResult::Denied { .. } | PolicyResult::Failed(_) => &[],
         }
     }
 
-    /// The changes that the policy made or, in another mode than `enforce`, would have made.
+    /// Returns the changes that the policy made or, unless its mode is `enforce`, would have made.
     #[must_use]
     pub fn applied(&self) -> &[Applied] {
         match &self.result {
-            Result::Allowed { applied, .. } => applied,
-            Result::Denied { .. } | Result::Failed(_) => &[],
+            PolicyResult::Allowed { applied, .. } => applied,
+            PolicyResult::Denied { .. } | PolicyResult::Failed(_) => &[],
         }
     }
 }
 
 impl Outcome {
-    /// The word for metrics, logs and audit.
+    /// Returns the label of the outcome in metrics, logs and audit events.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -205,13 +206,13 @@ impl Decision {
     }
 }
 
-/// The answer to a request that there is nothing to decide on: yes.
+/// Returns the response to a request that Wardset does not review: allowed.
 #[must_use]
 pub fn passed_over(uid: &str) -> Vec<u8> {
     bare(uid, None)
 }
 
-/// The answer to a request for an object that makes no sense: no, with the status 422.
+/// Returns the response to a request with an invalid object: denied, with status 422.
 #[must_use]
 pub fn refused(uid: &str, message: &str) -> Vec<u8> {
     bare(uid, Some(Status { code: 422, reason: "Invalid", message }))
@@ -263,11 +264,13 @@ struct Status<'a> {
 
 fn answer(response: &Response<'_>) -> Vec<u8> {
     let answer = Answer { api_version: API_VERSION, kind: "AdmissionReview", response };
-    // Strings, numbers and a map with string keys: serialisation can't fail.
+    // Serialization can't fail: the answer has only strings, numbers and a map with string keys.
     serde_json::to_vec(&answer).unwrap_or_default()
 }
 
-/// A denial wins over a failure: the failing policy could not have saved the object.
+/// Combines the results of all enforced policies.
+///
+/// A denial wins over a failure, because the failed policy could not have allowed the object either.
 fn outcome(reports: &[PolicyReport]) -> Outcome {
     let mut denied = Vec::new();
     let mut failed = Vec::new();
@@ -276,14 +279,14 @@ fn outcome(reports: &[PolicyReport]) -> Outcome {
     for report in reports.iter().filter(|report| report.plan.policy.mode == Mode::Enforce) {
         let policy = &report.plan.policy;
         match &report.result {
-            Result::Allowed { .. } => {}
-            Result::Denied { denials, .. } => {
+            PolicyResult::Allowed { .. } => {}
+            PolicyResult::Denied { denials, .. } => {
                 if denials.iter().any(|denial| denial.code == DenialCode::Forbidden) {
                     code = 403;
                 }
                 denied.extend(denials.iter().map(|denial| budget::denial(&policy.name, denial)));
             }
-            Result::Failed(failure) => {
+            PolicyResult::Failed(failure) => {
                 let line = format!("policy `{}` could not decide ({failure})", policy.name);
                 match policy.on_error {
                     OnError::Allow => {}

@@ -1,15 +1,15 @@
 //! The object under review: raw JSON text with an index over it.
 //!
-//! A document is read by JSON Pointer and changed by RFC 6902 operations. Neither builds a tree of values. The text
-//! stays as the author wrote it, so unknown fields survive byte for byte. A review costs one pass over the text
-//! instead of an allocation for each value (docs/adr/0002).
+//! Callers read a document by JSON Pointer and change it by RFC 6902 operations. Neither builds a tree of values. The
+//! text stays as the author wrote it, so unknown fields survive byte for byte. Parsing takes one pass over the text
+//! instead of an allocation per value (docs/adr/0002).
 //!
 //! ```text
 //! text   {"spec":{"tolerations":[{"operator":"Exists"}]}}
 //! nodes  object key object key array object key string        (preorder, each with its span)
 //! ```
 //!
-//! It never checks the meaning of a value: policies and the API server do.
+//! This module never checks the meaning of a value. Policies and the API server do.
 
 mod diff;
 mod edit;
@@ -31,7 +31,7 @@ pub struct Document {
     nodes: Vec<Node>,
 }
 
-/// Levels above the objects of an AdmissionReview.
+/// Levels of an AdmissionReview above its objects: the root and `request`.
 const ENVELOPE_DEPTH: usize = 2;
 
 impl Document {
@@ -39,15 +39,15 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// - Text that is not one JSON value, nests deeper than 128, or is larger than 4 GiB.
-    /// - An object with a duplicate key. Readers disagree on which of the two counts, so no policy may decide on it.
+    /// - The text is not one JSON value, nests deeper than 128 levels, or is larger than 4 GiB.
+    /// - An object has a duplicate key. Readers disagree on which value counts, so no policy may decide on it.
     pub fn parse(text: impl Into<String>) -> Result<Self, SyntaxError> {
         let text = text.into();
         let nodes = index::index(&text, MAX_DEPTH)?;
         Ok(Self { text, nodes })
     }
 
-    /// The same for an AdmissionReview, in which an object may nest as deep as it may alone.
+    /// Indexes an AdmissionReview, whose objects may nest as deep as a document on its own.
     pub(crate) fn parse_enveloped(text: &str) -> Result<Self, SyntaxError> {
         let nodes = index::index(text, MAX_DEPTH + ENVELOPE_DEPTH)?;
         Ok(Self { text: text.to_owned(), nodes })
@@ -75,7 +75,7 @@ impl Document {
         self.get_below(0, path)
     }
 
-    /// The same below the value at `at`.
+    /// Finds a nested member of the value at `at`, as [`Document::get_at`] does for the root.
     pub(crate) fn get_below(&self, mut at: usize, path: &str) -> Option<usize> {
         let mut rest = Some(path);
         while let Some(path) = rest {
@@ -99,7 +99,7 @@ impl Document {
         self.elements(array)
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -111,7 +111,7 @@ impl Document {
         self.find(pointer).map(|at| self.span(at))
     }
 
-    /// Like [`Document::get`], with a JSON `null` read as absent, as Kubernetes reads it.
+    /// Like [`Document::get`], but treats a JSON `null` as absent, as Kubernetes does.
     #[must_use]
     pub fn get_set(&self, pointer: &Pointer) -> Option<&str> {
         self.get(pointer).filter(|text| *text != "null")
@@ -124,8 +124,9 @@ impl Document {
         (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
     }
 
-    /// Returns the members of the map of strings at `pointer`, such as labels; nothing if there is no object. Null is
-    /// the empty string, as in Go. Members of other types are left out.
+    /// Returns the members of the map of strings at `pointer`, such as labels; none if there is no object.
+    ///
+    /// Null becomes the empty string, as in Go. Members of other types are skipped.
     pub fn strings(&self, pointer: &Pointer) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.find(pointer)
             .into_iter()
@@ -141,7 +142,7 @@ impl Document {
             })
     }
 
-    /// Whether there is an object at `pointer` all of whose members are strings or null.
+    /// Returns whether `pointer` leads to an object whose members are all strings or null.
     #[must_use]
     pub fn holds_strings(&self, pointer: &Pointer) -> bool {
         let is_string = |at: usize| self.nodes[at].kind == Kind::String || self.span(at) == "null";
@@ -150,7 +151,7 @@ impl Document {
         })
     }
 
-    /// The value as a tree, for the few readers that need one (conditions, the semantic comparison of templates).
+    /// Returns the document as a tree of values. Few callers need one: conditions, and comparisons of whole objects.
     #[must_use]
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_str(&self.text).unwrap_or_default()
@@ -168,7 +169,7 @@ impl Document {
         }
     }
 
-    /// A plain loop, because most of the cost of a read is here.
+    /// Finds the value of a member of `object`. A plain loop, because a read spends most of its time here.
     fn member(&self, object: usize, token: &str) -> Option<usize> {
         let nodes = self.nodes.get(..self.nodes[object].next as usize)?;
         let mut key = object + 1;
@@ -214,7 +215,7 @@ impl Document {
         if key.escaped {
             return self.decoded(key) == token;
         }
-        // Most keys have another length. The two quotes are in the span.
+        // The lengths of most keys differ, so compare them first. The span includes the two quotes.
         (key.end - key.start) as usize == token.len() + 2
             && self.text.as_bytes()[key.start as usize + 1..key.end as usize - 1] == *token.as_bytes()
     }
@@ -228,7 +229,7 @@ impl Document {
         let (start, end) = (node.start as usize, node.end as usize);
         let inside = &self.text[start + 1..end - 1];
         if node.escaped {
-            // The index accepts only strings that serde_json accepts (property-tested), so the fallback is never taken.
+            // The index accepts only strings that serde_json accepts (property-tested), so the fallback never runs.
             serde_json::from_str::<String>(&self.text[start..end]).map_or(Cow::Borrowed(inside), Cow::Owned)
         } else {
             Cow::Borrowed(inside)
@@ -236,8 +237,9 @@ impl Document {
     }
 }
 
-/// Returns the same as `Pointer::tokens` and `Token::decoded` at a third of the cost: most tokens are short and
-/// plain.
+/// Returns the decoded tokens of a pointer.
+///
+/// It costs a third of `Pointer::tokens` with `Token::decoded`, because most tokens are short and need no decoding.
 fn tokens(pointer: &Pointer) -> impl Iterator<Item = Cow<'_, str>> {
     let mut rest = pointer.as_str();
     std::iter::from_fn(move || {
@@ -257,7 +259,7 @@ fn tokens(pointer: &Pointer) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// The position that an RFC 6901 token names in an array: digits without a leading zero.
+/// Parses an RFC 6901 token as an array index: digits without a leading zero.
 fn array_index(token: &str) -> Option<usize> {
     let plain = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
     if plain { token.parse().ok() } else { None }

@@ -1,13 +1,13 @@
 //! The pure core of Wardset: from the bytes of an AdmissionReview to a decision.
 //!
 //! ```text
-//! bytes ─► review ─► chain (turns; someone else brings the verdicts) ─► decision ─► bytes
+//! bytes ─► review ─► chain (one turn per policy; the runtime supplies the verdicts) ─► decision ─► bytes
 //!             │         │
 //!          document   policy (match, gate), manifest (declared writes), verdict (untrusted)
 //! ```
 //!
-//! It takes values and returns values: no clock, no environment, no files, no threads, no async, and it knows neither
-//! wasmtime nor Kubernetes' client.
+//! The crate takes values and returns values. It uses no clock, environment variable, file, thread or async code. It
+//! depends on neither wasmtime nor a Kubernetes client.
 
 pub mod agreement;
 pub mod blame;

@@ -1,4 +1,4 @@
-//! A module's description of itself, validated.
+//! The manifest: the validated description that a module gives of itself.
 
 use jsonptr::{Pointer, PointerBuf};
 
@@ -10,24 +10,24 @@ use crate::policy::ClusterData;
 pub struct Manifest {
     /// The module's name.
     pub name: String,
-    /// Its semantic version.
+    /// The module's semantic version.
     pub version: String,
-    /// One sentence.
+    /// The module's purpose, in one sentence.
     pub description: String,
-    /// Prefixes of the places that it reads.
+    /// Prefixes of the pointers that the module reads.
     pub reads: Vec<PointerBuf>,
-    /// Prefixes of the places that it changes. If there are none, it is a validating policy.
+    /// Prefixes of the pointers that the module changes. If there are none, it is a validating policy.
     pub writes: Vec<PointerBuf>,
-    /// Cluster data that it asks for.
+    /// The cluster data that the module asks for.
     pub cluster: Vec<ClusterData>,
-    /// A JSON Schema of its settings.
+    /// The JSON Schema of the module's settings.
     pub settings_schema: String,
 }
 
-/// Why a manifest is invalid.
+/// The reason why a manifest is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// A pointer that is not RFC 6901.
+    /// A pointer violates RFC 6901.
     #[error("manifest: expected JSON Pointers in `{field}`, found `{pointer}`")]
     Pointer {
         /// `reads` or `writes`.
@@ -35,50 +35,50 @@ pub enum ManifestError {
         /// The text.
         pointer: String,
     },
-    /// A place that no policy may change.
+    /// The module declares that it changes a value that no policy may change.
     #[error("manifest: `writes` has `{pointer}`, which no policy may change")]
     Forbidden {
-        /// The place.
+        /// The pointer in `writes`.
         pointer: PointerBuf,
     },
-    /// Text that is empty or too long.
+    /// A text is empty or too long.
     #[error("manifest: `{field}` must have 1 to {most} characters, found {found}")]
     Length {
         /// The field.
         field: &'static str,
-        /// The most that is taken.
+        /// The limit.
         most: usize,
-        /// How many there are.
+        /// The number of characters.
         found: usize,
     },
-    /// A pointer or a schema that is longer than anyone needs.
+    /// A pointer or the schema is too long.
     #[error("manifest: `{field}` must have at most {most} bytes, found {found}")]
     TooLong {
         /// The field.
         field: &'static str,
-        /// The most that is taken.
+        /// The limit.
         most: usize,
-        /// How many there are.
+        /// The number of bytes.
         found: usize,
     },
-    /// Text with line breaks or other control characters.
+    /// A text contains line breaks or other control characters.
     #[error("manifest: `{field}` must be one printable line")]
     Unprintable {
         /// The field.
         field: &'static str,
     },
-    /// A name that can't be a module's.
+    /// The name is not a valid name of a module.
     #[error("manifest: `name` must be lower-case words joined by `-`, found `{name}`")]
     Name {
         /// The value in the manifest.
         name: String,
     },
-    /// More prefixes than anyone needs.
+    /// A list has too many prefixes.
     #[error("manifest: `{field}` must have at most {MAX_PREFIXES} entries, found {found}")]
     TooMany {
         /// `reads` or `writes`.
         field: &'static str,
-        /// How many there are.
+        /// The number of prefixes.
         found: usize,
     },
     /// The schema of the settings is not a JSON object.
@@ -86,16 +86,16 @@ pub enum ManifestError {
     Schema,
 }
 
-/// The most entries of `reads` and of `writes`.
+/// Limit of the entries of `reads`, and of those of `writes`.
 pub const MAX_PREFIXES: usize = 64;
 
-/// The most bytes of a pointer in `reads` and `writes`. The deepest place of a DaemonSet takes a tenth of it.
+/// Limit of a pointer in `reads` and `writes`, in bytes. The longest pointer into a DaemonSet needs a tenth of it.
 pub const MAX_POINTER: usize = 1024;
 
-/// The most bytes of a settings' schema.
+/// Limit of the settings schema, in bytes.
 pub const MAX_SCHEMA: usize = 64 << 10;
 
-/// The places that no policy may change, even if its manifest declares them.
+/// Pointers to the values that no policy may change. A manifest may not declare them.
 pub const FORBIDDEN: [&Pointer; 16] = [
     Pointer::from_static("/apiVersion"),
     Pointer::from_static("/kind"),
@@ -115,7 +115,7 @@ pub const FORBIDDEN: [&Pointer; 16] = [
     Pointer::from_static("/status"),
 ];
 
-/// A manifest's fields as they came out of the sandbox.
+/// The fields of a manifest as the sandbox returned them: untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of `Manifest`")]
 pub struct ManifestParts {
@@ -184,19 +184,19 @@ impl Manifest {
         }
     }
 
-    /// Whether the module may change objects.
+    /// Returns whether the module may change objects.
     #[must_use]
     pub fn mutates(&self) -> bool {
         !self.writes.is_empty()
     }
 
-    /// Whether the module may read at `pointer`.
+    /// Returns whether the module may read at `pointer`.
     #[must_use]
     pub fn may_read(&self, pointer: &Pointer) -> bool {
         self.reads.iter().any(|prefix| is_within(pointer, prefix))
     }
 
-    /// Whether the module may change the value at `pointer`.
+    /// Returns whether the module may change the value at `pointer`.
     #[must_use]
     pub fn may_write(&self, pointer: &Pointer) -> bool {
         self.writes.iter().any(|prefix| is_within(pointer, prefix))

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use jsonptr::{Pointer, PointerBuf};
 
-/// One change to a document. The operations `move`, `copy` and `test` are not offered: policies add.
+/// One change to a document. There is no `move`, `copy` or `test`, because policies don't need them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Puts a value below an existing parent. If an object's member exists, the value replaces it.
+    /// Adds a value to an existing object or array. In an object, it replaces an existing member.
     Add {
         /// The path; `-` appends to an array.
         path: PointerBuf,
@@ -21,7 +21,7 @@ pub enum Operation {
         /// JSON text.
         value: String,
     },
-    /// Takes a value away.
+    /// Removes a value.
     Remove {
         /// The path.
         path: PointerBuf,
@@ -37,7 +37,7 @@ impl Operation {
         }
     }
 
-    /// The word of RFC 6902.
+    /// Returns the name of the operation in RFC 6902.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Operation {
     }
 }
 
-/// The operations as an RFC 6902 document.
+/// Returns the operations as an RFC 6902 document.
 #[must_use]
 pub fn to_json(operations: &[Operation]) -> String {
     let mut json = String::with_capacity(16 + operations.iter().map(room).sum::<usize>());
@@ -80,7 +80,7 @@ fn room(operation: &Operation) -> usize {
     operation.path().len() + operation.value().map_or(0, str::len) + 40
 }
 
-/// Whether `path` is `prefix` or lies below it, by whole tokens.
+/// Returns whether `path` is `prefix` or lies below it, compared by whole tokens.
 #[must_use]
 pub fn is_within(path: &Pointer, prefix: &Pointer) -> bool {
     path.as_str().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

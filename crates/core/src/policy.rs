@@ -4,8 +4,8 @@
 //! YAML, JSON or the API server ──► Resource ──► Policy        (deny_unknown_fields, then every rule, once)
 //! ```
 //!
-//! After [`Policy::try_from`] nothing about a policy's own fields is checked again. Whether its module exists and likes
-//! its settings is the runtime's to find out.
+//! [`Policy::try_from`] checks all fields of a policy, and nothing checks them again. The runtime checks that the
+//! module exists and accepts the settings.
 
 mod condition;
 mod resource;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 /// The only `apiVersion` of a `Policy`.
 pub const API_VERSION: &str = "wardset.dev/v1alpha1";
 
-/// A policy whose every field is known to be good.
+/// A validated policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// `metadata.name`: unique, a DNS label.
@@ -42,15 +42,15 @@ pub struct Policy {
     pub mode: Mode,
     /// The effect of a failure on the review.
     pub on_error: OnError,
-    /// Which reviews the policy decides on.
+    /// The reviews that the policy decides on.
     pub scope: Match,
-    /// The template gate.
+    /// The rule for changes to the template.
     pub template: TemplateRule,
     /// The limits of one evaluation.
     pub limits: Limits,
     /// The settings, a JSON object.
     pub settings: Arc<str>,
-    /// The cluster data that the operator lets the module have.
+    /// The cluster data that the operator grants to the module.
     pub cluster_data: Vec<ClusterData>,
 }
 
@@ -64,7 +64,7 @@ pub enum ModuleRef {
 }
 
 impl ModuleRef {
-    /// Whether the module is a file, which can change while its name does not.
+    /// Returns whether the module is a file, whose content can change while its name stays the same.
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
@@ -84,7 +84,7 @@ impl fmt::Display for ModuleRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
-    /// Denials refuse the object, changes are made.
+    /// Denials reject the object, and changes apply.
     #[default]
     Enforce,
     /// Denials and changes become warnings.
@@ -94,7 +94,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word for metrics, logs and lists.
+    /// Returns the label of the mode in metrics, logs and lists.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -109,23 +109,23 @@ impl Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnError {
-    /// HTTP 500, so that the webhook's `failurePolicy` decides.
+    /// The server answers HTTP 500, so that the webhook's `failurePolicy` decides.
     #[default]
     Fail,
-    /// The object is refused.
+    /// The object is denied.
     Deny,
     /// The review continues without this policy.
     Allow,
 }
 
-/// When a policy may change `/spec/template`.
+/// The reviews in which a policy may change `/spec/template`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TemplateRule {
     /// On a create, and on an update whose author changes the template too.
     #[default]
     OnChange,
-    /// On every review. An update of an annotation may then roll every pod.
+    /// On every review. An update of an annotation may then restart every pod.
     Always,
 }
 
@@ -140,8 +140,8 @@ pub enum ClusterData {
 /// The limits of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. Doesn't bound the time that
-    /// a review waits for its turn.
+    /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. It does not bound
+    /// the time that a review waits before the start.
     pub timeout: Duration,
     /// Linear memory in bytes. Default 16 MiB; 1 to 32 MiB. It does not bound the host's own data for the policy,
     /// which has limits of its own.
@@ -154,14 +154,14 @@ impl Default for Limits {
     }
 }
 
-/// The most memory that `limits.memory` may give; the runtime reserves address space for as much.
+/// Maximum of `limits.memory`, in bytes. The runtime reserves as much address space.
 pub const MAX_MEMORY: u64 = 32 * MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// Why a `Policy` is invalid.
+/// The reason why a `Policy` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// Another kind of object, or another version of it.
+    /// The resource has another version or kind.
     #[error("expected `apiVersion: {API_VERSION}` and `kind: Policy`, found `{api_version}` and `{kind}`")]
     Kind {
         /// The value in the resource.
@@ -169,7 +169,7 @@ pub enum PolicyError {
         /// The value in the resource.
         kind: String,
     },
-    /// A field has a value that it can't have.
+    /// A field has an invalid value.
     #[error("`{field}`: {problem}")]
     Field {
         /// The field's path, such as `spec.limits.timeout`.
@@ -177,7 +177,7 @@ pub enum PolicyError {
         /// The expected and the found value.
         problem: String,
     },
-    /// Something below `spec.match`.
+    /// A field of `spec.match` is invalid.
     #[error(transparent)]
     Match(#[from] ScopeError),
 }
@@ -229,7 +229,7 @@ impl FromStr for ModuleRef {
             Some(("builtin", name)) if !name.is_empty() => return Ok(Self::Builtin(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => return Ok(Self::File(path.to_owned())),
             Some(("oci", _)) => {
-                "modules from registries are not supported yet; fetch it and name it by `file:PATH`".into()
+                "modules from registries are not supported yet; download it and use `file:PATH`".into()
             }
             _ => format!("expected `builtin:NAME` or `file:PATH`, found `{text}`"),
         };
@@ -245,7 +245,7 @@ fn timeout(text: &str) -> Result<Duration, PolicyError> {
     })
 }
 
-/// A whole number of milliseconds or seconds: `100ms`, `2s`.
+/// Parses a whole number of milliseconds or seconds, such as `100ms` or `2s`.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -273,7 +273,7 @@ fn memory(text: &str) -> Result<u64, PolicyError> {
     })
 }
 
-/// Whether `name` has 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends (RFC 1123).
+/// Returns whether `name` has 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends (RFC 1123).
 pub(crate) fn is_dns_label(name: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())

@@ -1,7 +1,7 @@
-//! The AdmissionReview: from bytes to a [`Review`] whose objects are still JSON text.
+//! The parser of an AdmissionReview: from bytes to a [`Review`] whose objects stay JSON text.
 //!
-//! One pass indexes the whole body; the objects are parts of it. Requests without a decision (another kind, a delete,
-//! a subresource) are sorted out here, so that the chain only ever sees DaemonSets.
+//! One pass indexes the whole body; the objects are parts of it. The parser filters out requests that Wardset does not
+//! review (another kind, a delete, a subresource), so the chain only sees DaemonSets.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use crate::document::{Document, SyntaxError};
 use crate::policy::NamespaceLabels;
 use crate::text;
 
-/// The only `apiVersion` of an AdmissionReview that is read and written.
+/// The only supported `apiVersion` of an AdmissionReview.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
-/// One DaemonSet under decision.
+/// A request to decide on one DaemonSet.
 #[derive(Debug, Clone)]
 pub struct Review {
-    /// Echoed in the answer.
+    /// The uid of the request, which the response repeats.
     pub uid: String,
-    /// Always `DaemonSet` today.
+    /// The kind of the object: always `DaemonSet` today.
     pub kind: String,
     /// The operation that the author requested.
     pub operation: Operation,
-    /// Empty on a create with `generateName`.
+    /// The name of the object. Empty on a create with `generateName`.
     pub name: String,
-    /// The namespace.
+    /// The namespace of the object.
     pub namespace: String,
-    /// Who asked.
+    /// The author's user name.
     pub user: String,
-    /// The groups of who asked.
+    /// The author's groups.
     pub groups: Vec<String>,
-    /// Nothing will be stored; the decision is the same.
+    /// Whether the API server discards the object. The decision is the same.
     pub dry_run: bool,
-    /// The object as it would be stored.
+    /// The new object.
     pub object: Arc<Document>,
-    /// The object as it is stored, on an update.
+    /// The stored object, on an update.
     pub old_object: Option<Arc<Document>>,
 }
 
@@ -60,7 +60,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The word for metrics and logs.
+    /// Returns the label of the operation in metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -70,24 +70,24 @@ impl Operation {
     }
 }
 
-/// The question of an AdmissionReview.
+/// The request of an AdmissionReview.
 #[derive(Debug, Clone)]
 pub enum Question {
-    /// To decide on a DaemonSet.
+    /// A DaemonSet to decide on.
     Decide(Box<Review>),
-    /// Nothing that Wardset decides on; the answer is yes.
+    /// A request that Wardset does not review. The response allows it.
     PassOver {
-        /// Echoed in the answer.
+        /// The uid of the request, which the response repeats.
         uid: String,
-        /// Why there is nothing to decide.
+        /// The reason why Wardset does not review it.
         reason: PassOver,
     },
 }
 
-/// Why a request is not decided on.
+/// The reason why Wardset does not review a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PassOver {
-    /// Another kind of object.
+    /// The object is not a DaemonSet.
     #[error("`{kind}` of {}: only DaemonSets of `apps` are reviewed", named(group))]
     Kind {
         /// The API group.
@@ -95,27 +95,27 @@ pub enum PassOver {
         /// The kind.
         kind: String,
     },
-    /// `DELETE` or `CONNECT`.
+    /// The operation is `DELETE` or `CONNECT`.
     #[error("the operation `{0}` is not reviewed")]
     Operation(String),
-    /// `status`, `scale`, …
+    /// The request is for a subresource, such as `status` or `scale`.
     #[error("the subresource `{0}` is not reviewed")]
     Subresource(String),
 }
 
-/// Bytes of a request's uid, which goes back in the answer. Kubernetes sends 36 bytes.
+/// Limit of a request's uid, in bytes. The response repeats it. Kubernetes sends 36 bytes.
 pub const MAX_UID: usize = 256;
 
-/// Why bytes are not an AdmissionReview. The sender must fix all of these.
+/// The error for bytes that are not an AdmissionReview. The sender has to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// Not text at all.
+    /// The body is not UTF-8; the field is the offset of the first wrong byte.
     #[error("failed to parse the body as an AdmissionReview: expected UTF-8, found another byte at {0}")]
     Utf8(usize),
-    /// Malformed JSON, or JSON that cannot be read by pointer.
+    /// The body is malformed JSON, or exceeds the limits of a [`Document`].
     #[error("failed to parse the body as an AdmissionReview")]
     Syntax(#[from] SyntaxError),
-    /// Another version or kind.
+    /// The body has another version or kind.
     #[error(
         "expected `apiVersion: {API_VERSION}` and `kind: AdmissionReview`, found `{api_version}` and `{kind}`"
     )]
@@ -125,10 +125,10 @@ pub enum RequestError {
         /// The value in the request.
         kind: String,
     },
-    /// A field that must be there isn't.
+    /// A required field is missing.
     #[error("`{0}` is missing; the API server always sends it")]
     Missing(&'static str),
-    /// A field of another type.
+    /// A field has the wrong type.
     #[error("`{field}`: expected {expected}")]
     Type {
         /// The field.
@@ -143,8 +143,8 @@ impl Question {
     ///
     /// # Errors
     ///
-    /// Bytes that are no such review. Fields that are not needed may be missing, and unknown ones are passed over, as
-    /// the API server adds fields without a new version.
+    /// The bytes are not such a review. Optional fields may be missing. Unknown fields are ignored, because the API
+    /// server adds fields without a new version.
     pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(bytes).map_err(|error| RequestError::Utf8(error.valid_up_to()))?;
         let envelope = Envelope(Document::parse_enveloped(text)?);
@@ -181,10 +181,10 @@ impl Question {
     }
 }
 
-/// Bytes of the sender's text that an error repeats.
+/// Limit of the sender's text in an error, in bytes.
 const MAX_SHOWN: usize = 64;
 
-/// The AdmissionReview around the objects. Null is read as absent, as Kubernetes reads it.
+/// The AdmissionReview around the objects. As in Kubernetes, null counts as absent.
 struct Envelope(Document);
 
 impl Envelope {
@@ -259,7 +259,7 @@ impl Review {
     #[must_use]
     pub fn reach(&self) -> Reach {
         let Some(old) = &self.old_object else { return Reach::Everything };
-        // The stored object's: an author who writes one into the new object deletes nothing.
+        // Only the stored object counts. An author who writes the field into the new object deletes nothing.
         if old.get_set(Pointer::from_static("/metadata/deletionTimestamp")).is_some() {
             return Reach::Nothing(LeftAlone::Deleting);
         }
@@ -276,6 +276,7 @@ impl Review {
         }
     }
 
+    /// Returns whether the objects differ at most in finalizers and in fields that the API server maintains.
     fn same_but_for_bookkeeping(&self, old: &Document) -> bool {
         let bare = |document: &Document| {
             let mut tree = document.to_value();
@@ -303,19 +304,19 @@ fn tree(document: &Document, pointer: &Pointer) -> Option<serde_json::Value> {
 pub enum Reach {
     /// A create, or an update whose author changes the template.
     Everything,
-    /// An update that leaves the template alone: changing it would roll every pod.
+    /// An update that does not change the template. A policy that changed it would restart every pod.
     NotTemplate,
-    /// Nothing, and nothing may be denied either.
+    /// An update that no policy may change or deny.
     Nothing(LeftAlone),
 }
 
-/// Why a review is left alone.
+/// The reason why no policy may change or deny an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeftAlone {
-    /// The object is on its way out.
+    /// The stored object is being deleted.
     #[error("the object is being deleted")]
     Deleting,
-    /// A controller takes its finalizer away or adds it.
+    /// The update only adds or removes finalizers.
     #[error("only finalizers change")]
     Finalizers,
 }

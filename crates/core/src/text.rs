@@ -1,15 +1,16 @@
-//! Text that strangers wrote, made fit for a line: of a log, of a header, of a terminal.
+//! Untrusted text, made safe for one line of a log, a header or a terminal.
 
 use std::error::Error;
 
-/// `text` in one line of printable characters, of at most `most` bytes. Control characters would forge log lines, break
-/// HTTP headers and steer terminals.
+/// Returns `text` as one line of printable characters, at most `most` bytes long.
+///
+/// Control characters could forge log lines, break HTTP headers and control terminals.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     cut(printable(text), most)
 }
 
-/// An error with its causes, outermost first, as one line. `Display` of the house's errors never repeats its source.
+/// Returns an error and its causes, outermost first, as one line. No error of this repository repeats its source.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
     let mut text = error.to_string();
@@ -22,7 +23,9 @@ pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
     one_line(&text, most)
 }
 
-/// Returns the one of `known` that `written` probably means: at most one edit away for short names, two for longer ones.
+/// Returns the known name that is closest to `written`, if any is close enough.
+///
+/// Close enough means one edit if `written` has less than five characters, else two.
 #[must_use]
 pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let most = if written.chars().count() < 5 { 1 } else { 2 };
@@ -30,16 +33,16 @@ pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> O
     known.into_iter().filter(|name| distance(name) <= most).min_by_key(distance)
 }
 
-/// `text` as a JSON string.
+/// Returns `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    // A string is always valid JSON; only maps with other keys than strings are not.
+    // Serialization of a string can't fail; only that of a map whose keys are not strings can.
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// Returns `text` with a blank for each character that is not printable.
+/// Trims `text`, and replaces each unprintable character by a blank.
 pub(crate) fn printable(text: &str) -> String {
     let text = text.trim();
-    // Nearly all text is, and goes as it is.
+    // The fast path: nearly all text is printable ASCII.
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return text.to_owned();
     }
@@ -56,7 +59,7 @@ pub(crate) fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// Line and paragraph separators, and characters that change the direction of the text behind them.
+/// Returns whether `c` separates lines or paragraphs, or changes the direction of the following text.
 fn is_layout(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,39 +1,39 @@
-//! The answer of one policy to one review, as it came from the sandbox: not yet trusted.
+//! The verdict of one policy on one review, as the sandbox returned it: untrusted.
 
 use crate::blame::Blame;
 
-/// The answer of one evaluation.
+/// The verdict of one evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Empty: allowed.
+    /// The reasons to deny the object. If there are none, the policy allows it.
     pub denials: Vec<Denial>,
-    /// In order; ignored if there is a denial.
+    /// The changes to the object, in order. The chain ignores them if there is a denial.
     pub changes: Vec<Change>,
-    /// For the author.
+    /// Warnings for the author of the object.
     pub warnings: Vec<Warning>,
-    /// For the report. The audit annotation names the policy.
+    /// Notes for the report of `wardset review`. An audit annotation names the policy.
     pub notes: Vec<Note>,
 }
 
-/// One reason to refuse the object.
+/// One reason to deny the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// Which status the author sees.
+    /// The kind of violation, which determines the HTTP status.
     pub code: DenialCode,
     /// The wrong value, as a JSON Pointer.
     pub pointer: String,
-    /// The problem, in words.
+    /// The problem.
     pub message: String,
-    /// The fix.
+    /// The way to fix it.
     pub fix: String,
 }
 
-/// Who is wrong, the cluster's rules or the object itself.
+/// The kind of violation, as an HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenialCode {
-    /// 403: against a rule of the cluster.
+    /// 403: the object violates a rule of the cluster.
     Forbidden,
-    /// 422: against itself or its kind.
+    /// 422: the object contradicts itself or the rules of its kind.
     Invalid,
 }
 
@@ -42,7 +42,7 @@ pub enum DenialCode {
 pub struct Change {
     /// The edit.
     pub edit: Edit,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub reason: String,
 }
 
@@ -58,29 +58,29 @@ pub enum Edit {
     Remove { path: String },
 }
 
-/// Something that the author should know.
+/// A message to the author of the object, without effect on the decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The subject of the warning, as a JSON Pointer.
     pub pointer: String,
-    /// In words.
+    /// The message.
     pub message: String,
 }
 
 /// A remark for the report of `wardset review`. Clients of the API server never see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// The subject, as a JSON Pointer.
+    /// The subject of the note, as a JSON Pointer.
     pub pointer: String,
-    /// In words.
+    /// The message.
     pub message: String,
 }
 
-/// Limit of one text of a verdict, in bytes. A longer text is cut: a command to type must fit, an essay need not.
+/// Limit of one text of a verdict, in bytes: enough for a command to type. Longer texts are truncated.
 pub const MAX_TEXT: usize = 1024;
 
 impl Denial {
-    /// The same, each text one printable line.
+    /// Returns the denial with each text as one printable line.
     #[must_use]
     pub fn cleaned(self) -> Self {
         let Self { code, pointer, message, fix } = self;
@@ -89,7 +89,7 @@ impl Denial {
 }
 
 impl Warning {
-    /// The same, each text one printable line.
+    /// Returns the warning with each text as one printable line.
     #[must_use]
     pub fn cleaned(self) -> Self {
         Self { pointer: clean(&self.pointer), message: clean(&self.message) }
@@ -97,7 +97,7 @@ impl Warning {
 }
 
 impl Note {
-    /// Returns it with each text as one printable line.
+    /// Returns the note with each text as one printable line.
     #[must_use]
     pub fn cleaned(self) -> Self {
         Self { pointer: clean(&self.pointer), message: clean(&self.message) }
@@ -108,21 +108,21 @@ fn clean(text: &str) -> String {
     crate::text::one_line(text, MAX_TEXT)
 }
 
-/// A policy that could not decide.
+/// The error of a policy that failed to decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {detail}")]
 pub struct Failure {
-    /// The kind of failure, for metrics and the operator's table.
+    /// The kind of failure, for logs and metrics.
     pub class: FailureClass,
-    /// The event, for the operator's log: one line, at most [`MAX_DETAIL`] bytes.
+    /// The details, for the operator's log: one line, at most [`MAX_DETAIL`] bytes.
     pub detail: String,
 }
 
-/// The most bytes of a failure's detail, which a guest may have written.
+/// Limit of a failure's detail, in bytes. A guest may have written it.
 pub const MAX_DETAIL: usize = 512;
 
 impl Failure {
-    /// A failure; `detail` is made one line and cut.
+    /// Creates a failure, with `detail` shortened to one line of [`MAX_DETAIL`] bytes.
     #[must_use]
     pub fn new(class: FailureClass, detail: &str) -> Self {
         Self { class, detail: crate::text::one_line(detail, MAX_DETAIL) }
@@ -134,25 +134,25 @@ impl Failure {
 pub enum FailureClass {
     /// The guest trapped.
     Trap,
-    /// The guest ran out of its time.
+    /// The guest exceeded its time limit.
     Deadline,
-    /// The review's own deadline had passed before the guest could start, or passed while it ran.
+    /// The review's deadline passed before the guest started or while it ran.
     Late,
-    /// The guest asked for more memory than it may have.
+    /// The guest asked for more memory than its limit.
     Memory,
     /// The guest's answer, or the argument of a call, is too large or violates the contract.
     Output,
-    /// The guest read beyond its manifest, or asked for data that it may not have.
+    /// The guest read a value that its manifest does not declare, or asked for data without permission.
     Access,
-    /// The guest changed something beyond its manifest, or something that no policy may change.
+    /// The guest changed a value that its manifest does not declare, or one that no policy may change.
     Writes,
-    /// A change that can't be applied.
+    /// A change could not be applied.
     Patch,
-    /// The guest said itself that it can't decide.
+    /// The guest itself reported that it can't decide.
     Declined,
     /// A condition of the policy, or its namespace selector, could not be evaluated.
     Match,
-    /// The policy has no module that works: it is missing, can't be loaded, or refuses the settings.
+    /// The policy's module is missing, can't be loaded, or rejects the settings.
     Unready,
     /// The sandbox itself failed.
     Host,
@@ -175,7 +175,7 @@ impl FailureClass {
         Self::Host,
     ];
 
-    /// The value of the label `class` in logs and metrics.
+    /// Returns the value of the label `class` in logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -194,7 +194,7 @@ impl FailureClass {
         }
     }
 
-    /// Who has to act.
+    /// Returns the party that has to act.
     #[must_use]
     pub fn blame(self) -> Blame {
         match self {

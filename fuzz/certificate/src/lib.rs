@@ -1,8 +1,8 @@
-//! `src/certificate`, as far as it only looks at bytes.
+//! The modules of `src/certificate` that only parse bytes.
 
 #[path = "../../../src/certificate/facts.rs"]
 mod facts;
-#[expect(dead_code, reason = "what serves the pair is left out")]
+#[expect(dead_code, reason = "this crate lacks the server, which uses the rest")]
 #[path = "../../../src/certificate/pair.rs"]
 mod pair;
 #[path = "../../../src/certificate/trust.rs"]

@@ -200,11 +200,11 @@ fn annotate(object: &mut Value) {
 
 fn found(decision: &Decision) -> Finds<'_> {
     match &report(decision, "hostile").result {
-        Reported::Allowed { warnings, .. } if warnings.len() == 1 => match &*warnings[0].message {
+        PolicyResult::Allowed { warnings, .. } if warnings.len() == 1 => match &*warnings[0].message {
             "nothing" => Nothing,
             text => Text(text),
         },
-        Reported::Failed(failure) if failure.class == Access => Closed,
+        PolicyResult::Failed(failure) if failure.class == Access => Closed,
         other => panic!("{other:?}"),
     }
 }

@@ -12,7 +12,7 @@ async fn evaluations_start_from_the_same_state() {
     let review = review(Of::Create, false);
     for n in 0..1000 {
         let decision = decide(&snapshot, &review).await;
-        let Reported::Allowed { warnings, .. } = &report(&decision, "remembers").result else {
+        let PolicyResult::Allowed { warnings, .. } = &report(&decision, "remembers").result else {
             panic!("evaluation {n}: {:?}", report(&decision, "remembers").result)
         };
         let said: Vec<&str> = warnings.iter().map(|warning| &*warning.message).collect();
@@ -42,6 +42,6 @@ async fn a_failed_guest_does_not_change_the_next_decision() {
     let clean = review(Of::Create, false);
     let before = decide(&snapshot, &clean).await.to_admission_review().unwrap();
     let failed = decide(&snapshot, &review(Of::Create, true)).await;
-    assert!(matches!(report(&failed, "hostile").result, Reported::Failed(_)));
+    assert!(matches!(report(&failed, "hostile").result, PolicyResult::Failed(_)));
     assert_eq!(decide(&snapshot, &clean).await.to_admission_review().unwrap(), before);
 }

@@ -54,7 +54,7 @@ async fn looping_policies_share_the_deadline_of_the_review() {
         snapshot.decide(&review(Of::Create, true), &Context::default(), Phase::Mutate, deadline).await;
     assert!(started.elapsed() < SOON);
     for name in names {
-        let Reported::Failed(failure) = &report(&decision, name).result else {
+        let PolicyResult::Failed(failure) = &report(&decision, name).result else {
             panic!("`{name}` did not fail")
         };
         assert_eq!(failure.class, Late);

@@ -92,11 +92,11 @@ impl Case {
         let decision = decide(&snapshot, &review(self.review, true)).await;
         let report = report(&decision, "hostile");
         match (self.by, &report.result) {
-            (By::Review(class) | By::EachReview(class), Reported::Failed(failure)) => {
+            (By::Review(class) | By::EachReview(class), PolicyResult::Failed(failure)) => {
                 assert_eq!(failure.class, class, "{}", self.guest);
             }
-            (By::Gate(_) | By::Nothing | By::Warnings | By::Notes, Reported::Allowed { .. })
-            | (By::Denial, Reported::Denied { .. }) => {}
+            (By::Gate(_) | By::Nothing | By::Warnings | By::Notes, PolicyResult::Allowed { .. })
+            | (By::Denial, PolicyResult::Denied { .. }) => {}
             (_, found) => panic!("{}: {found:?}", self.guest),
         }
         report.elapsed

@@ -1,4 +1,4 @@
-//! The bounds of a verdict: limited in size, confined to the declared writes, and never a forbidden change.
+//! The checks of a verdict: its size, the declared writes, and the values that no policy may change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jsonptr::{Pointer, PointerBuf};
 
 use super::{Chain, Gate, Turn, kinds};
-use crate::decision::{Applied, Result as Reported};
+use crate::decision::{Applied, PolicyResult};
 use crate::document::Document;
 use crate::manifest::FORBIDDEN;
 use crate::patch::{Operation, is_within};
@@ -16,9 +16,9 @@ use crate::verdict::{
     Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
 };
 
-/// The most changes of one verdict: two for each of 512 ORed terms, more than anyone writes.
+/// Limit of changes in one verdict: two for each of 512 ORed node selector terms, more than any real object has.
 pub const MAX_CHANGES: usize = 1024;
-/// The most denials, and the most warnings, of one verdict; further ones are counted and left out.
+/// Limit of denials, of warnings and of notes in one verdict. The chain counts further ones and leaves them out.
 pub const MAX_MESSAGES: usize = 64;
 
 const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
@@ -34,7 +34,7 @@ impl Chain<'_> {
         &self,
         turn: &Turn<'_>,
         verdict: Verdict,
-    ) -> Result<(Reported, Option<Document>), Failure> {
+    ) -> Result<(PolicyResult, Option<Document>), Failure> {
         let Verdict { denials, changes, warnings, notes } = verdict;
         if changes.len() > MAX_CHANGES {
             let found = changes.len();
@@ -62,7 +62,7 @@ impl Chain<'_> {
         let notes = notes.into_iter().map(Note::cleaned).collect();
         if !denials.is_empty() {
             let denials = denials.into_iter().map(Denial::cleaned).collect();
-            return Ok((Reported::Denied { denials, warnings }, None));
+            return Ok((PolicyResult::Denied { denials, warnings }, None));
         }
         let mut held_back = 0;
         let mut applied = Vec::with_capacity(changes.len());
@@ -84,7 +84,7 @@ impl Chain<'_> {
             let document = document.get_or_insert_with(|| Document::clone(&turn.document));
             if let Err(error) = document.apply(&operation) {
                 if let Some(part) = self.lacks(operation.path()) {
-                    return Ok((Reported::Denied { denials: vec![without(part)], warnings }, None));
+                    return Ok((PolicyResult::Denied { denials: vec![without(part)], warnings }, None));
                 }
                 return Err(Failure::new(FailureClass::Patch, &text::with_causes(&error, MAX_DETAIL)));
             }
@@ -94,10 +94,12 @@ impl Chain<'_> {
             self.stays_within_bounds(turn, after, &applied)?;
             kinds::stay(&turn.document, after, &applied)?;
         }
-        Ok((Reported::Allowed { applied, held_back, warnings, notes }, document))
+        Ok((PolicyResult::Allowed { applied, held_back, warnings, notes }, document))
     }
 
-    /// The part that each DaemonSet has, above `path`, that the author's object lacks. A policy may rely on it.
+    /// Returns the outermost of the [`PARTS`] above `path` that is not an object in the author's object.
+    ///
+    /// A policy may rely on these parts, so a missing one is the author's fault.
     fn lacks(&self, path: &Pointer) -> Option<&'static str> {
         let is_object = |part| {
             let found = self.review.object.get(Pointer::from_static(part));
@@ -106,8 +108,9 @@ impl Chain<'_> {
         PARTS.into_iter().find(|part| is_within(path, Pointer::from_static(part)) && !is_object(part))
     }
 
-    /// Compares the places that no policy may change, so that a change of a parent doesn't slip through either. Only those
-    /// on the way to an operation or below one: no operation reaches the others.
+    /// Compares the values that no policy may change, because a change of a parent could change them too.
+    ///
+    /// It skips values that are neither above nor below the path of an operation.
     fn stays_within_bounds(
         &self,
         turn: &Turn<'_>,
@@ -115,9 +118,9 @@ impl Chain<'_> {
         applied: &[Applied],
     ) -> Result<(), Failure> {
         let before = &turn.document;
-        let reached = |place: &Pointer| {
+        let reached = |value: &Pointer| {
             let mut paths = applied.iter().map(|change| change.operation.path());
-            paths.any(|path| is_within(path, place) || is_within(place, path))
+            paths.any(|path| is_within(path, value) || is_within(value, path))
         };
         let gated = (turn.gate == Gate::Closed).then_some(TEMPLATE);
         for forbidden in FORBIDDEN.into_iter().chain(gated) {
@@ -142,8 +145,8 @@ impl Chain<'_> {
 
 /// Keeps the first [`MAX_MESSAGES`] and replaces the rest with a `summary` of their number.
 ///
-/// An author can make a policy find any number of faults. If too many of them were a failure of the policy, `onError`
-/// might let the object through.
+/// An author can write an object with any number of faults. If too many messages made the policy fail, `onError:
+/// allow` would admit the object.
 fn at_most<T>(mut messages: Vec<T>, summary: impl FnOnce(usize, &[T]) -> T) -> Vec<T> {
     if messages.len() > MAX_MESSAGES {
         let rest = messages.split_off(MAX_MESSAGES);
@@ -156,8 +159,8 @@ fn without(part: &str) -> Denial {
     Denial {
         code: DenialCode::Invalid,
         pointer: part.to_owned(),
-        message: "expected an object, which each DaemonSet has here".to_owned(),
-        fix: "write one".to_owned(),
+        message: "expected an object".to_owned(),
+        fix: format!("set `{part}` to an object"),
     }
 }
 
@@ -177,8 +180,8 @@ fn operation(edit: Edit) -> Result<Operation, Failure> {
     })
 }
 
-/// Whether the operation adds or replaces a member by the value that it already has. Never true for arrays, in which
-/// `add` inserts.
+/// Returns whether the operation would set the value that is already there. An `add` to an array never does: it
+/// inserts.
 fn is_already_so(document: &Document, operation: &Operation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();

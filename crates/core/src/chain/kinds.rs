@@ -1,7 +1,7 @@
-//! Places whose type no policy may change, so that no policy spoils the document for the next ones.
+//! The values whose type no policy may change, because later policies rely on it.
 //!
-//! The API server would refuse an object whose labels are a text. But the next policies would fail before that, and
-//! get the blame.
+//! If a policy set the labels to a string, the API server would reject the object. But later policies would fail
+//! before that, and be blamed for it.
 
 use jsonptr::Pointer;
 
@@ -10,16 +10,16 @@ use crate::document::Document;
 use crate::patch::is_within;
 use crate::verdict::{Failure, FailureClass};
 
-/// The required type of a place, unless it is missing or `null`.
+/// The required type of a value, unless it is missing or `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Object,
     List,
-    /// An object of strings.
+    /// An object whose members are strings.
     Strings,
 }
 
-/// The places that policies share.
+/// The values that several policies use, and their types.
 const KINDS: [(&Pointer, Kind); 17] = [
     (Pointer::from_static("/metadata"), Kind::Object),
     (Pointer::from_static("/metadata/labels"), Kind::Strings),
@@ -40,22 +40,23 @@ const KINDS: [(&Pointer, Kind); 17] = [
     (Pointer::from_static("/spec/template/spec/volumes"), Kind::List),
 ];
 
-/// Checks the places that the changes could have touched. If a place had another type before, that is the author's
-/// mistake.
+/// Checks the type of each shared value that the changes may have affected.
+///
+/// It ignores a value that already had the wrong type, because that is the author's mistake.
 pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> Result<(), Failure> {
-    for (place, kind) in KINDS {
+    for (pointer, kind) in KINDS {
         let touches = |change: &Applied| {
             let path = change.operation.path();
-            is_within(path, place) || is_within(place, path)
+            is_within(path, pointer) || is_within(pointer, path)
         };
         if !applied.iter().any(touches) {
             continue;
         }
-        if let Some(now) = after.get(place)
-            && !kind.fits(now, || after.holds_strings(place))
-            && before.get(place) != Some(now)
+        if let Some(now) = after.get(pointer)
+            && !kind.fits(now, || after.holds_strings(pointer))
+            && before.get(pointer) != Some(now)
         {
-            let detail = format!("a change of `{place}`, which must stay {}", kind.words());
+            let detail = format!("a change of `{pointer}`, which must stay {}", kind.words());
             return Err(Failure::new(FailureClass::Patch, &detail));
         }
     }
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_takes_what_it_is_and_null() {
+    fn accepts_values_of_the_required_type_and_null() {
         let samples = ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#, "[]", "\"text\"", "1", "true"];
         let fits = |kind: Kind, json: &str| {
             let document = Document::parse(json).unwrap();

@@ -1,4 +1,4 @@
-//! The chain with verdicts that the test brings: no sandbox, every rule.
+//! Tests of every rule of the chain without a sandbox: each test supplies the verdicts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::policy::{API_VERSION, Resource};
 use crate::review::Question;
 use crate::verdict::{Change, Denial, DenialCode, Edit, Note, Warning};
 
-/// A policy named `name` that writes labels, tolerations and the whole template; `spec` is laid over it.
+/// Returns a policy named `name` whose manifest declares `writes`. `spec` overrides the fields of a minimal spec.
 fn plan(name: &str, writes: &[&str], spec: Value) -> Arc<Plan> {
     let mut full = json!({"module": "builtin:x"});
     full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -53,7 +53,7 @@ fn review(object: &Value, old: Option<&Value>) -> Review {
     }
 }
 
-/// Runs a chain in which `guest` gives each policy's verdict.
+/// Runs a chain; `guest` returns the verdict of each policy.
 fn decide(
     review: &Review,
     plans: &[Arc<Plan>],
@@ -80,13 +80,14 @@ fn changes(edits: impl IntoIterator<Item = Edit>) -> Verdict {
 }
 
 fn deny(code: DenialCode) -> Verdict {
-    let denial = Denial { code, pointer: "/spec".into(), message: "is wrong".into(), fix: "mend it".into() };
+    let denial =
+        Denial { code, pointer: "/spec".into(), message: "is wrong".into(), fix: "correct it".into() };
     Verdict { denials: vec![denial], ..Verdict::default() }
 }
 
 fn class(decision: &Decision) -> Option<FailureClass> {
     match &decision.reports[0].result {
-        Reported::Failed(failure) => Some(failure.class),
+        PolicyResult::Failed(failure) => Some(failure.class),
         _ => None,
     }
 }
@@ -96,7 +97,7 @@ fn patch(decision: &Decision) -> String {
 }
 
 #[test]
-fn each_policy_sees_what_the_former_did_and_validators_come_last() {
+fn policies_see_earlier_changes_and_validators_run_last() {
     let plans = [
         plan("validator", &[], json!({"order": -5})),
         plan("second", &["/metadata/labels"], json!({"order": 2})),
@@ -124,7 +125,7 @@ fn each_policy_sees_what_the_former_did_and_validators_come_last() {
 }
 
 #[test]
-fn a_change_that_changes_nothing_is_no_change() {
+fn ignores_changes_without_effect() {
     let plans = [plan("p", &["/metadata/labels"], json!({}))];
     let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("/metadata/labels/a", json!("1"))));
     assert_eq!((patch(&decision).as_str(), decision.reports[0].verdict()), ("[]", "allow"));
@@ -133,7 +134,7 @@ fn a_change_that_changes_nothing_is_no_change() {
 }
 
 #[test]
-fn changes_outside_the_declared_writes_fail_the_policy_and_change_nothing() {
+fn fails_a_policy_that_changes_undeclared_values_and_drops_its_changes() {
     let plans = [plan("p", &["/metadata/labels", "/spec/template"], json!({}))];
     for path in ["/metadata/annotations/x", "/metadata/labelsx", "/metadata", "", "/spec/minReadySeconds"] {
         let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add(path, json!({}))));
@@ -143,9 +144,9 @@ fn changes_outside_the_declared_writes_fail_the_policy_and_change_nothing() {
     }
 }
 
-/// The API server never sends one; whoever does gets an answer, and no policy the blame.
+/// The API server never sends such an object. If another client does, the denial blames the author and not a policy.
 #[test]
-fn an_object_without_a_part_that_each_daemonset_has_is_denied_and_no_failure() {
+fn denies_objects_without_a_part_that_every_daemonset_has() {
     let plans = [plan("p", &["/metadata/labels", "/spec/template"], json!({}))];
     for (part, path) in [
         ("/metadata", "/metadata/labels"),
@@ -156,13 +157,12 @@ fn an_object_without_a_part_that_each_daemonset_has_is_denied_and_no_failure() {
             let mut object = daemonset();
             *object.pointer_mut(part).unwrap() = value;
             let decision = decide(&review(&object, None), &plans, |_| Ok(add(path, json!({}))));
-            let message = format!(
-                "policy `p` at {part}: expected an object, which each DaemonSet has here; to fix it: write one"
-            );
+            let message =
+                format!("policy `p` at {part}: expected an object; to fix it: set `{part}` to an object");
             assert_eq!(decision.outcome, Outcome::Denied { code: 422, message });
         }
     }
-    // What a policy forgets to look for is its own fault.
+    // Other parts are optional, so a policy that relies on one fails.
     let decision = decide(&review(&daemonset(), None), &plans, |_| {
         Ok(add("/spec/template/spec/affinity/nodeAffinity", json!({})))
     });
@@ -170,7 +170,7 @@ fn an_object_without_a_part_that_each_daemonset_has_is_denied_and_no_failure() {
 }
 
 #[test]
-fn no_policy_changes_what_none_may_by_way_of_a_parent() {
+fn fails_a_policy_that_changes_a_forbidden_value_through_its_parent() {
     let plans = [plan("p", &[""], json!({}))];
     let replaced = |pointer: &str, value: Value| {
         let mut object = daemonset();
@@ -187,14 +187,14 @@ fn no_policy_changes_what_none_may_by_way_of_a_parent() {
         let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("", object.clone())));
         assert_eq!(class(&decision), Some(FailureClass::Writes), "{object}");
     }
-    // The same way is open for what may be changed.
+    // A policy may change other values through their parent.
     let object = replaced("/metadata/labels", json!({"a": "2"}));
     let decision = decide(&review(&daemonset(), None), &plans, |_| Ok(add("", object.clone())));
     assert_eq!(patch(&decision), r#"[{"op":"replace","path":"/metadata/labels/a","value":"2"}]"#);
 }
 
 #[test]
-fn manifests_that_declare_what_no_policy_may_change_are_refused() {
+fn rejects_manifests_that_declare_forbidden_writes() {
     for write in ["/spec/selector", "/spec/selector/matchLabels", "/metadata/finalizers", "/status/x"] {
         let parts = ManifestParts {
             name: "p".into(),
@@ -210,7 +210,7 @@ fn manifests_that_declare_what_no_policy_may_change_are_refused() {
 }
 
 #[test]
-fn manifests_whose_words_could_forge_a_line_are_refused() {
+fn rejects_manifests_with_invalid_names_or_unprintable_text() {
     let parts = |name: &str, description: &str| ManifestParts {
         name: name.into(),
         version: "0".into(),
@@ -230,7 +230,7 @@ fn manifests_whose_words_could_forge_a_line_are_refused() {
 }
 
 #[test]
-fn an_update_that_leaves_the_template_alone_never_changes_it() {
+fn never_changes_the_template_if_the_update_does_not() {
     let mut object = daemonset();
     object["metadata"]["annotations"] = json!({"lock": "held"});
     let review = review(&object, Some(&daemonset()));
@@ -245,18 +245,18 @@ fn an_update_that_leaves_the_template_alone_never_changes_it() {
     });
     assert_eq!(patch(&decision), r#"[{"op":"add","path":"/metadata/labels/b","value":"2"}]"#);
     assert_eq!(decision.audit["template-left-alone"], "p");
-    // By way of a parent it is an error of the policy, not a way round the gate.
+    // A change of the template through its parent does not bypass the gate, but fails the policy.
     let plans = [plan("p", &["/spec"], json!({}))];
     let spec = json!({"selector": daemonset()["spec"]["selector"], "template": {}});
     let decision = decide(&review, &plans, |_| Ok(add("/spec", spec.clone())));
     assert_eq!(class(&decision), Some(FailureClass::Writes));
-    // `template: always` opens it.
+    // `template: always` opens the gate.
     let plans = [plan("p", &["/spec/template", "/metadata/labels"], json!({"template": "always"}))];
     assert_eq!(decide(&review, &plans, |_| Ok(both.clone())).patch.len(), 2);
 }
 
 #[test]
-fn a_template_that_differs_only_in_spelling_is_the_same_template() {
+fn templates_that_differ_only_in_spelling_are_equal() {
     let old = daemonset();
     let text = daemonset().to_string().replace(r#""operator":"Exists""#, r#""operator" : "\u0045xists""#);
     let object: Box<serde_json::value::RawValue> = serde_json::from_str(&text).unwrap();
@@ -269,7 +269,7 @@ fn a_template_that_differs_only_in_spelling_is_the_same_template() {
 }
 
 #[test]
-fn objects_on_their_way_out_and_updates_of_finalizers_are_left_alone() {
+fn skips_objects_in_deletion_and_updates_of_finalizers() {
     let with = |pointer: &str, value: Value| {
         let mut object = daemonset();
         object["metadata"][pointer] = value;
@@ -288,30 +288,30 @@ fn objects_on_their_way_out_and_updates_of_finalizers_are_left_alone() {
         let decision = decide(&review(&object, Some(&old)), &plans, refuse);
         assert_eq!((decision.outcome.label(), decision.reports.len()), ("allowed", 0), "{object}");
     }
-    // A deletion that only the author speaks of: reviewed.
+    // A `deletionTimestamp` that only the new object has does not skip the review.
     let claimed = with("deletionTimestamp", json!("2020-01-01T00:00:00Z"));
     assert_eq!(decide(&review(&claimed, Some(&daemonset())), &plans, refuse).outcome.label(), "denied");
-    // Finalizers and something else: reviewed.
+    // An update of finalizers and another field does not skip it either.
     let mut both = with("finalizers", json!(["f"]));
     both["spec"]["minReadySeconds"] = json!(1);
     assert_eq!(decide(&review(&both, Some(&daemonset())), &plans, refuse).outcome.label(), "denied");
 }
 
 #[test]
-fn all_denials_are_told_with_policy_pointer_and_fix() {
+fn reports_every_denial_with_policy_pointer_and_fix() {
     let plans = [plan("one", &[], json!({})), plan("two", &[], json!({}))];
     let decision = decide(&review(&daemonset(), None), &plans[..1], |_| Ok(deny(DenialCode::Invalid)));
-    let message = "policy `one` at /spec: is wrong; to fix it: mend it".to_owned();
+    let message = "policy `one` at /spec: is wrong; to fix it: correct it".to_owned();
     assert_eq!(decision.outcome, Outcome::Denied { code: 422, message: message.clone() });
     let decision = decide(&review(&daemonset(), None), &plans, |turn| {
         Ok(deny(if &*turn.plan.policy.name == "one" { DenialCode::Invalid } else { DenialCode::Forbidden }))
     });
-    let message = format!("\n- {message}\n- policy `two` at /spec: is wrong; to fix it: mend it");
+    let message = format!("\n- {message}\n- policy `two` at /spec: is wrong; to fix it: correct it");
     assert_eq!(decision.outcome, Outcome::Denied { code: 403, message });
 }
 
 #[test]
-fn on_error_decides_unless_another_policy_denies() {
+fn on_error_applies_unless_another_policy_denies() {
     let failing = || Err(Failure { class: FailureClass::Trap, detail: "unreachable".into() });
     let review = review(&daemonset(), None);
     for (on_error, expected) in [("fail", "failed"), ("deny", "denied"), ("allow", "allowed")] {
@@ -350,7 +350,7 @@ fn warn_and_observe_neither_change_nor_deny_nor_fail() {
 }
 
 #[test]
-fn verdicts_beyond_bounds_are_output_failures() {
+fn classifies_invalid_changes_as_output_or_patch_failures() {
     let plans = [plan("p", &["/metadata/labels"], json!({}))];
     let edit = Edit::Add { path: "/metadata/labels/b".into(), value: "1".into() };
     let verdict = changes(vec![edit; MAX_CHANGES + 1]);
@@ -368,7 +368,7 @@ fn verdicts_beyond_bounds_are_output_failures() {
 }
 
 #[test]
-fn more_messages_than_anyone_reads_are_counted_and_stay_what_they_are() {
+fn counts_excess_messages_without_changing_the_outcome() {
     let plans = [plan("p", &[], json!({"onError": "allow"}))];
     let mut denials = vec![deny(DenialCode::Invalid).denials[0].clone(); MAX_MESSAGES + 6];
     denials[MAX_MESSAGES + 2].code = DenialCode::Forbidden;
@@ -396,7 +396,7 @@ fn validate_runs_validators_only_and_never_patches() {
 }
 
 #[test]
-fn a_scope_that_can_not_be_known_is_a_failure_of_the_policy() {
+fn fails_the_policy_if_its_scope_is_unknown() {
     let scope = json!({"match": {"namespaceSelector": {"matchLabels": {"tier": "prod"}}}, "onError": "deny"});
     let plans = [plan("p", &[], scope)];
     let decision = decide(&review(&daemonset(), None), &plans, |_| panic!("must not be evaluated"));

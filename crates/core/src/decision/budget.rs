@@ -1,24 +1,26 @@
-//! Messages within the API server's limits: the size of warnings, and text that cannot break a header or a line.
+//! Warnings, denials and audit annotations within the API server's size limits.
+//!
+//! Their text contains no character that could break a header or a line.
 
 use std::collections::BTreeMap;
 
-use super::{Applied, PolicyReport, Result};
+use super::{Applied, PolicyReport, PolicyResult};
 use crate::policy::{Mode, OnError};
 use crate::text::{self, cut};
 use crate::verdict::Denial;
 
-/// The most bytes of one warning (webhook contract, point 6).
+/// Limit of one warning, in bytes (webhook contract, point 6).
 pub(super) const WARNING: usize = 256;
-/// The most bytes of all warnings together, the API server's own limit.
+/// Limit of all warnings together, in bytes: the API server's own limit.
 pub(super) const WARNINGS: usize = 4096;
-/// The most bytes of one line of a denial. Not a limit of the API server: longer ones are not read.
+/// Limit of one line of a denial, in bytes. The API server has no such limit, but nobody reads longer lines.
 const LINE: usize = 2048;
-/// The most bytes of a denial's whole message.
+/// Limit of the whole message of a denial, in bytes.
 const MESSAGE: usize = 8192;
-/// The most bytes of an audit annotation.
+/// Limit of one audit annotation, in bytes.
 const ANNOTATION: usize = 256;
 
-/// The warnings of all policies in order, each named, as far as the budget goes.
+/// Returns the warnings of all policies in order, each with the policy's name, up to the limits.
 pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
     let mut all = Merged::default();
     for report in reports {
@@ -30,19 +32,21 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
             all.add(name, warning.message.clone(), &warning.pointer);
         }
         match &report.result {
-            Result::Denied { denials, .. } if mode == Mode::Warn => {
+            PolicyResult::Denied { denials, .. } if mode == Mode::Warn => {
                 for denial in denials {
                     let fix =
                         if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
                     all.add(name, format!("would deny: {}{fix}", denial.message), &denial.pointer);
                 }
             }
-            Result::Allowed { applied, .. } if mode == Mode::Warn => {
+            PolicyResult::Allowed { applied, .. } if mode == Mode::Warn => {
                 for Applied { operation, reason } in applied {
                     all.add(name, format!("would {}: {reason}", operation.name()), operation.path().as_str());
                 }
             }
-            Result::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
+            PolicyResult::Failed(_)
+                if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow =>
+            {
                 all.add(name, "could not decide, and lets the object through".to_owned(), "");
             }
             _ => {}
@@ -51,16 +55,17 @@ pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
     fit(all.0.into_iter().map(|warning| warning.line()).collect())
 }
 
-/// Warnings of which none says the same as another.
+/// Warnings without duplicates.
 #[derive(Default)]
 struct Merged<'r>(Vec<Mergeable<'r>>);
 
-/// A warning, and the number of places to which it applies.
+/// A warning, with the pointers to which it applies.
 struct Mergeable<'r> {
     policy: &'r str,
     message: String,
-    /// The first place.
+    /// The first pointer.
     pointer: &'r str,
+    /// The number of further pointers.
     more: usize,
 }
 
@@ -94,14 +99,14 @@ pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'stati
     for report in reports {
         let enforced = report.plan.policy.mode == Mode::Enforce;
         let key = match (&report.result, enforced) {
-            (Result::Allowed { applied, .. }, true) if !applied.is_empty() && allowed => "changed-by",
-            (Result::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
-            (Result::Denied { .. }, true) => "denied-by",
-            (Result::Denied { .. }, false) => "would-deny",
-            (Result::Failed(_), _) => "failed",
-            (Result::Allowed { .. }, _) => "",
+            (PolicyResult::Allowed { applied, .. }, true) if !applied.is_empty() && allowed => "changed-by",
+            (PolicyResult::Allowed { applied, .. }, false) if !applied.is_empty() => "would-change",
+            (PolicyResult::Denied { .. }, true) => "denied-by",
+            (PolicyResult::Denied { .. }, false) => "would-deny",
+            (PolicyResult::Failed(_), _) => "failed",
+            (PolicyResult::Allowed { .. }, _) => "",
         };
-        let held_back = matches!(report.result, Result::Allowed { held_back: 1.., .. });
+        let held_back = matches!(report.result, PolicyResult::Allowed { held_back: 1.., .. });
         let noted = !report.notes().is_empty();
         let more = [(held_back, "template-left-alone"), (noted, "noted-by")];
         for key in [key].into_iter().chain(more.into_iter().filter_map(|(is, key)| is.then_some(key))) {
@@ -120,14 +125,14 @@ pub(super) fn audit(reports: &[PolicyReport], allowed: bool) -> BTreeMap<&'stati
     audit
 }
 
-/// One denial, in one line.
+/// Formats one denial as one line.
 pub(super) fn denial(policy: &str, denial: &Denial) -> String {
     let pointer = if denial.pointer.is_empty() { "" } else { &format!(" at {}", denial.pointer) };
     let fix = if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
     line(&format!("policy `{policy}`{pointer}: {}{fix}", denial.message))
 }
 
-/// Several lines as one message.
+/// Joins lines into one message: a list, unless there is only one.
 pub(super) fn message(lines: &[String]) -> String {
     match lines {
         [only] => only.clone(),
@@ -135,13 +140,13 @@ pub(super) fn message(lines: &[String]) -> String {
     }
 }
 
-/// One line of a denial.
+/// Shortens `text` to one line of a denial.
 pub(super) fn line(text: &str) -> String {
     text::one_line(text, LINE)
 }
 
 fn at(policy: &str, message: &str, pointer: &str) -> String {
-    // Clients put the word there themselves.
+    // Clients such as kubectl add the prefix `Warning:` themselves.
     let message = message.trim_start();
     let message = message.strip_prefix("Warning:").map_or(message, str::trim_start);
     if pointer.is_empty() {

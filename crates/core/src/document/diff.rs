@@ -1,7 +1,7 @@
-//! The operations that turn one document into another.
+//! The difference of two documents, as RFC 6902 operations.
 //!
 //! A chain of policies may add a map and then a member of it, or add a value and remove it again. The patch for the
-//! API server compares the first and the last document, so it has one operation for each place that really changed.
+//! API server compares only the first and the last document, so it contains no intermediate changes.
 
 use jsonptr::{Pointer, PointerBuf};
 
@@ -12,8 +12,7 @@ use crate::patch::Operation;
 /// Returns the operations that turn `old` into `new`; none if they are equal.
 ///
 /// Objects are compared member by member. In an array, equal elements at both ends stay, and the rest is compared
-/// pair by pair. So the result is minimal for elements that were appended or changed in place, and correct for
-/// everything.
+/// pair by pair. So the result is minimal if elements were appended or changed in place, and always correct.
 #[must_use]
 pub fn diff(old: &Document, new: &Document) -> Vec<Operation> {
     let mut differ = Differ { old, new, operations: Vec::new() };
@@ -43,20 +42,20 @@ impl Differ<'_> {
 
     fn object(&mut self, path: &Pointer, old: usize, new: usize) {
         let (was, is) = (self.old, self.new);
-        // Policies add members at the end, so nearly every member still has its place.
-        let mut places = is.members(new);
+        // Policies append members, so nearly every old member keeps its position and needs no search by name.
+        let mut positions = is.members(new);
         for (key, _) in was.members(old) {
             let name = was.unquoted(key);
-            let keeps_its_place = places.next().is_some_and(|(place, _)| is.unquoted(place) == name);
-            if !keeps_its_place && is.child(new, &name).is_none() {
+            let keeps_position = positions.next().is_some_and(|(key, _)| is.unquoted(key) == name);
+            if !keeps_position && is.child(new, &name).is_none() {
                 self.operations.push(Operation::Remove { path: path.with_trailing_token(name.as_ref()) });
             }
         }
-        let mut places = was.members(old);
+        let mut positions = was.members(old);
         for (key, value) in is.members(new) {
             let name = is.unquoted(key);
-            let same_place = places.next().filter(|(place, _)| was.unquoted(*place) == name);
-            match same_place.map(|(_, former)| former).or_else(|| was.child(old, &name)) {
+            let same_position = positions.next().filter(|(key, _)| was.unquoted(*key) == name);
+            match same_position.map(|(_, former)| former).or_else(|| was.child(old, &name)) {
                 Some(former) if self.same(former, value) => {}
                 Some(former) => self.value(&path.with_trailing_token(name.as_ref()), former, value),
                 None => self.add(path.with_trailing_token(name.as_ref()), value),

@@ -1,4 +1,4 @@
-//! RFC 6902 operations as splices of text and index.
+//! RFC 6902 operations, applied as splices of the text and the index.
 
 use jsonptr::{Pointer, PointerBuf};
 
@@ -6,7 +6,7 @@ use super::index::{Kind, Node, index};
 use super::{Document, SyntaxError, array_index, tokens};
 use crate::patch::Operation;
 
-/// Why an operation could not be applied.
+/// The reason why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// The value is not JSON.
@@ -17,31 +17,31 @@ pub enum EditError {
         /// The cause.
         source: SyntaxError,
     },
-    /// A path leads through something that isn't there or that has no members.
+    /// The parent is missing, or is neither an object nor an array.
     #[error("`{path}`: the parent is not an object or array")]
     NoParent {
         /// The path.
         path: PointerBuf,
     },
-    /// There is nothing to replace or to remove.
+    /// The path leads to no value that could be replaced or removed.
     #[error("`{path}`: nothing is there")]
     Missing {
         /// The path.
         path: PointerBuf,
     },
-    /// The last token is not a position of the array.
+    /// The last token is not an index of the array.
     #[error("`{path}`: not a position in an array of {len}")]
     Position {
         /// The path.
         path: PointerBuf,
-        /// How many elements the array has.
+        /// The number of elements in the array.
         len: usize,
     },
     /// The operation removes the whole document.
     #[error("the whole document can't be removed")]
     Root,
-    /// The result nests too deep or is too large to be a document.
-    #[error("`{path}`: the result would be no document")]
+    /// The result would nest too deep or be too large.
+    #[error("`{path}`: the result exceeds the limits of a document")]
     Result {
         /// The path.
         path: PointerBuf,
@@ -55,7 +55,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// The errors of RFC 6902 for `add`, `replace` and `remove`, and a value that is not JSON.
+    /// The errors that RFC 6902 defines for `add`, `replace` and `remove`, a value that is not JSON, and a result that
+    /// exceeds the limits of a document.
     pub fn apply(&mut self, operation: &Operation) -> Result<(), EditError> {
         match operation {
             Operation::Add { path, value } => self.add(path, value),
@@ -121,7 +122,8 @@ impl Document {
     fn remove(&mut self, path: &Pointer) -> Result<(), EditError> {
         let (at, parents) = self.locate(path).ok_or_else(|| EditError::Missing { path: path.to_buf() })?;
         let Some(&parent) = parents.last() else { return Err(EditError::Root) };
-        // An object's member starts at its key; the comma that goes is the one before it, or else the one after it.
+        // A member of an object starts at its key. The comma before it is removed or, if it is the first, the one
+        // after it.
         let first = if self.nodes[parent].kind == Kind::Object { at - 1 } else { at };
         let past = self.nodes[at].next as usize;
         let (mut start, mut end) = (self.nodes[first].start as usize, self.nodes[at].end as usize);
@@ -138,14 +140,14 @@ impl Document {
         Ok(())
     }
 
-    /// Puts `value` in the place of the value at `at`.
+    /// Replaces the value at `at` by `value`.
     fn put(&mut self, path: &Pointer, at: usize, parents: &[usize], value: &str) -> Result<(), EditError> {
         let value = value.trim_matches([' ', '\t', '\n', '\r']);
         let mut nodes = self.value_nodes(path, parents.len(), value)?;
         let node = &self.nodes[at];
         let (span, past) = (node.start as usize..node.end as usize, node.next as usize);
         if at == 0 {
-            // Space around the root goes with it.
+            // A new root also replaces the space around the old one.
             value.clone_into(&mut self.text);
             self.nodes = nodes;
             return Ok(());
@@ -155,7 +157,7 @@ impl Document {
         Ok(())
     }
 
-    /// Inserts `value` into the text.
+    /// Inserts `value`, and the `key` of a new member, into the text and the nodes.
     #[expect(clippy::too_many_arguments, reason = "the two callers differ in nearly all of them")]
     fn insert(
         &mut self,
@@ -181,6 +183,11 @@ impl Document {
         Ok(())
     }
 
+    /// Indexes `value`, to be inserted `depth` levels deep.
+    ///
+    /// # Errors
+    ///
+    /// The value is not JSON, or the document would exceed its limits.
     fn value_nodes(&self, path: &Pointer, depth: usize, value: &str) -> Result<Vec<Node>, EditError> {
         let nodes = index(value, super::MAX_DEPTH)
             .map_err(|source| EditError::Value { path: path.to_buf(), source })?;
@@ -195,7 +202,7 @@ impl Document {
         Err(EditError::Result { path: path.to_buf(), source: SyntaxError { offset: 0, problem } })
     }
 
-    /// Like `find`, with the containers on the way there, outermost first.
+    /// Finds a value and the containers around it, outermost first.
     fn locate(&self, pointer: &Pointer) -> Option<(usize, Vec<usize>)> {
         let mut parents = Vec::with_capacity(8);
         let at = tokens(pointer).try_fold(0, |at, token| {
@@ -205,11 +212,11 @@ impl Document {
         Some((at, parents))
     }
 
-    /// Replaces a range of the text together with its nodes, and moves everything behind it.
+    /// Replaces a range of the text together with its nodes, and shifts the nodes behind it.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
-        reason = "`value_nodes` refuses results that don't fit in 32 bits, and wrapping arithmetic moves both ways"
+        reason = "`value_nodes` refuses results that don't fit in 32 bits, and wrapping arithmetic shifts in both directions"
     )]
     fn splice(
         &mut self,
@@ -260,7 +267,7 @@ fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
     }
 }
 
-/// Returns the number of containers inside each other at the deepest place.
+/// Returns the depth of the deepest nesting of containers.
 fn depth_of(nodes: &[Node]) -> usize {
     let mut open: Vec<u32> = Vec::new();
     let mut deepest = 0;

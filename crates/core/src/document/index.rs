@@ -1,4 +1,4 @@
-//! One pass over JSON text that finds the begin and end of each value.
+//! The indexer: one pass over JSON text that finds the start and end of each value.
 //!
 //! It accepts exactly the values that `serde_json` accepts (property-tested), except objects with a duplicate key.
 
@@ -23,11 +23,11 @@ pub(super) struct Node {
     /// The index of the first node after this one's subtree.
     pub(super) next: u32,
     pub(super) kind: Kind,
-    /// A string or key with a backslash in it.
+    /// Whether the node is a string or key that contains a backslash.
     pub(super) escaped: bool,
 }
 
-/// Why a text is not a JSON document.
+/// The error for text that is not a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
 pub struct SyntaxError {
@@ -40,41 +40,41 @@ pub struct SyntaxError {
 /// The problem of a text that is not a JSON document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxProblem {
-    /// Something else was expected.
+    /// The text at the offset is not the expected one.
     #[error("expected {0}")]
     Expected(&'static str),
-    /// Deeper than [`MAX_DEPTH`].
+    /// The text nests deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// An object names a key twice.
     #[error("duplicate key in an object")]
     RepeatedKey,
-    /// A number beyond 64-bit floats: a tree of values, which some readers make, has no place for it.
-    #[error("a number that is too large for anyone to read")]
+    /// A number exceeds 64-bit floats, so readers that build a tree of values could not represent it.
+    #[error("number too large for a 64-bit float")]
     Number,
-    /// More than 4 GiB.
+    /// The text is larger than 4 GiB.
     #[error("larger than 4 GiB")]
     TooLarge,
 }
 
-/// The deepest nesting, the same as `serde_json`'s. Kubernetes objects rarely reach 20.
+/// Limit of the nesting, in levels: the same as `serde_json`'s. Kubernetes objects rarely reach 20.
 pub const MAX_DEPTH: usize = 128;
 
-/// Up to this many members, comparing the heads of each pair of keys is quicker than hashing the keys.
+/// Number of members of an object up to which comparing the heads of all keys is faster than hashing the keys.
 const PAIRWISE_KEYS: usize = 32;
 
-/// Below this many digits, a number without an exponent fits in a 64-bit float, whose largest has 309.
+/// Number of digits up to which a number without an exponent fits in a 64-bit float, whose maximum has 309 digits.
 const MANY_DIGITS: usize = 300;
 
-/// An error is boxed, so that the result of each step fits in a register.
+/// The result of one step of the indexer. The error is boxed, so that the result fits in a register.
 type Step<T> = Result<T, Box<SyntaxError>>;
 
-/// `depth` is the deepest nesting that is taken.
+/// Indexes `text`, which may nest at most `depth` levels deep.
 pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
     }
-    // A node for each 12 bytes or so, measured on real DaemonSets as the API server sends them; growing would copy them.
+    // DaemonSets from the API server have about one node per 12 bytes (measured). Growing the vector would copy them.
     let nodes = Vec::with_capacity(text.len() / 9 + 8);
     let heads = Vec::with_capacity(PAIRWISE_KEYS);
     let mut indexer = Indexer { text, bytes: text.as_bytes(), at: 0, nodes, depth, heads };
@@ -88,11 +88,11 @@ struct Indexer<'t> {
     at: usize,
     nodes: Vec<Node>,
     depth: usize,
-    /// Of the keys of all objects that are open, outermost first.
+    /// The heads of the keys of all open objects, outermost first.
     heads: Vec<u64>,
 }
 
-/// The first bytes of the `len` bytes of a key in its quotes, and their number.
+/// Returns the head of a quoted key of `len` bytes: its first eight bytes, combined with its length.
 fn head(from_key: &[u8], len: usize) -> u64 {
     let word = match from_key.first_chunk::<8>() {
         Some(chunk) => u64::from_le_bytes(*chunk),
@@ -100,15 +100,15 @@ fn head(from_key: &[u8], len: usize) -> u64 {
     };
     // The bytes after a short key do not belong to it.
     let own = if len < 8 { word & ((1 << (8 * len)) - 1) } else { word };
-    // The first byte is always a quote, so the length takes its place.
+    // The first byte is always a quote, so the length replaces it.
     own ^ len as u64
 }
 
 /// Finds the end of the plain bytes from `at` on: a quote, a backslash, a control character or the end. Nearly every
 /// string consists of plain bytes.
 ///
-/// It tests eight bytes at a time. Each of the three tests sets the highest bit of a byte that it finds, and perhaps
-/// of later bytes. So the first bit that is set is right.
+/// The loop tests eight bytes at a time. Each of the three tests sets the highest bit of a byte that it finds, and
+/// perhaps of later bytes. So the first bit that is set is right.
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -169,7 +169,7 @@ impl Indexer<'_> {
                 let start = self.at;
                 let escaped = self.string(Kind::Key)?;
                 let head = head(&self.bytes[start..], self.at - start);
-                // Keys with different heads are different; the others are compared whole.
+                // Keys with different heads differ. If two heads are equal, `distinct_keys` compares the whole keys.
                 doubtful |= escaped || self.heads[own..].contains(&head);
                 if self.heads.len() - own < PAIRWISE_KEYS {
                     self.heads.push(head);
@@ -211,7 +211,7 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    /// Says whether there is an escape sequence in it.
+    /// Reads a string or key, and returns whether it contains an escape sequence.
     fn string(&mut self, kind: Kind) -> Step<bool> {
         let start = self.at;
         let mut escaped = false;
@@ -320,7 +320,7 @@ impl Indexer<'_> {
     }
 
     fn open(&mut self, kind: Kind, depth: usize) -> Step<usize> {
-        // serde_json counts down from 128 and refuses at zero: 127 containers may be open at once.
+        // serde_json counts down from 128 and fails at zero, so at most 127 containers may be open.
         if depth >= self.depth {
             return Err(Box::new(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep }));
         }
@@ -359,7 +359,7 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    /// After an element: whether there is another one.
+    /// Reads the separator after an element, and returns whether another element follows.
     fn more(&mut self, end: u8, what: &'static str) -> Step<bool> {
         self.skip_space();
         let found = self.peek();
@@ -383,7 +383,7 @@ impl Indexer<'_> {
     }
 
     fn skip_space(&mut self) {
-        // The API server sends none.
+        // The fast path: the API server sends no space.
         if self.peek().is_some_and(|byte| byte > b' ') {
             return;
         }

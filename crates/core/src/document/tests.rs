@@ -14,7 +14,7 @@ fn pointer(text: &str) -> &Pointer {
 }
 
 #[test]
-fn reads_text_as_it_stands() {
+fn reads_values_as_their_original_text() {
     let document = Document::parse(r#" {"a" : {"b/c": [ 1.50, "x\u0041" ] , "n":null}} "#).unwrap();
     assert_eq!(document.get(pointer("/a/b~1c/0")), Some("1.50"));
     assert_eq!(document.get(pointer("/a/b~1c")), Some(r#"[ 1.50, "x\u0041" ]"#));
@@ -27,7 +27,7 @@ fn reads_text_as_it_stands() {
 }
 
 #[test]
-fn refuses_a_repeated_key_however_it_is_spelt() {
+fn rejects_duplicate_keys_in_any_spelling() {
     for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"b":1,"c":2,"b":3}}]"#] {
         let error = Document::parse(text).unwrap_err();
         assert!(error.to_string().contains("duplicate key"), "{text}: {error}");
@@ -38,7 +38,7 @@ fn refuses_a_repeated_key_however_it_is_spelt() {
 }
 
 #[test]
-fn refuses_what_is_no_document_with_the_place() {
+fn rejects_invalid_json_and_reports_the_offset() {
     for (text, message) in [
         ("", "expected a JSON value at byte 0"),
         ("{\"a\":1,}", "expected a key in double quotes at byte 7"),
@@ -56,13 +56,13 @@ fn refuses_what_is_no_document_with_the_place() {
     assert!(Document::parse("[".repeat(1_000_000)).is_err());
 }
 
-/// Such a document could be read by pointer and not as a tree: conditions saw no object at all, and two templates with such a
-/// number in them passed for the same.
+/// Once, callers could read such a document by pointer but not as a tree. Conditions then saw no object, and two
+/// different templates with such a number counted as equal.
 #[test]
-fn refuses_a_number_that_no_tree_can_hold() {
+fn rejects_numbers_that_exceed_64_bit_floats() {
     for number in ["1e999", "-1E+400", "1.5e309", &"9".repeat(310)] {
         let error = Document::parse(format!(r#"{{"n":[0,{number}]}}"#)).unwrap_err();
-        assert_eq!(error.to_string(), "a number that is too large for anyone to read at byte 8", "{number}");
+        assert_eq!(error.to_string(), "number too large for a 64-bit float at byte 8", "{number}");
         let mut document = Document::parse("{}").unwrap();
         assert!(document.apply(&add("/n", number)).is_err(), "{number}");
     }
@@ -73,7 +73,7 @@ fn refuses_a_number_that_no_tree_can_hold() {
 }
 
 #[test]
-fn an_edit_leaves_the_rest_of_the_text_alone() {
+fn edits_keep_the_rest_of_the_text() {
     let mut document = Document::parse(r#"{ "a": [1.0 ,2e3], "z\u0041":true }"#).unwrap();
     let path = PointerBuf::parse("/b~1").unwrap();
     document.apply(&Operation::Add { path, value: r#"{"c":1}"#.into() }).unwrap();
@@ -86,7 +86,7 @@ fn an_edit_leaves_the_rest_of_the_text_alone() {
 }
 
 #[test]
-fn a_failed_edit_changes_nothing_and_names_the_path() {
+fn failed_edits_name_the_path_and_change_nothing() {
     let before = document(&json!({"a": [1], "s": "x"}));
     for (operation, message) in [
         (add("/b/c", "1"), "`/b/c`: the parent is not an object or array"),
@@ -109,7 +109,7 @@ fn a_failed_edit_changes_nothing_and_names_the_path() {
 }
 
 #[test]
-fn an_edit_can_not_nest_deeper_than_a_document_may() {
+fn rejects_edits_that_nest_deeper_than_the_limit() {
     let mut document = Document::parse("[".repeat(100) + &"]".repeat(100)).unwrap();
     let path = PointerBuf::parse("/0".repeat(99) + "/-").unwrap();
     let deep = "[".repeat(28) + &"]".repeat(28);
@@ -120,7 +120,7 @@ fn an_edit_can_not_nest_deeper_than_a_document_may() {
 }
 
 #[test]
-fn a_diff_appends_with_a_dash_and_folds_what_was_added_in_steps() {
+fn diff_appends_with_a_dash_and_merges_successive_additions() {
     let old = document(&json!({"m": {}, "t": [{"k": "a"}]}));
     let mut new = old.clone();
     for operation in [
@@ -159,7 +159,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Pointers that mostly lead somewhere: tokens are drawn from the keys and positions that `values` makes.
+/// Generates pointers that usually lead to a value: their tokens are keys and indexes that `values` generates.
 fn pointers() -> impl Strategy<Value = PointerBuf> {
     let token = prop_oneof!["[a-c/~\\\\\"]{0,2}", "[0-4]", Just("-".to_owned()), Just("01".to_owned())];
     prop::collection::vec(token, 0..4).prop_map(PointerBuf::from_tokens)
@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn reads_what_a_tree_reads(value in values(), pointer in pointers(), pretty: bool) {
+    fn reads_the_same_values_as_a_tree(value in values(), pointer in pointers(), pretty: bool) {
         let text = if pretty { format!("{value:#}") } else { value.to_string() };
         let document = Document::parse(text).unwrap();
         let expected = value.pointer(pointer.as_str());
@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn edits_agree_with_json_patch_and_keep_the_index_true(
+    fn edits_agree_with_json_patch_and_keep_the_index_correct(
         value in values(), operations in prop::collection::vec(operations(), 1..6), pretty: bool,
     ) {
         let mut document = Document::parse(if pretty { format!("{value:#}") } else { value.to_string() }).unwrap();
@@ -210,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn a_diff_applied_gives_the_other_document(old in values(), new in values(), edits in prop::collection::vec(operations(), 0..4)) {
+    fn applying_a_diff_yields_the_new_document(old in values(), new in values(), edits in prop::collection::vec(operations(), 0..4)) {
         let old = document(&old);
         let mut edited = old.clone();
         for edit in &edits {
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn accepts_what_serde_json_accepts(text in "[\\[\\]{}:,\" a0-9.eE+tfnrul\\\\-]{0,16}") {
+    fn accepts_the_same_text_as_serde_json_except_duplicate_keys(text in "[\\[\\]{}:,\" a0-9.eE+tfnrul\\\\-]{0,16}") {
         let theirs = serde_json::from_str::<Value>(&text);
         match Document::parse(text.as_str()) {
             Ok(_) => prop_assert!(theirs.is_ok(), "{}", text),

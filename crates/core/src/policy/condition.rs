@@ -9,17 +9,18 @@ use cel::{Context, IdedExpr, Program, Value};
 
 use super::NamedExpression;
 
-/// The most bytes of an expression.
+/// Limit of an expression, in bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// The deepest nesting of an expression's tree. `a + b + c` nests two deep, a macro several. The interpreter takes a stack
-/// frame for each level, and a thread that runs out of its stack takes the process with it.
+/// Limit of the nesting of an expression's tree, in levels. `a + b + c` nests two levels deep, a macro several.
+///
+/// The interpreter uses a stack frame per level, and a stack overflow aborts the process.
 const MAX_NESTING: usize = 100;
 
 /// The variables that a condition may use.
 const VARIABLES: [&str; 4] = ["object", "oldObject", "request", "namespaceObject"];
 
-/// A condition that is known to parse.
+/// A parsed condition.
 #[derive(Clone)]
 pub struct Condition {
     name: Arc<str>,
@@ -32,7 +33,7 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// Why a condition gave neither true nor false.
+/// The reason why a condition is invalid, or gave neither true nor false.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConditionError {
     /// The expression is not CEL.
@@ -49,7 +50,7 @@ pub enum ConditionError {
         /// The condition.
         name: String,
     },
-    /// The expression names something that is not there.
+    /// The expression uses an unknown variable.
     #[error(
         "condition `{name}`: no variable `{variable}`; expected one of object, oldObject, request, namespaceObject"
     )]
@@ -99,7 +100,7 @@ impl TryFrom<NamedExpression> for Condition {
     }
 }
 
-/// The variables of one review, made once for all conditions of all policies.
+/// The values of [`VARIABLES`] in one review, built once for all conditions of all policies.
 pub(super) struct Variables {
     values: [Value; 4],
 }
@@ -147,7 +148,9 @@ fn unknown_variable<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>) -> O
     }
 }
 
-/// Without recursion, because it guards the recursion of other functions.
+/// Returns whether an expression nests deeper than `most` levels.
+///
+/// It does not recurse, because it protects recursive functions from a stack overflow.
 fn nests_deeper(expression: &IdedExpr, most: usize) -> bool {
     let mut pending = vec![(expression, 1)];
     while let Some((expression, depth)) = pending.pop() {
@@ -179,7 +182,9 @@ fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// Whole numbers become `int`, as they do in Kubernetes' own CEL, so that `object.spec.minReadySeconds > 5` works.
+/// Converts JSON to a CEL value.
+///
+/// Whole numbers become `int`, as in Kubernetes' own CEL, so that `object.spec.minReadySeconds > 5` works.
 fn to_cel(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,

@@ -2,7 +2,7 @@
 //!
 //! The CustomResourceDefinition is made from these types. Their first lines are the text of `kubectl explain`, and
 //! the API server enforces the bounds of their attributes. [`super::Policy::try_from`] checks everything again,
-//! because a file never passes an API server.
+//! because a policy file never passes an API server.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,8 @@ pub struct PolicySpec {
     /// object, `allow` continues without the policy. Default `fail`.
     #[serde(default)]
     pub on_error: OnError,
-    /// Which reviews the policy decides on; a review must satisfy each part. Default: every DaemonSet that is created or
-    /// updated.
+    /// Which reviews the policy decides on; a review must satisfy each part. Default: every DaemonSet that is
+    /// created or updated.
     #[serde(default)]
     pub r#match: MatchSpec,
     /// When the policy may change `spec.template`: `onChange`, on a create and if the author of an update changes it
@@ -83,17 +83,18 @@ pub struct MatchSpec {
     /// Default `[CREATE, UPDATE]`.
     #[schemars(length(min = 1, max = 2))]
     pub operations: Vec<Operation>,
-    /// Labels of the object's namespace. Default all.
+    /// Selector of the namespace's labels. Default all.
     pub namespace_selector: LabelSelector,
-    /// Labels of the object. Default all.
+    /// Selector of the object's labels. Default all.
     pub object_selector: LabelSelector,
-    /// Namespaces that are passed over. Default none.
+    /// Names of excluded namespaces. Default none.
     #[schemars(length(max = 1024), inner(length(max = 63)))]
     pub exclude_namespaces: Vec<String>,
-    /// Objects that are passed over, by name. Default none.
+    /// Names of excluded objects. Default none.
     #[schemars(length(max = 1024), inner(length(max = 253)))]
     pub exclude_names: Vec<String>,
-    /// CEL expressions over `object`, `oldObject`, `request` and `namespaceObject`, all of which must be true. Default none.
+    /// CEL expressions over `object`, `oldObject`, `request` and `namespaceObject`, all of which must be true.
+    /// Default none.
     #[schemars(length(max = 64))]
     pub conditions: Vec<NamedExpression>,
 }

@@ -1,4 +1,4 @@
-//! Which reviews a policy decides on: `spec.match`.
+//! The scope of a policy, `spec.match`: the reviews that it decides on.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -12,12 +12,12 @@ use super::condition::Variables;
 use super::{Condition, ConditionError, MatchSpec, Selector, SelectorError};
 use crate::review::{Context, Operation, Review};
 
-/// As many conditions as a webhook may have in Kubernetes.
+/// Limit of the conditions of a policy, the same as for a webhook in Kubernetes.
 const MAX_CONDITIONS: usize = 64;
-/// The most bytes of all of their expressions. The parser of CEL takes 50 ms for the worst four thousand.
+/// Limit of the expressions of a policy together, in bytes. The CEL parser takes 50 ms for the worst 4,000 bytes.
 const MAX_EXPRESSIONS: usize = 16 << 10;
 
-/// `spec.match`, known to be good.
+/// A validated `spec.match`.
 #[derive(Debug, Clone)]
 pub struct Match {
     operations: Vec<Operation>,
@@ -28,10 +28,10 @@ pub struct Match {
     conditions: Vec<Condition>,
 }
 
-/// Why `spec.match` is invalid.
+/// The reason why `spec.match` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
-    /// A selector.
+    /// A selector is invalid.
     #[error("`spec.match.{field}`")]
     Selector {
         /// `namespaceSelector` or `objectSelector`.
@@ -39,21 +39,21 @@ pub enum ScopeError {
         /// The cause.
         source: SelectorError,
     },
-    /// A condition.
+    /// A condition is invalid.
     #[error("`spec.match.conditions`")]
     Condition(#[from] ConditionError),
-    /// More conditions than can be parsed in a moment.
+    /// The conditions are too many or too long to be parsed quickly.
     #[error(
-        "`spec.match.conditions`: expected at most {MAX_CONDITIONS}, with {MAX_EXPRESSIONS} bytes together, found {found} with {bytes}; \
+        "`spec.match.conditions`: expected at most {MAX_CONDITIONS} conditions with {MAX_EXPRESSIONS} bytes in total, found {found} with {bytes} bytes; \
          join some, or split the policy"
     )]
     TooManyConditions {
-        /// How many there are.
+        /// The number of conditions.
         found: usize,
-        /// How long their expressions are together.
+        /// The length of all expressions together, in bytes.
         bytes: usize,
     },
-    /// No operation at all.
+    /// The list of operations is empty.
     #[error("`spec.match.operations`: expected `CREATE`, `UPDATE` or both, found none")]
     NoOperation,
 }
@@ -68,11 +68,11 @@ pub enum NamespaceLabels {
     Unknown,
 }
 
-/// Why it is not known whether a policy applies.
+/// The reason why the scope of a policy could not be evaluated.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
-    /// `namespaceSelector` looks at labels that are not known.
-    #[error("the labels of namespace `{namespace}` are not known, and `namespaceSelector` looks at them")]
+    /// `namespaceSelector` needs labels that are not known.
+    #[error("the labels of namespace `{namespace}` are not known, but `namespaceSelector` needs them")]
     NamespaceLabels {
         /// The namespace.
         namespace: String,
@@ -123,14 +123,14 @@ impl Match {
         failed.map_or(Ok(true), |error| Err(error.into()))
     }
 
-    /// Whether `namespaceSelector` looks at labels that only a cluster knows.
+    /// Returns whether `namespaceSelector` needs labels that only the cluster has.
     #[must_use]
     pub fn needs_namespace_labels(&self) -> bool {
         self.namespace_selector.keys().any(|key| key != NAME_LABEL)
     }
 
-    /// Whether the labels of the namespace can change the policy's scope: through `namespaceSelector`, or through a
-    /// condition that may read them.
+    /// Returns whether the labels of the namespace may affect the scope: through `namespaceSelector`, or through a
+    /// condition, which may read them.
     #[must_use]
     pub fn looks_at_namespace(&self) -> bool {
         self.needs_namespace_labels() || !self.conditions.is_empty()

@@ -19,8 +19,8 @@ pub struct LabelSelector {
 }
 
 impl LabelSelector {
-    /// Reads a selector of an object under review as Go does: null is the empty string in `matchLabels` and counts as
-    /// absent elsewhere. `None` if it has another shape.
+    /// Parses a selector of an object under review as Go does: null is the empty string in `matchLabels`, and absent
+    /// elsewhere. Returns `None` if it has another shape.
     pub(crate) fn from_object(mut selector: Value) -> Option<Self> {
         let object = selector.as_object_mut()?;
         object.retain(|_, value| !value.is_null());
@@ -50,7 +50,7 @@ impl LabelSelector {
 pub struct RequirementSpec {
     /// The label's key.
     pub key: String,
-    /// How the label is looked at.
+    /// How to test the label.
     pub operator: Operator,
     /// For `In` and `NotIn`.
     #[serde(default)]
@@ -58,7 +58,7 @@ pub struct RequirementSpec {
     pub values: Vec<String>,
 }
 
-/// How a requirement looks at a label.
+/// How a requirement tests a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// The label is there and has one of the values.
@@ -71,7 +71,7 @@ pub enum Operator {
     DoesNotExist,
 }
 
-/// A selector that is known to be good. An empty one selects everything.
+/// A validated selector. An empty one selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector {
     requirements: Vec<Requirement>,
@@ -90,16 +90,16 @@ pub enum Requirement {
     DoesNotExist(String),
 }
 
-/// Why a selector is invalid.
+/// The reason why a selector is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// `In` or `NotIn` without values.
+    /// `In` or `NotIn` has no values.
     #[error("`{key}`: `In` and `NotIn` need at least one value")]
     NoValues {
         /// The label's key.
         key: String,
     },
-    /// `Exists` or `DoesNotExist` with values.
+    /// `Exists` or `DoesNotExist` has values.
     #[error("`{key}`: `Exists` and `DoesNotExist` take no values")]
     Values {
         /// The label's key.
@@ -108,13 +108,14 @@ pub enum SelectorError {
 }
 
 impl Selector {
-    /// Whether the selector selects everything.
+    /// Returns whether the selector selects everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// Whether labels satisfy every requirement. `label` returns a label's value, or `None` if the label is absent.
+    /// Returns whether labels satisfy every requirement. `label` returns a label's value, or `None` if the label is
+    /// absent.
     pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => {
@@ -128,7 +129,7 @@ impl Selector {
         })
     }
 
-    /// The keys that the selector looks at.
+    /// Returns the key of each requirement.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| match requirement {
             Requirement::In(key, _)

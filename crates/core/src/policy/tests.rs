@@ -33,7 +33,7 @@ fn applies_in(context: &Context, r#match: serde_json::Value, review: &Review) ->
 }
 
 #[test]
-fn a_policy_of_nothing_but_a_module_has_the_documented_defaults() {
+fn a_policy_with_only_a_module_has_the_documented_defaults() {
     let policy = policy(json!({"module": "builtin:x"})).unwrap();
     assert_eq!(policy.module, ModuleRef::Builtin("x".into()));
     assert_eq!((policy.order, policy.mode, policy.on_error), (0, Mode::Enforce, OnError::Fail));
@@ -44,7 +44,7 @@ fn a_policy_of_nothing_but_a_module_has_the_documented_defaults() {
 }
 
 #[test]
-fn each_wrong_field_is_named_with_what_was_expected() {
+fn errors_name_the_invalid_field_and_the_expected_value() {
     for (spec, message) in [
         (json!({"module": "x"}), "`spec.module`: expected `builtin:NAME` or `file:PATH`, found `x`"),
         (
@@ -53,7 +53,7 @@ fn each_wrong_field_is_named_with_what_was_expected() {
         ),
         (
             json!({"module": "oci://r/x"}),
-            "`spec.module`: modules from registries are not supported yet; fetch it and name it by `file:PATH`",
+            "`spec.module`: modules from registries are not supported yet; download it and use `file:PATH`",
         ),
         (
             json!({"module": "builtin:x", "limits": {"timeout": "1m"}}),
@@ -94,7 +94,7 @@ fn each_wrong_field_is_named_with_what_was_expected() {
 }
 
 #[test]
-fn conditions_are_as_many_as_can_be_parsed_in_a_moment() {
+fn limits_the_number_and_total_size_of_conditions() {
     let of = |n: usize, expression: &str| {
         let conditions = vec![json!({"name": "c", "expression": expression}); n];
         policy(json!({"module": "builtin:x", "match": {"conditions": conditions}}))
@@ -103,13 +103,14 @@ fn conditions_are_as_many_as_can_be_parsed_in_a_moment() {
     assert!(of(64, "true").is_ok() && of(4, &quarter).is_ok());
     for (refused, found) in [(of(65, "true"), "65 with 260"), (of(5, &quarter), "5 with 20480")] {
         let error = text::with_causes(&refused.unwrap_err(), 1000);
-        let expected = "`spec.match.conditions`: expected at most 64, with 16384 bytes together, found ";
+        let expected =
+            "`spec.match.conditions`: expected at most 64 conditions with 16384 bytes in total, found ";
         assert!(error.starts_with(expected) && error.contains(found), "{error}");
     }
 }
 
 #[test]
-fn unknown_fields_are_errors_at_every_level() {
+fn rejects_unknown_fields_at_every_level() {
     for resource in [
         json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m"}, "sepc": {}}),
         json!({"apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "p"}, "spec": {"module": "m", "mdoe": 1}}),
@@ -122,7 +123,7 @@ fn unknown_fields_are_errors_at_every_level() {
 }
 
 #[test]
-fn names_are_dns_labels() {
+fn accepts_only_dns_labels_as_names() {
     for (name, good) in [("a", true), ("a-1", true), ("A", false), ("-a", false), ("", false), ("a.b", false)]
     {
         assert_eq!(is_dns_label(name), good, "{name}");
@@ -131,7 +132,7 @@ fn names_are_dns_labels() {
 }
 
 #[test]
-fn match_looks_at_operation_names_and_labels() {
+fn matches_by_operation_names_and_labels() {
     let create = review(json!({"metadata": {"name": "n", "labels": {"a": "1"}}}), "CREATE");
     for (r#match, expected) in [
         (json!({}), true),
@@ -158,7 +159,7 @@ fn match_looks_at_operation_names_and_labels() {
 }
 
 #[test]
-fn namespace_labels_that_are_not_known_are_an_error_and_not_a_guess() {
+fn fails_to_match_if_it_needs_unknown_namespace_labels() {
     let by_label = json!({"namespaceSelector": {"matchLabels": {"tier": "prod"}}});
     let review = review(json!({"metadata": {"name": "n"}}), "CREATE");
     let namespace = "team-a".to_owned();
@@ -171,7 +172,7 @@ fn namespace_labels_that_are_not_known_are_an_error_and_not_a_guess() {
 }
 
 #[test]
-fn conditions_see_object_request_and_namespace() {
+fn conditions_can_use_object_request_and_namespace() {
     let review = review(json!({"metadata": {"name": "n"}, "spec": {"minReadySeconds": 7}}), "UPDATE");
     for (expression, expected) in [
         ("object.spec.minReadySeconds > 5", Ok(true)),
@@ -194,7 +195,7 @@ fn conditions_see_object_request_and_namespace() {
 }
 
 #[test]
-fn conditions_that_could_exhaust_a_stack_are_refused_when_they_are_read() {
+fn rejects_conditions_that_could_overflow_the_stack() {
     let refused = |expression: String| {
         let conditions = json!({"conditions": [{"name": "c", "expression": expression}]});
         let error = policy(json!({"module": "builtin:x", "match": conditions})).unwrap_err();
@@ -212,9 +213,10 @@ fn conditions_that_could_exhaust_a_stack_are_refused_when_they_are_read() {
     }
 }
 
-/// A test's thread has the stack of a server's: what needs more takes the process with it.
+/// A test's thread has as much stack as a server's. A condition that needs more aborts the process, and the test
+/// fails.
 #[test]
-fn conditions_that_nest_in_any_way_are_read_or_refused() {
+fn parses_or_rejects_conditions_with_any_nesting() {
     let nested = |open: &str, close: &str, middle: &str| {
         let room = 4096 - middle.len();
         [room / (open.len() + close.len()), 200, 97, 96, 95, 50]

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn warnings_stay_within_what_the_api_server_carries() {
+fn limits_warnings_to_the_sizes_that_the_api_server_accepts() {
     let long = fit(vec!["é".repeat(400)]);
     assert!(long[0].len() <= WARNING && long[0].ends_with('…'), "{}", long[0].len());
     let many = fit(vec!["x".repeat(200); 64]);
@@ -12,13 +12,13 @@ fn warnings_stay_within_what_the_api_server_carries() {
 }
 
 #[test]
-fn nothing_that_breaks_a_line_or_a_header_gets_through() {
+fn replaces_characters_that_could_break_a_line_or_a_header() {
     let fitted = fit(vec![at("p", "Warning: a\r\nb\tc\u{7f}\u{2028}d\u{1b}[1m", "/x")]);
     assert_eq!(fitted, ["p: a  b c  d [1m (/x)"]);
 }
 
 #[test]
-fn several_denials_are_a_list_within_bounds() {
+fn lists_several_denials_within_the_size_limit() {
     let lines: Vec<String> = (0..64).map(|n| format!("{n} {}", "y".repeat(1000))).collect();
     let text = message(&lines);
     assert!(text.len() <= MESSAGE && text.starts_with("\n- 0 yyy") && text.ends_with('…'));
@@ -26,7 +26,7 @@ fn several_denials_are_a_list_within_bounds() {
 }
 
 #[test]
-fn equal_warnings_become_one_that_counts_the_places() {
+fn merges_equal_warnings_and_counts_their_pointers() {
     let mut all = Merged::default();
     for (message, pointer) in
         [("dead", "/a/0"), ("dead", "/a/1"), ("other", "/b"), ("dead", "/a/2"), ("other", "/b")]
