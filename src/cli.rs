@@ -4,6 +4,7 @@
 //! messages to standard error.
 
 mod args;
+mod compose;
 mod policies;
 mod review;
 mod serve;

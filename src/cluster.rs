@@ -1,22 +1,16 @@
-//! A server in a cluster: it watches policies and namespaces, and the leading replica writes back status and
-//! certificates.
+//! A server in a cluster: the client, the Lease, and the watches of policies and namespaces.
 //!
 //! ```text
-//! API server ──► policies ──► Store (active) ──► status ──► API server       the leader only
+//! API server ──► supply::cluster::watch ──► Store (active) ──► supply::cluster::status ──► API server    the leader only
 //!            ──► namespaces ──► labels, for reviews
-//!            ──► certificates ──► ServedCertificate; Secret and caBundle ──► API server
 //! ```
 //!
 //! Reviews never wait for this module, and its failures never stop the server. While the API server is unreachable,
 //! the last known state stays active.
 
-pub mod bundle;
-pub mod certificates;
 mod leader;
 mod namespaces;
-mod pause;
-mod policies;
-mod status;
+pub(crate) mod pause;
 
 use std::sync::Arc;
 
@@ -26,10 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::supply::cluster::{status, watch as policies};
+use crate::supply::store::Store;
 
 pub use namespaces::Namespaces;
-pub use status::PolicyStatus;
 
 /// The server's names in its cluster.
 #[derive(Debug, Clone)]
@@ -122,7 +116,7 @@ impl Cluster {
     pub async fn heard(&self, store: &Store) {
         // The writer belongs to a task that runs until `self` is dropped.
         let _ = self.resources.wait_until_ready().await;
-        store.taken(crate::store::Source::Cluster).await;
+        store.taken(crate::supply::store::Source::Cluster).await;
         self.namespaces.listed().await;
     }
 
@@ -134,7 +128,7 @@ impl Cluster {
 }
 
 /// Reports a failed watch, which restarts automatically.
-fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::watcher::Error) {
+pub(crate) fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::watcher::Error) {
     metrics.watch_failed(what);
     tracing::warn!(
         what,

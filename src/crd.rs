@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use wardset_core::policy::PolicySpec;
 
-use crate::cluster::PolicyStatus;
+use crate::supply::cluster::PolicyStatus;
 use crate::yaml;
 
 /// Returns the CustomResourceDefinition as YAML.

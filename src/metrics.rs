@@ -20,8 +20,7 @@ use wardset_core::verdict::FailureClass;
 use crate::telemetry::{Log, LostLines};
 
 pub use certificates::{CertificateMetrics, Reload};
-use connections::ConnectionMetrics;
-pub(crate) use connections::{Cut, Port};
+pub(crate) use connections::{ADMIN, Ports, WEBHOOK};
 
 /// Histogram bounds in seconds, from 25 µs to 3.3 s, each twice the one before. A review without policies takes tens
 /// of microseconds; deadlines are in seconds.
@@ -91,7 +90,8 @@ pub struct Metrics {
     pub policies: Gauge,
     /// Metrics of the served certificates.
     pub certificates: CertificateMetrics,
-    connections: ConnectionMetrics,
+    /// Connections.
+    pub(crate) ports: Ports,
     /// Watches of the cluster that failed and were restarted.
     watch_errors: Family<WatchLabels, Counter>,
     /// 1 if this replica writes status, certificates and `caBundle`, else 0.
@@ -124,7 +124,7 @@ impl Metrics {
             policy_ready: Family::default(),
             policies: Gauge::default(),
             certificates: CertificateMetrics::default(),
-            connections: ConnectionMetrics::default(),
+            ports: Ports::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
             lost_lines: Gauge::default(),
@@ -187,7 +187,7 @@ impl Metrics {
             metrics.lost_lines.clone(),
         );
         metrics.certificates.register(registry);
-        metrics.connections.register(registry);
+        registry.register_collector(Box::new(metrics.ports.clone()));
         for class in FailureClass::ALL {
             // The lookup creates the counter.
             drop(metrics.errors.get_or_create(&error_labels(class)));
@@ -251,16 +251,6 @@ impl Metrics {
     pub fn watch_log(&self, log: &Log) {
         // A second log would belong to a second server, which has metrics of its own.
         let _ = self.log.set(log.lost_lines());
-    }
-
-    /// Records the number of open connections of a port.
-    pub(crate) fn connections(&self, port: Port, open: usize) {
-        self.connections.open(port, open);
-    }
-
-    /// Counts a connection that the server closed.
-    pub(crate) fn connection_cut(&self, port: Port, why: Cut) {
-        self.connections.cut(port, why);
     }
 
     /// Returns all metrics in the OpenMetrics text format.

@@ -8,11 +8,6 @@
 //! drain; it never decides.
 
 mod admin;
-pub(crate) mod bodies;
-mod connections;
-pub mod development;
-mod listener;
-pub mod tls;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -22,15 +17,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use wardset_port::{Bodies, Connections, Listener, Phase, Timeouts};
 
 use crate::admission::overload::Overload;
 use crate::admission::{Judge, webhook};
-use crate::metrics::{Metrics, Port};
-use crate::modules::Modules;
-
-use bodies::Bodies;
-use connections::Connections;
-use listener::{Listener, Phase};
+use crate::metrics::{self, Metrics};
+use crate::supply::modules::Modules;
 
 /// Maximum number of `Policy` objects checked at the same time. Each check may compile a module for seconds.
 const MAX_POLICY_REVIEWS: usize = 4;
@@ -60,13 +52,9 @@ pub struct Options {
 /// Limits on the time and memory that clients may use. Production uses `Limits::default()`; tests set shorter times.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Time for the first request's headers, from the accept and including the TLS handshake: 10 s. For later
-    /// requests of an HTTP/1.1 connection, the time starts at their first byte. For later requests of an HTTP/2
-    /// connection, `idle` applies instead.
-    pub head: Duration,
-    /// Time without a request after which the server closes a connection: 120 s. Go's clients keep idle connections
-    /// for 90 s and must be the first to close.
-    pub idle: Duration,
+    /// Time for a request's headers: 10 s. Time without a request: 120 s. Go's clients keep idle connections for 90 s
+    /// and must be the first to close.
+    pub timeouts: Timeouts,
     /// Time for a body, from the end of its headers: 10 s, or until the review's deadline if that is earlier.
     pub body: Duration,
     /// Maximum size of all bodies in memory, plus 16 KiB per request: 64 MiB. Above it, the server answers 429 to the
@@ -80,8 +68,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            head: Duration::from_secs(10),
-            idle: Duration::from_secs(120),
+            timeouts: Timeouts { headers: Duration::from_secs(10), idle: Duration::from_secs(120) },
             body: Duration::from_secs(10),
             body_bytes: 64 << 20,
             closing: Duration::from_secs(1),
@@ -198,9 +185,12 @@ impl Bound {
     /// A listener that fails.
     pub fn open(self, metrics: Arc<Metrics>) -> Result<Open, ServeError> {
         let Self { options, webhook, admin, addresses } = self;
-        let Limits { head, idle, .. } = options.limits;
-        let connections =
-            Connections::new(Port::Admin, MAX_ADMIN_CONNECTIONS, head, idle, Arc::clone(&metrics));
+        let connections = Connections::new(
+            metrics::ADMIN,
+            MAX_ADMIN_CONNECTIONS,
+            options.limits.timeouts,
+            Arc::clone(&metrics.ports.admin),
+        );
         let status = Arc::new(Status { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) });
         let admin = tokio::net::TcpListener::from_std(admin).map_err(failed("admin"))?;
         let router = admin::router(Arc::clone(&status));
@@ -226,8 +216,12 @@ impl Open {
     ) -> Result<(), ServeError> {
         let Options { max_connections, drain, limits, .. } = self.options;
         let metrics = Arc::clone(&self.status.metrics);
-        let connections =
-            Connections::new(Port::Webhook, max_connections, limits.head, limits.idle, Arc::clone(&metrics));
+        let connections = Connections::new(
+            metrics::WEBHOOK,
+            max_connections,
+            limits.timeouts,
+            Arc::clone(&metrics.ports.webhook),
+        );
         let shared = Arc::new(Shared {
             desk,
             metrics,

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,12 +9,11 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use wardset::modules::Modules;
+use wardset::supply::modules::Modules;
 use wardset_core::chain::{Chain, Phase};
 use wardset_core::review::{Context, Question, Review};
 use wardset_runtime::{Cache, Compiler, Engine, EngineOptions, Snapshot};
 
-use crate::cores::{self, Cores};
 use crate::policies;
 use crate::report::Figure;
 use crate::reviews::{Size, review};
@@ -31,10 +28,8 @@ pub struct Inside {
     pub envelopes: Vec<Envelope>,
     /// For each of ten policies, and for the smallest guest that adds a label, a toleration and affinity, on the usual review.
     pub policies: Vec<Parts>,
-    /// Reviews a second of two threads, as a multiple of those of one.
-    pub two_threads: Figure,
-    /// The same for threads that share nothing and only make trees of the review: the limit of the machine.
-    pub two_threads_of_trees: Figure,
+    /// Nanoseconds for one policy that does not match the review.
+    pub silent_ns: Figure,
 }
 
 /// The cost of a review besides its policies.
@@ -78,6 +73,7 @@ pub fn measure(quick: bool) -> Result<Inside> {
     let ten = in_force(&runtime, &policies::yaml(10))?;
     inside.policies = parts(&runtime, &ten, rounds, times)?;
     inside.policies.extend(parts(&runtime, &all_in_one(&runtime)?, rounds, times)?);
+    inside.silent_ns = silent(&runtime, rounds, times)?;
     Ok(inside)
 }
 
@@ -100,38 +96,6 @@ fn all_in_one(runtime: &Runtime) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-impl Inside {
-    /// Adds the speed-up of two threads, on the two cores.
-    ///
-    /// # Errors
-    ///
-    /// As [`measure`].
-    pub fn with_two_threads(mut self, cores: &Cores, quick: bool) -> Result<Self> {
-        let (rounds, time) = if quick { (5, 300) } else { (9, 1_000) };
-        let time = Duration::from_millis(time);
-        let five = in_force(&runtime()?, &policies::yaml(5))?;
-        for _ in 0..rounds {
-            self.two_threads.push(two_to_one(cores, |pinned| reviews_in(&five, pinned, time))?);
-            self.two_threads_of_trees.push(two_to_one(cores, |pinned| trees_in(pinned, time))?);
-        }
-        Ok(self)
-    }
-
-    /// The sandbox that adds labels, tolerations and affinity: start, call and end in microseconds.
-    #[must_use]
-    pub fn all_in_one_us(&self) -> f64 {
-        let found = self.policies.iter().find(|parts| parts.policy == ALL_IN_ONE);
-        found.map_or(f64::NAN, |parts| parts.sandbox_us.median())
-    }
-}
-
-/// The work of both cores together, compared with each of them alone: the two need not be equally fast.
-#[expect(clippy::cast_precision_loss, reason = "counts of reviews")]
-fn two_to_one(cores: &Cores, done: impl Fn(&[usize]) -> Result<u64>) -> Result<f64> {
-    let alone = done(&[cores.server])? + done(&[cores.load])?;
-    Ok(done(&[cores.server, cores.load])? as f64 / (alone as f64 / 2.0))
-}
-
 fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
@@ -151,7 +115,7 @@ pub fn snapshot(
     let file = folder.path().join("policies.yaml");
     std::fs::write(&file, yaml)?;
     let modules = Modules::new(Engine::new(options)?, cache, Compiler::here());
-    Ok(runtime.block_on(wardset::policies::load(&modules, wardset::policies::read(&[file])?))?)
+    Ok(runtime.block_on(wardset::supply::files::load(&modules, wardset::supply::files::read(&[file])?))?)
 }
 
 fn in_force(runtime: &Runtime, yaml: &str) -> Result<Snapshot> {
@@ -253,57 +217,19 @@ fn parts(runtime: &Runtime, snapshot: &Snapshot, rounds: usize, times: u32) -> R
     Ok(all)
 }
 
-/// How many whole reviews one thread on each of `cores` decides in `time`, together.
-fn reviews_in(snapshot: &Snapshot, pinned: &[usize], time: Duration) -> Result<u64> {
-    let bytes = review(Size::Usual);
-    in_threads(pinned, time, || {
-        let (runtime, bytes) = (runtime()?, &bytes);
-        Ok(move || runtime.block_on(whole(snapshot, bytes)).map(|answer| drop(black_box(answer))))
-    })
-}
-
-/// The same for trees of the review, as in the baseline.
-fn trees_in(pinned: &[usize], time: Duration) -> Result<u64> {
-    in_threads(pinned, time, || {
-        let bytes = review(Size::Usual);
-        Ok(move || {
-            black_box(serde_json::from_slice::<serde_json::Value>(&bytes)?);
-            Ok(())
+/// Returns the nanoseconds that each of a hundred policies costs which do not match the review.
+fn silent(runtime: &Runtime, rounds: usize, times: u32) -> Result<Figure> {
+    let (review, context) = (sample(Size::Usual)?, Context::default());
+    let (none, hundred) =
+        (in_force(runtime, "")?, in_force(runtime, &policies::silent(100, &review.namespace))?);
+    let chain = |snapshot: &Snapshot| {
+        each(times, || {
+            let mut chain = Chain::new(&review, &context, snapshot.plans(), Phase::Mutate);
+            assert!(chain.turn().is_none(), "no policy matches");
+            drop(black_box(chain));
         })
-    })
-}
-
-/// Returns how often one thread on each of `cores` runs the work that `start` makes for it.
-fn in_threads<W: FnMut() -> Result<()>>(
-    pinned: &[usize],
-    time: Duration,
-    start: impl Fn() -> Result<W> + Sync,
-) -> Result<u64> {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let threads: Vec<_> = pinned
-            .iter()
-            .map(|core| {
-                scope.spawn(|| -> Result<u64> {
-                    cores::pin(*core)?;
-                    let mut work = start()?;
-                    let mut n = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        work()?;
-                        n += 1;
-                    }
-                    Ok(n)
-                })
-            })
-            .collect();
-        thread::sleep(time);
-        stop.store(true, Ordering::Relaxed);
-        let ended = threads.into_iter().map(|thread| match thread.join() {
-            Ok(decided) => decided,
-            Err(_) => bail!("a thread broke down"),
-        });
-        ended.sum()
-    })
+    };
+    Ok((0..rounds).map(|_| (chain(&hundred) - chain(&none)) * 1e3 / 100.0).collect())
 }
 
 impl fmt::Display for Inside {
@@ -328,11 +254,6 @@ impl fmt::Display for Inside {
             table.add_row([policy.clone(), us(sandbox_us), us(patch_us)]);
         }
         writeln!(f, "Each policy on the 7 KB review:\n{table}\n")?;
-        writeln!(
-            f,
-            "Two threads decide {:.2} times as many reviews as one; two that share nothing make {:.2} times as many trees.",
-            self.two_threads.median(),
-            self.two_threads_of_trees.median()
-        )
+        writeln!(f, "A policy that does not match costs {} ns.", us(&self.silent_ns))
     }
 }

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use crate::load::{Protocol, Target};
+use crate::load::Target;
 use crate::policies;
 use crate::report::Figure;
 use crate::reviews::{Size, review};
@@ -55,7 +55,7 @@ async fn edits(lab: &Lab, n: usize) -> Result<Figure> {
     let file = lab.path("edited.yaml");
     policies::write(5, &file)?;
     let server = Server::start(lab.serve(&file, &lab.path("cache-edits"), &[])?)?;
-    let mut connection = Target::new(server.webhook, &lab.ca()?)?.connect(Protocol::Http1).await?;
+    let mut connection = Target::new(server.webhook, &lab.ca()?)?.connect().await?;
     let body = Bytes::from(review(Size::Usual));
     let mut before = connection.post("/mutate", &body).await?.1;
     let mut figure = Figure::default();

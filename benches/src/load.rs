@@ -8,46 +8,22 @@ use anyhow::{Context as _, Result, bail, ensure};
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-
-/// Which HTTP is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Protocol {
-    /// A connection for each client.
-    #[serde(rename = "HTTP/1.1")]
-    Http1,
-    /// One connection for all clients, as an API server has.
-    #[serde(rename = "HTTP/2")]
-    Http2,
-}
-
-impl Protocol {
-    /// The word in reports.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Http1 => "HTTP/1.1",
-            Self::Http2 => "HTTP/2",
-        }
-    }
-}
 
 /// The address and the trusted CA.
 #[derive(Clone)]
 pub struct Target {
     address: SocketAddr,
-    http1: TlsConnector,
-    http2: TlsConnector,
+    tls: TlsConnector,
 }
 
 /// The results of the clients.
@@ -68,14 +44,9 @@ impl Seen {
     }
 }
 
-/// One client's way to the server.
+/// A client's connection to the server.
 #[derive(Debug)]
-pub enum Connection {
-    /// Its own.
-    Http1(http1::SendRequest<Full<Bytes>>),
-    /// Shared.
-    Http2(http2::SendRequest<Full<Bytes>>),
-}
+pub struct Connection(http1::SendRequest<Full<Bytes>>);
 
 impl Target {
     /// Connects to a server whose certificate is signed for `localhost` by one of `ca` (PEM).
@@ -89,27 +60,20 @@ impl Target {
             roots.add(certificate?)?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = |protocol: &[u8]| {
-            let mut config = config.clone();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            // A server that is started anew has other keys; and each handshake shall be whole.
-            config.resumption = rustls::client::Resumption::disabled();
-            TlsConnector::from(Arc::new(config))
-        };
-        Ok(Self { address, http1: connector(b"http/1.1"), http2: connector(b"h2") })
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A server that is started anew has other keys; and each handshake shall be whole.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
     }
 
     /// Returns the TLS connector, for callers that write to the connection themselves.
     #[must_use]
-    pub fn connector(&self, protocol: Protocol) -> &TlsConnector {
-        match protocol {
-            Protocol::Http1 => &self.http1,
-            Protocol::Http2 => &self.http2,
-        }
+    pub fn connector(&self) -> &TlsConnector {
+        &self.tls
     }
 
     /// Opens a connection; it lives as long as the returned value.
@@ -117,28 +81,14 @@ impl Target {
     /// # Errors
     ///
     /// A server that does not listen, or with an untrusted certificate.
-    pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
+    pub async fn connect(&self) -> Result<Connection> {
         let tcp = TcpStream::connect(self.address).await.context("no connection")?;
         tcp.set_nodelay(true)?;
-        let tls = self
-            .connector(protocol)
-            .connect(ServerName::try_from("localhost")?, tcp)
-            .await
-            .context("no TLS")?;
-        let io = TokioIo::new(tls);
+        let tls = self.tls.connect(ServerName::try_from("localhost")?, tcp).await.context("no TLS")?;
+        let (send, connection) = http1::handshake(TokioIo::new(tls)).await?;
         // The request under way reports the error of its connection.
-        Ok(match protocol {
-            Protocol::Http1 => {
-                let (send, connection) = http1::handshake(io).await?;
-                tokio::spawn(connection);
-                Connection::Http1(send)
-            }
-            Protocol::Http2 => {
-                let (send, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-                tokio::spawn(connection);
-                Connection::Http2(send)
-            }
-        })
+        tokio::spawn(connection);
+        Ok(Connection(send))
     }
 }
 
@@ -149,16 +99,8 @@ impl Connection {
     ///
     /// A connection that ends before the answer is whole.
     pub async fn post(&mut self, path: &str, body: &Bytes) -> Result<(StatusCode, Bytes), hyper::Error> {
-        let response = match self {
-            Self::Http1(send) => {
-                send.ready().await?;
-                send.send_request(request(path, "localhost", body)).await?
-            }
-            Self::Http2(send) => {
-                send.ready().await?;
-                send.send_request(request(&format!("https://localhost{path}"), "", body)).await?
-            }
-        };
+        self.0.ready().await?;
+        let response = self.0.send_request(request(path, body)).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
@@ -166,26 +108,13 @@ impl Connection {
     /// Whether a request can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match self {
-            Self::Http1(send) => !send.is_closed(),
-            Self::Http2(send) => !send.is_closed(),
-        }
-    }
-
-    fn another(&self) -> Option<Self> {
-        match self {
-            Self::Http1(_) => None,
-            Self::Http2(send) => Some(Self::Http2(send.clone())),
-        }
+        !self.0.is_closed()
     }
 }
 
-fn request(uri: &str, host: &str, body: &Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::post(uri).header(CONTENT_TYPE, "application/json");
-    if !host.is_empty() {
-        request = request.header("Host", host);
-    }
-    // Both are constants of this crate's, which are a method, a URI and headers.
+fn request(path: &str, body: &Bytes) -> Request<Full<Bytes>> {
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json").header("Host", "localhost");
+    // Path and headers are constants of this crate, so they are valid.
     request.body(Full::new(body.clone())).unwrap_or_default()
 }
 
@@ -194,20 +123,10 @@ fn request(uri: &str, host: &str, body: &Bytes) -> Request<Full<Bytes>> {
 /// # Errors
 ///
 /// A connection that fails, and an answer that differs from the first one.
-pub async fn steady(
-    target: &Target,
-    protocol: Protocol,
-    clients: usize,
-    body: &Bytes,
-    time: Duration,
-) -> Result<Seen> {
+pub async fn steady(target: &Target, clients: usize, body: &Bytes, time: Duration) -> Result<Seen> {
     let mut connections = Vec::with_capacity(clients);
     for _ in 0..clients {
-        let shared = connections.first().and_then(Connection::another);
-        connections.push(match shared {
-            Some(shared) => shared,
-            None => target.connect(protocol).await?,
-        });
+        connections.push(target.connect().await?);
     }
     let mut first = None;
     for connection in &mut connections {
@@ -242,12 +161,12 @@ pub async fn steady(
 /// # Errors
 ///
 /// As [`steady`].
-pub async fn fresh(target: &Target, protocol: Protocol, n: usize, body: &Bytes) -> Result<Seen> {
+pub async fn fresh(target: &Target, n: usize, body: &Bytes) -> Result<Seen> {
     let mut times = histogram()?;
     let started = Instant::now();
     let mut first = None;
     for _ in 0..n {
-        let mut connection = target.connect(protocol).await?;
+        let mut connection = target.connect().await?;
         let sent = Instant::now();
         first = Some(expect(&mut connection, body, first.as_ref()).await?);
         times.saturating_record(nanoseconds(sent.elapsed()));

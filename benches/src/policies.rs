@@ -46,6 +46,20 @@ pub fn yaml(n: usize) -> String {
     text(&ROWS[..n.min(ROWS.len())])
 }
 
+/// `n` policies that exclude `namespace`.
+#[must_use]
+pub fn silent(n: usize, namespace: &str) -> String {
+    (0..n).fold(String::new(), |mut yaml, n| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            yaml,
+            "---\napiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: silent-{n}}}\nspec:\n  \
+             module: builtin:default-labels\n  settings: {{labels: {{a: b}}}}\n  match: {{excludeNamespaces: [{namespace}]}}"
+        );
+        yaml
+    })
+}
+
 /// The one of that name.
 #[must_use]
 pub fn only(name: &str) -> String {

@@ -43,7 +43,7 @@ impl Lab {
     /// A folder that can't be written.
     pub fn open() -> Result<Self> {
         let folder = TempDir::with_prefix("wardset-bench").context("no folder for the run")?;
-        wardset::server::development::make(folder.path())?;
+        wardset::certificates::development::make(folder.path())?;
         let this = std::env::current_exe().context("where this program is")?;
         let programs = this.parent().context("where this program is")?.to_owned();
         Ok(Self { folder, programs })

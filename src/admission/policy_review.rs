@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use wardset_core::review::{API_VERSION, MAX_UID};
 use wardset_core::{decision, policy, text};
 
-use crate::modules::Modules;
+use crate::supply::modules::Modules;
 
 /// Maximum length of the message about a rejected policy, in bytes.
 const MAX_MESSAGE: usize = 1024;

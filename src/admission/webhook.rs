@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
@@ -17,11 +17,11 @@ use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision, Outcome};
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
+use wardset_port::{BodyError, MAX_BODY, ReadBody};
 use wardset_runtime::{Full, InFlight};
 
 use super::policy_review;
 use crate::server::Shared;
-use crate::server::bodies::{BodyError, MAX_BODY, Whole};
 
 /// Maximum length of the line that explains a refused request, in bytes.
 const MAX_REASON: usize = 512;
@@ -92,14 +92,13 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
     let received = Instant::now();
     let (head, mut body) = request.into_parts();
-    let version = head.version;
     match question(&shared, &head, &mut body, received).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, permit }) => {
             let review = Arc::new(*review);
             response(&shared.desk.judge.decide(permit, review, phase, received, deadline).await)
         }
-        Err(refusal) => refuse(&shared, refusal, version, body).await,
+        Err(refusal) => refuse(&shared, refusal, body).await,
     }
 }
 
@@ -108,7 +107,7 @@ enum Asked<'s> {
     /// A request without anything to decide, with its answer.
     PassedOver(Vec<u8>),
     /// A review to decide. It holds its body until the answer is written.
-    Review { review: Box<Review>, deadline: Instant, body: Whole<'s>, permit: InFlight },
+    Review { review: Box<Review>, deadline: Instant, body: ReadBody<'s>, permit: InFlight },
 }
 
 /// Reads a request and takes a permit for its review. It reads the body first, so that slow clients hold no permits.
@@ -148,11 +147,11 @@ async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
     };
     match answered.await {
         Ok(answer) => json(answer),
-        Err(refusal) => refuse(&shared, refusal, head.version, body).await,
+        Err(refusal) => refuse(&shared, refusal, body).await,
     }
 }
 
-async fn refuse(shared: &Shared, refusal: Refusal, version: Version, body: Body) -> Response {
+async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
     let status = refusal.status();
     shared.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
@@ -160,21 +159,21 @@ async fn refuse(shared: &Shared, refusal: Refusal, version: Version, body: Body)
         // Overload must cost little: the rest of the body is not read, and the log has one line per second.
         shared.overload.count();
         let mut response = (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
-        end_unless(body.is_end_stream(), version, &mut response);
+        close_unless(body.is_end_stream(), &mut response);
         return response;
     }
     tracing::warn!(status = status.as_u16(), reason, "refused a request");
     // If the body timed out, the server does not wait for the rest of it.
     let whole = status != StatusCode::REQUEST_TIMEOUT && drain(body).await;
     let mut response = (status, reason + "\n").into_response();
-    end_unless(whole, version, &mut response);
+    close_unless(whole, &mut response);
     response
 }
 
 /// Closes the connection if a part of the body is unread. Without the header, the client would send its next request
 /// on a closed connection.
-fn end_unless(whole: bool, version: Version, response: &mut Response) {
-    if !whole && version < Version::HTTP_2 {
+fn close_unless(whole: bool, response: &mut Response) {
+    if !whole {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
@@ -185,7 +184,7 @@ async fn receive<'s>(
     head: &Parts,
     body: &mut Body,
     started: Instant,
-) -> Result<(Whole<'s>, Instant), Refusal> {
+) -> Result<(ReadBody<'s>, Instant), Refusal> {
     media_type(&head.headers)?;
     let deadline = started + inner_timeout(head.uri.query())?;
     let body = shared.bodies.read(&head.headers, body, deadline.min(started + shared.body)).await?;
@@ -215,8 +214,8 @@ fn inner_timeout(query: Option<&str>) -> Result<Duration, Refusal> {
     Ok((timeout - timeout / 10).min(Duration::from_secs(30)))
 }
 
-/// Reads and discards the rest of a refused body, within limits. A client that is still sending when its stream
-/// closes reports a broken connection instead of the answer. Returns whether the whole body was read.
+/// Reads and discards the rest of a refused body, within limits. A client that is still sending when its
+/// connection closes reports a broken connection instead of the answer. Returns whether the whole body was read.
 async fn drain(mut body: Body) -> bool {
     let mut left = 4 * MAX_BODY;
     let drained = async {

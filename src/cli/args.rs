@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wardset_core::review::Operation;
 
-use crate::cluster::certificates::{Lifetimes, LifetimesError};
+use crate::certificates::own::{Lifetimes, LifetimesError};
 
 /// The admission gate for Kubernetes DaemonSets.
 #[derive(Debug, Parser)]

@@ -8,10 +8,10 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
 
 use super::args::{Output, Review};
-use crate::app;
-use crate::review::input::{File, InputError};
-use crate::review::request::Skipped;
-use crate::review::{Outcomes, Reviewed, input, machine, request, text};
+use super::compose;
+use crate::offline::input::{File, InputError};
+use crate::offline::request::Skipped;
+use crate::offline::{Outcomes, Reviewed, input, machine, request, text};
 use crate::telemetry;
 
 /// Bytes of one remark.
@@ -33,14 +33,14 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     };
     let labels = args.namespace_labels.map(|labels| Arc::new(labels.into_iter().collect()));
     let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
-    let judge = app::judge(&args.policies.into(), labels).await?;
+    let judge = compose::judge(&args.policies.into(), labels).await?;
     let documents = files.iter().flat_map(|file| &file.documents);
     let sources: Vec<_> = documents.flat_map(|document| &document.objects).collect();
     let progress = progress(sources.len());
     let mut outcomes = Vec::with_capacity(sources.len());
     for source in &sources {
         progress.inc(1);
-        let outcome = crate::review::review(&judge, source, &settings).await;
+        let outcome = crate::offline::review(&judge, source, &settings).await;
         outcomes.push(outcome.map(Some).unwrap_or_else(|error| {
             broken = true;
             progress.suspend(|| super::say_error(&format!("{:#}", anyhow::Error::new(error))));

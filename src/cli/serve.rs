@@ -14,19 +14,18 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
+use super::compose::{self, Sources};
 use crate::admission::observers::LogLine;
 use crate::admission::{Judge, NamespaceSource};
-use crate::app::{self, Sources};
-use crate::certificate::ServedCertificate;
-use crate::cluster::certificates::{self, Certificates};
+use crate::certificates::own::{self, Certificates};
+use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
-use crate::policies::{self, Followed};
-use crate::review::input::Source;
-use crate::review::request::{self, Built};
-use crate::server::tls::{self, CertificateFolder};
-use crate::server::{Addresses, Desk, Limits, Options, development};
-use crate::store::{self, Store};
+use crate::offline::input::Source;
+use crate::offline::request::{self, Built};
+use crate::server::{Addresses, Desk, Limits, Options};
+use crate::supply::store::{self, Store};
+use crate::supply::{Followed, files};
 use crate::telemetry;
 
 /// Folder of the development certificates. Git ignores it.
@@ -123,7 +122,7 @@ struct Prepared {
 async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared> {
     let mut tasks = JoinSet::new();
     let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
-    let tls = tls::config(Arc::clone(&served), args.client_ca.as_deref())?;
+    let tls = wardset_port::config(served.clone(), args.client_ca.as_deref())?;
     let tls_dir = match args.tls_dir {
         Some(folder) => Some(folder),
         None if args.cluster.cluster => None,
@@ -138,11 +137,11 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
         tasks.spawn(folder.watch(CERTIFICATE_PERIOD));
     }
     let sources: Sources = args.policies.into();
-    let store = Arc::new(Store::new(app::modules(&sources)?, Arc::clone(metrics))?);
+    let store = Arc::new(Store::new(compose::modules(&sources)?, Arc::clone(metrics))?);
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {
-        store.put(store::Source::Files, policies::defaults()?.into_iter().map(Into::into).collect()).await;
+        store.put(store::Source::Files, files::defaults()?.into_iter().map(Into::into).collect()).await;
     }
     let cluster = match args.cluster {
         typed if typed.cluster => {
@@ -177,7 +176,7 @@ async fn join(
     let names = cluster::Names { namespace: namespace.clone(), lease: typed.lease };
     let cluster = Cluster::start(&client, &names, store, metrics);
     if let Some(served) = certificates {
-        let names = certificates::Names {
+        let names = own::Names {
             namespace,
             service: typed.service,
             secret: typed.secret,

@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// A backoff from 0.5 s to 5 s. An event of the watch resets it.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     last: Option<Duration>,
 }
 

@@ -11,10 +11,10 @@ use axum_server::tls_rustls::RustlsConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use wardset::certificate::ServedCertificate;
+use wardset::certificates::CertificateFolder;
+use wardset::certificates::ServedCertificate;
+use wardset::certificates::development;
 use wardset::metrics::Metrics;
-use wardset::server::development;
-use wardset::server::tls::{self, CertificateFolder};
 
 use crate::registration::{Entries, Kind, PROBE, Registration};
 use crate::support::Namespace;
@@ -166,7 +166,7 @@ impl Answering {
         development::make(folder.path()).unwrap();
         let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
         CertificateFolder::open(&folder.path().join("tls"), Arc::clone(&served)).unwrap();
-        let config = RustlsConfig::from_config(tls::config(served, None).unwrap());
+        let config = RustlsConfig::from_config(wardset_port::config(served, None).unwrap());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

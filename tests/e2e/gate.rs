@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wardset::server::development;
+use wardset::certificates::development;
 
 use crate::registration::{Entries, PROBE, Registration, shipped};
 use crate::support::{Namespace, eventually};

@@ -53,9 +53,9 @@ fn create() -> String {
 #[tokio::test]
 async fn built_modules_pass_the_cases_of_their_sources() {
     let mut run = 0;
-    for module in wardset::builtin::MODULES {
+    for module in wardset::supply::builtin::MODULES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
-        for file in wardset::review::input::files(&folder, false).unwrap() {
+        for file in wardset::offline::input::files(&folder, false).unwrap() {
             let text = fs::read_to_string(&file).unwrap();
             for case in wardset::yaml::documents::<Case>(&text).unwrap() {
                 check(module.name, &case).await;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wardset::server::{Limits, Options};
+use wardset_port::Timeouts;
 
 use crate::serve::Server;
 use crate::support::{self, admission_review, daemonset};
@@ -27,8 +28,15 @@ const HEAD: Duration = Duration::from_secs(2);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(600);
 
+const NO_TIMEOUTS: Timeouts = Timeouts { headers: NEVER, idle: NEVER };
+
+/// Limits with a short timeout of headers.
+fn slow_headers() -> Limits {
+    Limits { timeouts: Timeouts { headers: HEAD, ..NO_TIMEOUTS }, ..limits() }
+}
+
 fn limits() -> Limits {
-    Limits { head: NEVER, idle: NEVER, body: NEVER, ..Limits::default() }
+    Limits { timeouts: NO_TIMEOUTS, body: NEVER, ..Limits::default() }
 }
 
 async fn server(change: impl FnOnce(Options) -> Options) -> Server {
@@ -36,18 +44,18 @@ async fn server(change: impl FnOnce(Options) -> Options) -> Server {
 }
 
 /// Opens a TLS connection on which the test itself writes HTTP.
-async fn connect(server: &Server, protocol: &str) -> TlsStream<TcpStream> {
-    connect_to(server.addresses.webhook.port(), server.certificates.path(), protocol).await
+async fn connect(server: &Server) -> TlsStream<TcpStream> {
+    connect_to(server.addresses.webhook.port(), server.certificates.path()).await
 }
 
-async fn connect_to(port: u16, certificates: &Path, protocol: &str) -> TlsStream<TcpStream> {
+async fn connect_to(port: u16, certificates: &Path) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     let ca = std::fs::read(certificates.join("ca.pem")).unwrap();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
@@ -114,28 +122,20 @@ const SLOW: &str = r#"wardset_connections_closed_total{port="webhook",reason="sl
 const IDLE: &str = r#"wardset_connections_closed_total{port="webhook",reason="idle"}"#;
 const EVICTED: &str = r#"wardset_connections_closed_total{port="webhook",reason="evicted"}"#;
 const REFUSED: &str = r#"wardset_connections_closed_total{port="webhook",reason="refused"}"#;
-const RESETS: &str = r#"wardset_connections_closed_total{port="webhook",reason="resets"}"#;
 const OPEN: &str = r#"wardset_connections{port="webhook"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closes_a_connection_if_its_first_request_does_not_arrive() {
-    let server = server(|it| Options { limits: Limits { head: HEAD, ..limits() }, ..it }).await;
+    let server = server(|it| Options { limits: slow_headers(), ..it }).await;
     // No data at all, and half a handshake.
     let mut silent = TcpStream::connect(server.addresses.webhook).await.unwrap();
     let mut half = TcpStream::connect(server.addresses.webhook).await.unwrap();
     half.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
     // After the handshake: nothing, half a line, or headers byte by byte.
-    let mut quiet = connect(&server, "http/1.1").await;
-    let mut line = connect(&server, "http/1.1").await;
+    let mut quiet = connect(&server).await;
+    let mut line = connect(&server).await;
     line.write_all(b"POST /mut").await.unwrap();
-    let mut dripping = connect(&server, "http/1.1").await;
-    // HTTP/2: nothing after the preface, or a block of headers byte by byte.
-    let mut hello = connect(&server, "h2").await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    hello.write_all(preface).await.unwrap();
-    let mut headers = connect(&server, "h2").await;
-    headers.write_all(preface).await.unwrap();
-    headers.write_all(b"\0\x01\0\x01\x04\0\0\0\x01").await.unwrap();
+    let mut dripping = connect(&server).await;
     let drip = |mut stream: TlsStream<TcpStream>| async move {
         let drops = async {
             loop {
@@ -153,21 +153,19 @@ async fn closes_a_connection_if_its_first_request_does_not_arrive() {
         ended(&mut half),
         ended(&mut quiet),
         ended(&mut line),
-        ended(&mut hello),
         drip(dripping),
-        drip(headers),
         async { assert!(is_served(&server).await) },
     );
-    assert_eq!(metric(&server, SLOW).await, 7);
+    assert_eq!(metric(&server, SLOW).await, 5);
     assert!(is_served(&server).await);
     server.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closes_on_slow_headers_but_not_on_a_pause_between_requests() {
-    let server = server(|it| Options { limits: Limits { head: HEAD, ..limits() }, ..it }).await;
-    let mut patient = connect(&server, "http/1.1").await;
-    let mut slow = connect(&server, "http/1.1").await;
+    let server = server(|it| Options { limits: slow_headers(), ..it }).await;
+    let mut patient = connect(&server).await;
+    let mut slow = connect(&server).await;
     for stream in [&mut patient, &mut slow] {
         stream.write_all(&review()).await.unwrap();
         assert!(answer(stream).await.starts_with("http/1.1 200"));
@@ -183,18 +181,16 @@ async fn closes_on_slow_headers_but_not_on_a_pause_between_requests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closes_idle_connections() {
-    let server = server(|it| Options { limits: Limits { idle: HEAD, ..limits() }, ..it }).await;
-    let mut first = connect(&server, "http/1.1").await;
+    let server = server(|it| Options {
+        limits: Limits { timeouts: Timeouts { idle: HEAD, ..NO_TIMEOUTS }, ..limits() },
+        ..it
+    })
+    .await;
+    let mut first = connect(&server).await;
     first.write_all(&review()).await.unwrap();
     assert!(answer(&mut first).await.starts_with("http/1.1 200"));
-    let (mut requests, connection) = h2::client::handshake(connect(&server, "h2").await).await.unwrap();
-    let second = tokio::spawn(connection);
-    let get = axum::http::Request::get("https://localhost/mutate").body(()).unwrap();
-    let (answered, _) = requests.send_request(get, true).unwrap();
-    assert_eq!(answered.await.unwrap().status(), 405);
     ended(&mut first).await;
-    let _ = soon("the server did not close the connection", second).await.unwrap();
-    assert_eq!(metric(&server, IDLE).await, 2);
+    assert_eq!(metric(&server, IDLE).await, 1);
     server.shut_down().await;
 }
 
@@ -202,9 +198,9 @@ async fn closes_idle_connections() {
 async fn evicts_idle_connections_but_never_an_open_request() {
     let server = server(|it| Options { max_connections: 4, ..it }).await;
     let body = admission_review(&daemonset(), None);
-    let mut open = connect(&server, "http/1.1").await;
+    let mut open = connect(&server).await;
     open.write_all(head(body.len()).as_bytes()).await.unwrap();
-    let mut idle = connect(&server, "http/1.1").await;
+    let mut idle = connect(&server).await;
     idle.write_all(&review()).await.unwrap();
     assert!(answer(&mut idle).await.starts_with("http/1.1 200"));
     // The server evicts connections without any request first.
@@ -221,7 +217,7 @@ async fn evicts_idle_connections_but_never_an_open_request() {
     // answer.
     let mut others = Vec::new();
     for _ in 0..2 {
-        let mut other = connect(&server, "http/1.1").await;
+        let mut other = connect(&server).await;
         other.write_all(head(body.len()).as_bytes()).await.unwrap();
         others.push(other);
     }
@@ -246,7 +242,7 @@ async fn evicts_idle_connections_but_never_an_open_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_oversized_headers() {
     let server = server(|it| it).await;
-    let mut flood = connect(&server, "http/1.1").await;
+    let mut flood = connect(&server).await;
     let (mut reads, mut writes) = tokio::io::split(&mut flood);
     let write = async {
         let _ = writes.write_all(b"POST /mutate HTTP/1.1\r\nHost: localhost\r\n").await;
@@ -260,47 +256,17 @@ async fn refuses_oversized_headers() {
     let (said, ()) = tokio::join!(ended(&mut reads), write);
     assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&said));
 
-    let (mut requests, connection) = h2::client::handshake(connect(&server, "h2").await).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let many = (0..1000).fold(axum::http::Request::get("https://localhost/mutate"), |request, turn| {
-        request.header(format!("x-flood-{turn}"), "0123456789")
-    });
-    let (answered, _) = requests.send_request(many.body(()).unwrap(), true).unwrap();
-    if let Ok(answered) = answered.await {
-        assert_eq!(answered.status(), 431);
-    }
-    connection.abort();
     assert!(is_served(&server).await);
     server.shut_down().await;
 }
 
+/// kube-apiserver speaks HTTP/1.1 to webhooks. A client that insists on HTTP/2 learns so from the handshake.
 #[tokio::test(flavor = "multi_thread")]
-async fn closes_a_connection_that_keeps_resetting_its_requests() {
+async fn refuses_http_2_in_the_handshake() {
     let server = server(|it| it).await;
-    let (mut requests, connection) = h2::client::handshake(connect(&server, "h2").await).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let storm = async {
-        for _ in 0..100_000 {
-            let Ok(ready) = requests.ready().await else { break };
-            requests = ready;
-            let request = axum::http::Request::post("https://localhost/mutate")
-                .header("content-type", "application/json")
-                .body(())
-                .unwrap();
-            let Ok((_, mut stream)) = requests.send_request(request, false) else { break };
-            stream.send_reset(h2::Reason::CANCEL);
-        }
-    };
-    let other = async {
-        for _ in 0..10 {
-            assert!(is_served(&server).await);
-        }
-    };
-    let both = async { tokio::join!(storm, other) };
-    soon("the storm of resets did not end", both).await;
-    let ended = soon("the server did not close the connection", connection).await.unwrap();
-    // Either h2 closes the connection because resets overtake their streams, or the server's own count does.
-    let cut = metric(&server, RESETS).await;
-    assert!(ended.is_err() && cut <= 1, "{ended:?}, {cut}");
+    let client = crate::serve::client(server.certificates.path(), |builder| builder.http2_prior_knowledge());
+    let error = client.post(server.url("/mutate")).send().await.unwrap_err();
+    assert!(format!("{:#}", anyhow::Error::new(error)).contains("NoApplicationProtocol"));
+    assert!(is_served(&server).await);
     server.shut_down().await;
 }

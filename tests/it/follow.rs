@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wardset::metrics::Metrics;
-use wardset::modules::Modules;
-use wardset::policies::Followed;
-use wardset::store::{Source, State, Store, Wanted};
+use wardset::supply::Followed;
+use wardset::supply::modules::Modules;
+use wardset::supply::store::{Source, State, Store, Wanted};
 use wardset_runtime::{Cache, CompileLimits};
 
 use crate::hostile;

@@ -9,10 +9,10 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use wardset::certificate::{self, ServedCertificate, trust};
-use wardset::cluster::certificates::{Certificates, ISSUED, Lifetimes, Names, RENEW};
+use wardset::certificates::development;
+use wardset::certificates::own::{Certificates, ISSUED, Lifetimes, Names, RENEW};
+use wardset::certificates::{self, ServedCertificate, trust};
 use wardset::metrics::Metrics;
-use wardset::server::development;
 
 use crate::apiserver::{ApiServer, until};
 
@@ -83,7 +83,7 @@ fn value(api: &ApiServer, key: &str) -> Option<Vec<u8>> {
 }
 
 fn cas(api: &ApiServer) -> usize {
-    certificate::certificates(&value(api, "ca.crt").unwrap_or_default()).map_or(0, |cas| cas.len())
+    certificates::certificates(&value(api, "ca.crt").unwrap_or_default()).map_or(0, |cas| cas.len())
 }
 
 fn configuration() -> Value {

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use base64::Engine as _;
-use reqwest::{Client, Version};
+use reqwest::Client;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wardset::server::development;
+use wardset::certificates::development;
 
 use crate::support;
 use requests::Request;
@@ -250,7 +250,7 @@ impl Program {
         development::make(folder.path()).unwrap();
         let policies = folder.path().join("policies.yaml");
         let mut yaml = String::new();
-        for default in wardset::builtin::DEFAULTS {
+        for default in wardset::supply::builtin::DEFAULTS {
             yaml += "---\n";
             yaml += &default.yaml.replace("\nspec:\n", "\nspec:\n  limits: {timeout: 10s}\n");
         }
@@ -314,12 +314,7 @@ impl Drop for Program {
     }
 }
 
-/// Returns four clients for HTTP/1.1 and two for HTTP/2.
+/// Returns six clients, each with connections of its own.
 fn clients(certificates: &Path) -> Vec<Client> {
-    let of = |version: Version| {
-        crate::serve::client(certificates, |builder| {
-            if version == Version::HTTP_11 { builder.http1_only() } else { builder }
-        })
-    };
-    [[Version::HTTP_11; 4].as_slice(), &[Version::HTTP_2; 2]].concat().into_iter().map(of).collect()
+    (0..6).map(|_| crate::serve::client(certificates, |builder| builder)).collect()
 }

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::tls::{TlsInfo, Version as Tls};
-use reqwest::{Client, ClientBuilder, Version};
+use reqwest::{Client, ClientBuilder};
 use tempfile::TempDir;
 use tokio::task::AbortHandle;
-use wardset::certificate::ServedCertificate;
+use wardset::certificates::{CertificateFolder, ServedCertificate, development};
 use wardset::metrics::Metrics;
-use wardset::server::tls::{self, CertificateFolder};
-use wardset::server::{Options, development};
+use wardset::server::Options;
 
 use crate::serve::{client, desk, options};
 use crate::support::{self, admission_review, daemonset};
@@ -88,7 +87,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let served = Arc::new(ServedCertificate::new(metrics.certificates.clone()));
         let folder = CertificateFolder::open(folder, Arc::clone(&served)).unwrap();
-        let tls = tls::config(served, None).unwrap();
+        let tls = wardset_port::config(served, None).unwrap();
         let options = Options { drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let webhook = bound.addresses.webhook;
@@ -98,11 +97,11 @@ impl Server {
     }
 
     /// Requests a decision, and returns the certificate of the connection.
-    async fn ask(&self, client: &Client, version: Version) -> Vec<u8> {
+    async fn ask(&self, client: &Client) -> Vec<u8> {
         let url = format!("https://localhost:{}/mutate", self.webhook.port());
         let request = client.post(url).header("Content-Type", "application/json");
         let response = request.body(admission_review(&daemonset(), None)).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+        assert_eq!(response.status(), 200);
         let tls: &TlsInfo = response.extensions().get().unwrap();
         let certificate = tls.peer_certificate().unwrap().to_vec();
         response.bytes().await.unwrap();
@@ -129,24 +128,18 @@ async fn rotations_apply_to_new_connections_and_keep_open_ones() {
     let mut volume = Volume::new();
     let mut server = Server::start(volume.path()).await;
     let first = volume.generation();
-    let open = [
-        (asking(first, ClientBuilder::http1_only), Version::HTTP_11),
-        (asking(first, |builder| builder), Version::HTTP_2),
-    ];
-    let before = server.ask(&open[0].0, open[0].1).await;
-    assert_eq!(server.ask(&open[1].0, open[1].1).await, before);
+    let open = asking(first, |builder| builder);
+    let before = server.ask(&open).await;
 
     let mut seen = vec![before.clone()];
     for rotation in 1..=3 {
         volume.rotate();
         server.folder.check();
-        let new = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+        let new = server.ask(&asking(volume.generation(), |builder| builder)).await;
         assert!(!seen.contains(&new), "rotation {rotation}");
         seen.push(new);
-        // These clients trust only the first CA, so an answer proves that they still use the first connection.
-        for (client, version) in &open {
-            assert_eq!(server.ask(client, *version).await, before, "rotation {rotation}");
-        }
+        // This client trusts only the first CA, so an answer proves that it still uses the first connection.
+        assert_eq!(server.ask(&open).await, before, "rotation {rotation}");
         assert!(
             asking(volume.generations[0].path(), |builder| builder)
                 .post(format!("https://localhost:{}/mutate", server.webhook.port()))
@@ -166,7 +159,7 @@ async fn rotations_apply_to_new_connections_and_keep_open_ones() {
 async fn keeps_the_previous_pair_until_a_valid_one_arrives() {
     let mut volume = Volume::new();
     let mut server = Server::start(volume.path()).await;
-    let good = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+    let good = server.ask(&asking(volume.generation(), |builder| builder)).await;
     let other = tempfile::tempdir().unwrap();
     development::make(other.path()).unwrap();
     let (certificate, key) = (read(other.path(), "tls/tls.crt"), read(other.path(), "tls/tls.key"));
@@ -184,14 +177,14 @@ async fn keeps_the_previous_pair_until_a_valid_one_arrives() {
         volume.swap(files);
         server.folder.check();
         server.folder.check();
-        let found = server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await;
+        let found = server.ask(&asking(volume.generation(), |builder| builder)).await;
         assert_eq!(found, good, "bad pair {index}");
         let refused = format!(r#"wardset_certificate_reloads_total{{result="refused"}} {}"#, index + 1);
         assert!(server.count(&refused), "{refused}: {}", server.metrics.to_text());
     }
     volume.rotate();
     server.folder.check();
-    assert_ne!(server.ask(&asking(volume.generation(), |builder| builder), Version::HTTP_2).await, good);
+    assert_ne!(server.ask(&asking(volume.generation(), |builder| builder)).await, good);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,15 +193,15 @@ async fn serves_a_pair_after_both_files_are_written() {
     development::make(folder.path()).unwrap();
     let tls: PathBuf = folder.path().join("tls");
     let mut server = Server::start(&tls).await;
-    let good = server.ask(&asking(folder.path(), |builder| builder), Version::HTTP_2).await;
+    let good = server.ask(&asking(folder.path(), |builder| builder)).await;
     let other = tempfile::tempdir().unwrap();
     development::make(other.path()).unwrap();
     fs::copy(other.path().join("tls/tls.crt"), tls.join("tls.crt")).unwrap();
     server.folder.check();
-    assert_eq!(server.ask(&asking(folder.path(), |builder| builder), Version::HTTP_2).await, good);
+    assert_eq!(server.ask(&asking(folder.path(), |builder| builder)).await, good);
     fs::copy(other.path().join("tls/tls.key"), tls.join("tls.key")).unwrap();
     server.folder.check();
-    assert_ne!(server.ask(&asking(other.path(), |builder| builder), Version::HTTP_2).await, good);
+    assert_ne!(server.ask(&asking(other.path(), |builder| builder)).await, good);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +229,7 @@ async fn accepts_tls_1_2_and_1_3_and_refuses_1_1() {
     let server = Server::start(volume.path()).await;
     for version in [Tls::TLS_1_2, Tls::TLS_1_3] {
         let only = |builder: ClientBuilder| builder.min_tls_version(version).max_tls_version(version);
-        server.ask(&asking(volume.generation(), only), Version::HTTP_2).await;
+        server.ask(&asking(volume.generation(), only)).await;
     }
     let address = server.webhook;
     let answer = tokio::task::spawn_blocking(move || {

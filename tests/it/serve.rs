@@ -15,12 +15,11 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wardset::admission::{Judge, NamespaceSource};
-use wardset::certificate::ServedCertificate;
+use wardset::certificates::{CertificateFolder, ServedCertificate, development};
 use wardset::metrics::Metrics;
-use wardset::policies;
-use wardset::server::tls::{self, CertificateFolder, TlsError};
-use wardset::server::{Addresses, Desk, Limits, Options, ServeError, development};
-use wardset::store::{Source, Store};
+use wardset::server::{Addresses, Desk, Limits, Options, ServeError};
+use wardset::supply::files;
+use wardset::supply::store::{Source, Store};
 use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::{Evaluator, Snapshot};
 
@@ -47,7 +46,7 @@ impl Server {
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap());
-        let wanted = policies::defaults().unwrap().into_iter().map(Into::into).collect();
+        let wanted = files::defaults().unwrap().into_iter().map(Into::into).collect();
         store.put(Source::Files, wanted).await;
         let evaluator = Evaluator::new(support::engine(), 64);
         let judge = judge(store.live(), evaluator);
@@ -58,7 +57,7 @@ impl Server {
         let certificates = tempfile::tempdir().unwrap();
         development::make(certificates.path()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let tls = tls::config(served(certificates.path(), &metrics), None).unwrap();
+        let tls = wardset_port::config(served(certificates.path(), &metrics), None).unwrap();
         let bound = change(options(any)).bind().unwrap();
         let addresses = bound.addresses;
         let (stop, stopped) = oneshot::channel();
@@ -183,41 +182,37 @@ async fn refusal(response: Response) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn allows_with_a_patch_over_both_versions_of_http() {
+async fn allows_with_a_patch() {
     let server = Server::start().await;
-    for version in [Version::HTTP_11, Version::HTTP_2] {
-        let client = client(server.certificates.path(), |builder| {
-            if version == Version::HTTP_11 { builder.http1_only() } else { builder }
-        });
-        let request = client
-            .post(server.url("/mutate?timeout=10s"))
-            .header("Content-Type", "application/json; charset=utf-8");
-        let response = request.body(admission_review(&daemonset(), None)).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), response.version()), (200, version));
-        assert_eq!(response.headers()["content-type"], "application/json");
-        let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-        assert_eq!(
-            (&answer["apiVersion"], &answer["kind"]),
-            (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
-        );
-        let response = &answer["response"];
-        assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
-        assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
-        let patch =
-            base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
-        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
-        let mut object = daemonset();
-        json_patch::patch(&mut object, &patch).unwrap();
-        let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
-        assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object(), "{object}");
-        // A review of the stored object changes nothing.
-        let again = server.post("/mutate", admission_review(&object, None)).await;
-        let again: Value = serde_json::from_str(&again.text().await.unwrap()).unwrap();
-        assert!(
-            again["response"].get("patch").is_none() && again["response"].get("patchType").is_none(),
-            "{again}"
-        );
-    }
+    let client = client(server.certificates.path(), |builder| builder);
+    let request = client
+        .post(server.url("/mutate?timeout=10s"))
+        .header("Content-Type", "application/json; charset=utf-8");
+    let response = request.body(admission_review(&daemonset(), None)).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_11));
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(
+        (&answer["apiVersion"], &answer["kind"]),
+        (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+    );
+    let response = &answer["response"];
+    assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
+    assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
+    let patch =
+        base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    let mut object = daemonset();
+    json_patch::patch(&mut object, &patch).unwrap();
+    let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
+    assert!(affinity["requiredDuringSchedulingIgnoredDuringExecution"].is_object(), "{object}");
+    // A review of the stored object changes nothing.
+    let again = server.post("/mutate", admission_review(&object, None)).await;
+    let again: Value = serde_json::from_str(&again.text().await.unwrap()).unwrap();
+    assert!(
+        again["response"].get("patch").is_none() && again["response"].get("patchType").is_none(),
+        "{again}"
+    );
     server.shut_down().await;
 }
 
@@ -436,7 +431,7 @@ async fn requires_client_certificates_only_if_a_client_ca_is_set() {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     for (client_ca, answered) in [(None, true), (Some(ca.as_path()), false)] {
         let metrics = Arc::new(Metrics::new());
-        let tls = tls::config(served(certificates.path(), &metrics), client_ca).unwrap();
+        let tls = wardset_port::config(served(certificates.path(), &metrics), client_ca).unwrap();
         let options = Options { drain: Duration::ZERO, ..options(any) };
         let bound = options.bind().unwrap();
         let url = format!("https://localhost:{}/nowhere", bound.addresses.webhook.port());
@@ -483,15 +478,15 @@ fn client_ca_errors_name_the_file() {
     let path = folder.path().join("clients.pem");
     let error = || {
         let served = Arc::new(ServedCertificate::new(Metrics::new().certificates));
-        whole(tls::config(served, Some(&path)).unwrap_err())
+        whole(wardset_port::config(served, Some(&path)).unwrap_err())
     };
-    assert!(error().contains("clients.pem`: No such file or directory"), "{}", error());
+    assert!(error().contains("failed to read the CA of client certificates from `"), "{}", error());
     std::fs::write(&path, "nothing").unwrap();
     assert!(error().contains("failed to load the CA of client certificates from `"), "{}", error());
 }
 
 /// Returns an error with its causes, as the command line prints it.
-fn whole(error: TlsError) -> String {
+fn whole(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wardset::modules::Modules;
-use wardset::policies::{self, PoliciesError};
+use wardset::supply::modules::Modules;
+use wardset::supply::{PoliciesError, files};
 use wardset_core::chain::Phase;
 use wardset_core::decision::Decision;
 use wardset_core::patch;
@@ -48,8 +48,8 @@ pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
 pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("policies.yaml"), yaml).unwrap();
-    let found = policies::read(&[folder.path().to_owned()])?;
-    policies::load(&modules(), found).await
+    let found = files::read(&[folder.path().to_owned()])?;
+    files::load(&modules(), found).await
 }
 
 /// Returns a snapshot of the policies in `yaml`.
@@ -59,7 +59,7 @@ pub(crate) async fn snapshot(yaml: &str) -> Snapshot {
 
 /// Returns a snapshot of the default policies.
 pub(crate) async fn defaults() -> Snapshot {
-    policies::load(&modules(), policies::defaults().unwrap()).await.unwrap()
+    files::load(&modules(), files::defaults().unwrap()).await.unwrap()
 }
 
 /// Returns the YAML of a policy `name` with a built-in module.
@@ -116,8 +116,8 @@ pub(crate) fn corpus() -> Vec<(String, Value)> {
         return Vec::new();
     };
     let mut daemonsets = Vec::new();
-    for file in wardset::review::input::files(Path::new(&folder), false).unwrap() {
-        let documents = wardset::review::input::read(&file, true).unwrap().documents;
+    for file in wardset::offline::input::files(Path::new(&folder), false).unwrap() {
+        let documents = wardset::offline::input::read(&file, true).unwrap().documents;
         for source in documents.into_iter().flat_map(|document| document.objects) {
             let object: Value = serde_json::from_str(&source.json).unwrap();
             if object["kind"] == "DaemonSet" && object["apiVersion"] == "apps/v1" {

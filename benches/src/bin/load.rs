@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use hyper::body::Bytes;
-use wardset_bench::load::{self, Protocol, Target};
+use wardset_bench::load::{self, Target};
 use wardset_bench::reviews::{Size, review};
 
 #[derive(Parser)]
@@ -23,9 +23,6 @@ struct Args {
     /// How long
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// HTTP/2 instead of HTTP/1.1
-    #[arg(long)]
-    http2: bool,
     /// Reviews of 100 KB instead of 7 KB
     #[arg(long)]
     large: bool,
@@ -34,11 +31,10 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let target = Target::new(args.server, &std::fs::read(args.ca)?)?;
-    let protocol = if args.http2 { Protocol::Http2 } else { Protocol::Http1 };
     let body = Bytes::from(review(if args.large { Size::Large } else { Size::Usual }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let time = Duration::from_secs(args.seconds);
-    let seen = runtime.block_on(load::steady(&target, protocol, args.clients, &body, time))?;
+    let seen = runtime.block_on(load::steady(&target, args.clients, &body, time))?;
     let microseconds = |quantile| seen.times.value_at_quantile(quantile) / 1000;
     println!(
         "{:.0} requests/s, p50 {} µs, p99 {} µs",

@@ -49,7 +49,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
             String::from_utf8(within(burns)?.to_vec())?.replace("\"dryRun\":false", "\"dryRun\":true");
         let burn = Steady::start(Plan {
             target: target.clone(),
-            clients: (BURNING, 0),
+            clients: BURNING,
             bodies: vec![Bytes::from(review)],
             pause: Duration::ZERO,
             churn: 0,
@@ -63,10 +63,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         let load = || -> Result<Tally> {
             let (bodies, judge) = (vec![body.clone()], exactly(right.clone()));
             let pause = Duration::from_millis(2);
-            Steady::timed(
-                Plan { target: target.clone(), clients: (1, 1), bodies, pause, churn: 0, judge },
-                time,
-            )
+            Steady::timed(Plan { target: target.clone(), clients: 2, bodies, pause, churn: 0, judge }, time)
         };
         let mut row = Row { what: what.to_owned(), ..Row::default() };
         let (mut burnt, mut slowed, mut times) = (0, Figure::default(), Figure::default());

@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use super::steady::{Plan, Steady, answer, exactly};
 use super::{Effort, Row};
 use crate::cores::resident;
-use crate::load::{Protocol, Target};
+use crate::load::Target;
 use crate::policies;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
@@ -46,8 +46,6 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     beside(&format!("{SLOW} heads that come byte by byte"), &|h| h.slow_heads(SLOW))?;
     beside(&format!("{SLOW} bodies that don't come"), &|h| h.slow_bodies(SLOW))?;
     beside("heads with thousands of headers", &|h| h.header_flood(50))?;
-    beside("HTTP/2: streams opened and reset", &|h| h.rapid_reset(20_000))?;
-    beside("HTTP/2: streams that are never ended", &|h| h.stream_flood(4, 500))?;
     beside("connections opened and dropped", &|h| h.churn(effort.idle))?;
     Ok(rows)
 }
@@ -57,7 +55,7 @@ fn undisturbed(lab: &Lab, server: &Server, what: &str, hostile: &dyn Fn() -> Res
     let body = Bytes::from(review(Size::Usual));
     let judge = exactly(answer(&target, &body)?);
     let pause = Duration::from_millis(2);
-    let load = Steady::start(Plan { target, clients: (3, 3), bodies: vec![body], pause, churn: 200, judge });
+    let load = Steady::start(Plan { target, clients: 6, bodies: vec![body], pause, churn: 200, judge });
     load.go_on(100)?;
     let before = resident(server.process())?;
     let outcome = hostile();
@@ -93,7 +91,7 @@ impl Hostile {
             let mut clients = JoinSet::new();
             for _ in 0..n {
                 // An evicted connection is closed, even in its handshake.
-                if let Ok(stream) = self.tls(Protocol::Http1).await {
+                if let Ok(stream) = self.tls().await {
                     clients.spawn(until_cut(stream, Vec::new()));
                 }
             }
@@ -105,7 +103,7 @@ impl Hostile {
         run_async(async {
             let mut clients = JoinSet::new();
             for _ in 0..n {
-                let mut stream = self.tls(Protocol::Http1).await?;
+                let mut stream = self.tls().await?;
                 stream.write_all(b"POST /mutate HTTP/1.1\r\nHost: loc").await?;
                 clients.spawn(until_cut(stream, b"a".repeat(60)));
             }
@@ -117,7 +115,7 @@ impl Hostile {
         run_async(async {
             let mut clients = JoinSet::new();
             for _ in 0..n {
-                let mut stream = self.tls(Protocol::Http1).await?;
+                let mut stream = self.tls().await?;
                 let head = "POST /mutate?timeout=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                             Content-Length: 8000000\r\nConnection: close\r\n\r\n";
                 stream.write_all(head.as_bytes()).await?;
@@ -131,7 +129,7 @@ impl Hostile {
         run_async(async {
             let mut refused = 0;
             for _ in 0..n {
-                let mut stream = self.tls(Protocol::Http1).await?;
+                let mut stream = self.tls().await?;
                 let mut head = String::from("POST /mutate HTTP/1.1\r\nHost: localhost\r\n");
                 for header in 0..5_000 {
                     head.push_str(&format!("X-{header}: {}\r\n", "x".repeat(40)));
@@ -156,93 +154,24 @@ impl Hostile {
         })
     }
 
-    fn rapid_reset(&self, n: usize) -> Result<String> {
-        run_async(async {
-            let (mut opened, mut connections) = (0, 0);
-            while opened < n {
-                connections += 1;
-                let (client, connection) = h2::client::handshake(self.tls(Protocol::Http2).await?).await?;
-                let connection = tokio::spawn(connection);
-                let Ok(mut client) = client.ready().await else { continue };
-                loop {
-                    let request = http_request()?;
-                    let Ok((_, mut stream)) = client.send_request(request, false) else { break };
-                    stream.send_reset(h2::Reason::CANCEL);
-                    opened += 1;
-                    if opened == n {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                    client = match client.ready().await {
-                        Ok(client) => client,
-                        Err(_) => break,
-                    };
-                }
-                connection.abort();
-                if connections > n {
-                    bail!("no stream could be opened");
-                }
-            }
-            Ok(format!("{opened} streams; {connections} connections were needed, since each is ended"))
-        })
-    }
-
-    fn stream_flood(&self, connections: usize, n: usize) -> Result<String> {
-        run_async(async {
-            let mut most = 0;
-            for _ in 0..connections {
-                let (client, connection) = h2::client::handshake(self.tls(Protocol::Http2).await?).await?;
-                let connection = tokio::spawn(connection);
-                // The server says first how many streams it takes.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                most = most.max(client.current_max_send_streams());
-                let mut client = client;
-                let mut open = Vec::new();
-                // This client respects the server's limit of streams, and queues the rest.
-                for _ in 0..n {
-                    let ready =
-                        tokio::time::timeout(Duration::from_millis(200), client.clone().ready()).await;
-                    let Ok(Ok(ready)) = ready else { break };
-                    client = ready;
-                    let Ok(stream) = client.send_request(http_request()?, false) else { break };
-                    open.push(stream);
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                connection.abort();
-            }
-            if most >= n {
-                bail!("the server takes {most} streams on a connection");
-            }
-            Ok(format!(
-                "the server takes {most} on a connection, each of {connections} left open for a second"
-            ))
-        })
-    }
-
     fn churn(&self, n: usize) -> Result<String> {
         run_async(async {
             let started = Instant::now();
             for i in 0..n {
-                match i % 3 {
+                match i % 2 {
                     0 => drop(TcpStream::connect(self.address).await?),
-                    1 => drop(self.tls(Protocol::Http1).await?),
-                    _ => drop(self.tls(Protocol::Http2).await?),
+                    _ => drop(self.tls().await?),
                 }
             }
             Ok(format!("{n} in {:.1} s", started.elapsed().as_secs_f64()))
         })
     }
 
-    async fn tls(&self, protocol: Protocol) -> Result<TlsStream<TcpStream>> {
+    async fn tls(&self) -> Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
-        Ok(self.target.connector(protocol).connect(ServerName::try_from("localhost")?, tcp).await?)
+        Ok(self.target.connector().connect(ServerName::try_from("localhost")?, tcp).await?)
     }
-}
-
-fn http_request() -> Result<hyper::Request<()>> {
-    let request = hyper::Request::post("https://localhost/mutate").header("content-type", "application/json");
-    Ok(request.body(())?)
 }
 
 fn run_async<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

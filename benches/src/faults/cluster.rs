@@ -50,7 +50,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         revisions.write(current);
         let load = Steady::start(Plan {
             target: target.clone(),
-            clients: (2, 2),
+            clients: 4,
             bodies: vec![body.clone()],
             pause: Duration::from_millis(2),
             churn: 0,

@@ -72,7 +72,7 @@ fn serves(lab: &Lab, what: &str, cache: &Path, full: bool, expected: &Bytes) -> 
     let bodies = vec![Bytes::from(review(Size::Usual))];
     let judge = exactly(expected.clone());
     let pause = std::time::Duration::ZERO;
-    let load = Steady::start(Plan { target, clients: (2, 2), bodies, pause, churn: 0, judge });
+    let load = Steady::start(Plan { target, clients: 4, bodies, pause, churn: 0, judge });
     load.go_on(500)?;
     let mut row = Row::of(what, load.end()?);
     row.seen = format!("ready after {} ms", server.ready_after.as_millis());

@@ -61,7 +61,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     let judge = judge(first.replace("edit-0\"", "edit-N\""), Arc::clone(&revisions));
     let bodies = vec![body.clone()];
     let pause = Duration::from_millis(1);
-    let plan = Plan { target: target.clone(), clients: (4, 4), bodies, pause, churn: 0, judge };
+    let plan = Plan { target: target.clone(), clients: 8, bodies, pause, churn: 0, judge };
     let load = Steady::start(plan);
     let (mut mistakes, mut longest) = (0, Duration::ZERO);
     for edit in 1..=effort.edits as u64 {

@@ -59,7 +59,7 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     let load = |clients, time| -> Result<_> {
         let bodies = vec![body.clone()];
         let (pause, judge) = (Duration::ZERO, std::sync::Arc::clone(&judge));
-        let plan = Plan { target: target.clone(), clients: (clients, 0), bodies, pause, churn: 0, judge };
+        let plan = Plan { target: target.clone(), clients, bodies, pause, churn: 0, judge };
         Steady::timed(plan, time)
     };
     let p99 = |tally: &Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
@@ -118,7 +118,7 @@ fn flood(
     let right = answer(&target, &ordinary)?;
     let flood = Steady::start(Plan {
         target: target.clone(),
-        clients: (PLACES * 2, 0),
+        clients: PLACES * 2,
         bodies: vec![flooding.clone()],
         pause: Duration::ZERO,
         churn: 0,
@@ -129,8 +129,7 @@ fn flood(
     let pause = Duration::from_millis(5);
     // Here a 429 is a failure.
     let judge = super::steady::exactly(right);
-    let load =
-        Steady::start(Plan { target, clients: (2, 2), bodies: vec![ordinary], pause, churn: 0, judge });
+    let load = Steady::start(Plan { target, clients: 4, bodies: vec![ordinary], pause, churn: 0, judge });
     std::thread::sleep(time);
     let tally = load.end()?;
     let took = started.elapsed();

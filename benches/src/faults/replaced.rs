@@ -18,8 +18,8 @@ const ENDPOINTS: Duration = Duration::from_millis(200);
 /// How long a server may take to end, its drain included.
 const END: Duration = Duration::from_secs(30);
 
-/// Clients of HTTP/1.1 and of HTTP/2.
-const CLIENTS: (usize, usize) = (6, 4);
+/// Number of clients.
+const CLIENTS: usize = 10;
 
 /// Both.
 ///
@@ -68,7 +68,7 @@ fn killed(lab: &Lab, n: usize) -> Result<Row> {
     }
     let mut row = Row::of(&format!("SIGKILL and a replacement, {n} times"), load.end()?);
     // Each client has one request in flight at most.
-    row.helpless = ((CLIENTS.0 + CLIENTS.1) * n) as u64;
+    row.helpless = (CLIENTS * n) as u64;
     row.seen = format!("at most {} in flight", row.helpless);
     row.problems.clear();
     Ok(row)

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use hyper::body::Bytes;
-use wardset::server::development;
+use wardset::certificates::development;
 
 use super::steady::{Plan, Steady, answer, exactly};
 use super::{Effort, Row};
-use crate::load::{Protocol, Target};
+use crate::load::Target;
 use crate::policies;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
@@ -39,7 +39,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     let judge = exactly(answer(&target, &body)?);
     let load = Steady::start(Plan {
         target,
-        clients: (6, 4),
+        clients: 10,
         bodies: vec![body.clone()],
         pause: Duration::from_millis(1),
         churn: 50,
@@ -56,7 +56,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         fs::rename(folder.join("..new"), folder.join("..data"))?;
         let swapped = Instant::now();
         let only = Target::new(server.webhook, &ca)?;
-        while runtime.block_on(only.connect(Protocol::Http1)).is_err() {
+        while runtime.block_on(only.connect()).is_err() {
             ensure!(swapped.elapsed() < SERVED, "certificate {n} is not served after {SERVED:?}");
             std::thread::sleep(Duration::from_millis(20));
         }

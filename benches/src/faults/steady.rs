@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use tokio::task::JoinSet;
 
-use crate::load::{Connection, Protocol, Target, histogram, nanoseconds};
+use crate::load::{Connection, Target, histogram, nanoseconds};
 
 /// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +82,8 @@ struct Shared {
 pub struct Plan {
     /// The target.
     pub target: Target,
-    /// Clients of HTTP/1.1, each with its connection, and of HTTP/2, each with its connection.
-    pub clients: (usize, usize),
+    /// Number of clients, each with its own connection.
+    pub clients: usize,
     /// The bodies, in turn.
     pub bodies: Vec<Bytes>,
     /// Between two requests of one client.
@@ -193,13 +193,12 @@ impl Steady {
 }
 
 impl Shared {
-    fn run(self: Arc<Self>, (http1, http2): (usize, usize)) -> Result<Histogram<u64>> {
+    fn run(self: Arc<Self>, number: usize) -> Result<Histogram<u64>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut clients = JoinSet::new();
-            for protocol in [Protocol::Http1].repeat(http1).into_iter().chain([Protocol::Http2].repeat(http2))
-            {
-                clients.spawn(Arc::clone(&self).client(protocol));
+            for _ in 0..number {
+                clients.spawn(Arc::clone(&self).client());
             }
             let mut all = histogram()?;
             while let Some(times) = clients.join_next().await {
@@ -209,7 +208,7 @@ impl Shared {
         })
     }
 
-    async fn client(self: Arc<Self>, protocol: Protocol) -> Result<Histogram<u64>> {
+    async fn client(self: Arc<Self>) -> Result<Histogram<u64>> {
         let mut times = histogram()?;
         let mut connection = None;
         let mut n = 0;
@@ -222,7 +221,7 @@ impl Shared {
             self.sent.fetch_add(1, Ordering::Relaxed);
             let timed = self.timed.load(Ordering::Relaxed);
             let sent = Instant::now();
-            match self.one(&mut connection, protocol, &body).await {
+            match self.one(&mut connection, &body).await {
                 Ok((status, answer)) => {
                     self.answered();
                     match (self.judge)(status, &answer) {
@@ -237,7 +236,7 @@ impl Shared {
                 }
                 Err(error) => {
                     self.failed.fetch_add(1, Ordering::Relaxed);
-                    self.say(format!("{protocol:?}: {error:#}"));
+                    self.say(format!("{error:#}"));
                     connection = None;
                     // A server that is gone is not asked thousands of times a second.
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -252,18 +251,13 @@ impl Shared {
 
     /// Sends one request, on the open connection or on a new one. It sends it again only if the server certainly read
     /// nothing of it: the connection had closed before, or the server said so. Go's client does the same.
-    async fn one(
-        &self,
-        connection: &mut Option<Connection>,
-        protocol: Protocol,
-        body: &Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
+    async fn one(&self, connection: &mut Option<Connection>, body: &Bytes) -> Result<(StatusCode, Bytes)> {
         for _ in 0..3 {
             let open = match connection.take() {
                 Some(open) if open.is_open() => open,
                 _ => {
                     let target = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    target.connect(protocol).await?
+                    target.connect().await?
                 }
             };
             match connection.insert(open).post("/mutate?timeout=10s", body).await {
@@ -312,27 +306,15 @@ pub fn exactly(expected: Bytes) -> Judge {
 /// No answer, or another one than 200.
 pub fn answer(target: &Target, body: &Bytes) -> Result<Bytes> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, answer) = runtime.block_on(async {
-        anyhow::Ok(target.connect(Protocol::Http1).await?.post("/mutate?timeout=10s", body).await?)
-    })?;
+    let (status, answer) = runtime
+        .block_on(async { anyhow::Ok(target.connect().await?.post("/mutate?timeout=10s", body).await?) })?;
     if status != StatusCode::OK {
         bail!("{status}: {}", String::from_utf8_lossy(&answer));
     }
     Ok(answer)
 }
 
-/// Whether a request can be sent again: hyper gave it back unsent, or HTTP/2 says that it wasn't processed.
+/// Whether a request can be sent again: hyper returned it unsent.
 fn unread(error: &hyper::Error) -> bool {
-    if error.is_canceled() {
-        return true;
-    }
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            return h2.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR));
-        }
-        source = cause.source();
-    }
-    false
+    error.is_canceled()
 }

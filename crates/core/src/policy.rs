@@ -64,10 +64,13 @@ pub enum ModuleRef {
 }
 
 impl ModuleRef {
-    /// Returns whether the module is a file, whose content can change while its name stays the same.
+    /// Returns whether the module's bytes can change while its name stays the same.
     #[must_use]
-    pub fn is_file(&self) -> bool {
-        matches!(self, Self::File(_))
+    pub fn may_change(&self) -> bool {
+        match self {
+            Self::Builtin(_) => false,
+            Self::File(_) => true,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Shutdown under load. A client that follows the protocol loses no request.
 
-use reqwest::{Client, Version};
+use reqwest::Client;
 
 use super::*;
 use crate::serve;
@@ -23,13 +23,10 @@ async fn ask_to_the_end(client: Client, url: String) -> usize {
     }
 }
 
-async fn nothing_is_lost_over(version: Version) {
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_loses_no_request() {
     let mut server = server(|it| it).await;
-    let client = || {
-        serve::client(server.certificates.path(), |builder| {
-            if version == Version::HTTP_11 { builder.http1_only() } else { builder.http2_prior_knowledge() }
-        })
-    };
+    let client = || serve::client(server.certificates.path(), |builder| builder);
     let clients: Vec<_> =
         (0..4).map(|_| tokio::spawn(ask_to_the_end(client(), server.url("/mutate")))).collect();
     let reviews = r#"wardset_reviews_total{webhook="mutate",operation="create",outcome="allowed"}"#;
@@ -43,30 +40,20 @@ async fn nothing_is_lost_over(version: Version) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shutdown_loses_no_request_over_http_1() {
-    nothing_is_lost_over(Version::HTTP_11).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shutdown_loses_no_request_over_http_2() {
-    nothing_is_lost_over(Version::HTTP_2).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn answers_new_connections_once_during_shutdown_and_closes_them() {
     let mut server =
         server(|it| Options { limits: Limits { closing: Duration::from_secs(8), ..limits() }, ..it }).await;
     let body = admission_review(&daemonset(), None);
-    let mut idle = connect(&server, "http/1.1").await;
+    let mut idle = connect(&server).await;
     idle.write_all(&review()).await.unwrap();
     assert!(!answer(&mut idle).await.contains("connection: close"));
-    let mut open = connect(&server, "http/1.1").await;
+    let mut open = connect(&server).await;
     open.write_all(head(body.len()).as_bytes()).await.unwrap();
     server.begin_shut_down();
     let unready = async { while server.admin("/readyz").await.0 != 503 {} };
     soon("the server still reports ready", unready).await;
     // A new connection, an idle one and one with an open request: each gets an answer, then the server closes it.
-    let mut late = connect(&server, "http/1.1").await;
+    let mut late = connect(&server).await;
     for stream in [&mut late, &mut idle] {
         stream.write_all(&review()).await.unwrap();
     }
@@ -84,13 +71,13 @@ async fn shutdown_answers_open_requests_and_closes_idle_connections() {
     let closing = Duration::from_millis(200);
     let mut server = server(|it| Options { limits: Limits { closing, ..limits() }, ..it }).await;
     let body = admission_review(&daemonset(), None);
-    let mut idle = connect(&server, "http/1.1").await;
+    let mut idle = connect(&server).await;
     idle.write_all(&review()).await.unwrap();
     answer(&mut idle).await;
-    let mut half = connect(&server, "http/1.1").await;
+    let mut half = connect(&server).await;
     half.write_all(&review()).await.unwrap();
     answer(&mut half).await;
-    let mut open = connect(&server, "http/1.1").await;
+    let mut open = connect(&server).await;
     open.write_all(head(body.len()).as_bytes()).await.unwrap();
     // The headers of this connection's last request are incomplete.
     let begin = head(body.len()).into_bytes();
@@ -113,7 +100,7 @@ async fn shutdown_answers_open_requests_and_closes_idle_connections() {
 async fn drain_timeout_closes_unfinished_requests() {
     let drain = Duration::from_millis(500);
     let server = server(|it| Options { drain, ..it }).await;
-    let mut open = connect(&server, "http/1.1").await;
+    let mut open = connect(&server).await;
     open.write_all(head(10).as_bytes()).await.unwrap();
     soon("the shutdown did not end", server.shut_down()).await;
     assert!(ended(&mut open).await.is_empty());

@@ -15,7 +15,7 @@ async fn slow_bodies_hold_no_permit_and_time_out() {
         Server::at(desk, Arc::default(), |it| Options { limits: Limits { body: HEAD, ..limits() }, ..it });
     let mut slow = Vec::new();
     for _ in 0..3 {
-        let mut stream = connect(&server, "http/1.1").await;
+        let mut stream = connect(&server).await;
         stream.write_all(head(1000).as_bytes()).await.unwrap();
         stream.write_all(b"{").await.unwrap();
         slow.push(stream);
@@ -33,7 +33,7 @@ async fn refuses_the_oldest_incomplete_body_if_bodies_exceed_their_quota() {
     let kib = 1 << 10;
     let server = server(|it| Options { limits: Limits { body_bytes: 200 * kib, ..limits() }, ..it }).await;
     // Each request counts at least 16 KiB.
-    let mut slow = connect(&server, "http/1.1").await;
+    let mut slow = connect(&server).await;
     slow.write_all(head(200 * kib).as_bytes()).await.unwrap();
     slow.write_all(&vec![b' '; 100 * kib]).await.unwrap();
     assert!(is_served(&server).await);

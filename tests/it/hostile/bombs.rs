@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use wardset::modules::Modules;
-use wardset::policies::PoliciesError;
+use wardset::supply::PoliciesError;
+use wardset::supply::modules::Modules;
 use wardset_core::policy::Resource;
 use wardset_runtime::{CompileLimits, Compiler};
 use wasm_encoder::{
@@ -167,7 +167,8 @@ pub(super) fn is_as_expected(expected: By, found: By) -> bool {
 #[tokio::test]
 async fn the_server_survives_a_compiler_that_runs_out_of_memory() {
     let limits = CompileLimits { memory: 12 << 20, ..CompileLimits::default() };
-    let bytes = wardset::builtin::MODULES.iter().find(|module| module.name == "node-affinity").unwrap().bytes;
+    let bytes =
+        wardset::supply::builtin::MODULES.iter().find(|module| module.name == "node-affinity").unwrap().bytes;
     let error = Module::load_by(&support::compiler(limits), &ENGINE, bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::Crashed(_)), "{error:?}");
     // The same module compiles with more memory, so memory was the cause.

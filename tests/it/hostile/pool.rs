@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 
 use wardset::metrics::Metrics;
-use wardset::modules::Modules;
-use wardset::store::{Source, Standing, State, Store, Wanted};
+use wardset::supply::modules::Modules;
+use wardset::supply::store::{Source, Standing, State, Store, Wanted};
 use wardset_runtime::CompileLimits;
 
 use super::*;

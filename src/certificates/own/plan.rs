@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use super::authority::{Authority, IssueError, is_valid};
 use super::contents::{Contents, Leaf, Own, Renew};
 use super::lifetimes::Lifetimes;
-use crate::certificate::{PairError, trust};
+use crate::certificates::{PairError, trust};
 
 /// An action on the Secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

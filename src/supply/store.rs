@@ -24,7 +24,7 @@ use wardset_core::text;
 use wardset_runtime::{Member, Snapshot, Unusable};
 
 use crate::metrics::Metrics;
-use crate::modules::Modules;
+use crate::supply::modules::Modules;
 
 /// Maximum length of a policy's problem, in bytes.
 const MAX_PROBLEM: usize = 1024;
@@ -106,7 +106,7 @@ struct Held {
 /// An attempt to load a revision.
 struct Attempt {
     task: AbortHandle,
-    /// Whether the policy's file may have changed since the attempt started.
+    /// Whether the module may have changed since the attempt started.
     stale: bool,
 }
 
@@ -316,8 +316,8 @@ impl Held {
         self.member.as_ref().is_some_and(|member| !member.plan().digest.is_empty())
     }
 
-    fn reads_a_file(&self) -> bool {
-        self.wanted.policy.as_ref().is_ok_and(|(policy, _)| policy.module.is_file())
+    fn may_change(&self) -> bool {
+        self.wanted.policy.as_ref().is_ok_and(|(policy, _)| policy.module.may_change())
     }
 }
 
@@ -334,14 +334,14 @@ fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
         return false;
     }
     // The module's file may have changed while the policy did not.
-    let reads_a_file = held.reads_a_file();
+    let may_change = held.may_change();
     match &mut held.attempt {
         // The file is read again once this attempt has ended.
         Some(attempt) => {
-            attempt.stale |= reads_a_file;
+            attempt.stale |= may_change;
             true
         }
-        None => !reads_a_file,
+        None => !may_change,
     }
 }
 

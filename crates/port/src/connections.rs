@@ -1,13 +1,12 @@
 //! The table of a port's connections. It limits their number and finds those that are slow or idle.
 //!
 //! ```text
-//! admit ──► silent ──first request──► spoken ──► gone        the table drops a connection with its Ticket,
+//! admit ──► silent ──first request──► spoken ──► gone        the table drops a connection with its Entry,
 //!             │ no request in time       │ idle for too long   or earlier, when the server chooses to close it
 //!             └────────► closed ◄────────┘
 //! ```
 //!
-//! The table counts requests and never reads bytes. It never closes a connection with an open request, with one
-//! exception: a client that resets hundreds of requests.
+//! The table counts requests and never reads bytes. It never closes a connection with an open request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,36 +15,40 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::metrics::{Cut, Metrics, Port};
-
-/// Maximum number of requests that a client may reset on one connection between two polls, which are at most a second
-/// apart. An API server resets a request if its own caller went away.
-const MAX_ABANDONED: u32 = 512;
+use crate::counters::{CloseReason, Counters};
 
 /// Minimum time without a request before a connection can be evicted. By then, its last answer is on its way.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// A flag in `Connection::open`: the connection is about to close.
-const CHOSEN: u32 = 1 << 31;
+const CLOSING: u32 = 1 << 31;
+
+/// The time that clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Maximum time for a request's headers. For the first request it starts at the accept and includes the TLS
+    /// handshake. Later it starts at the first byte of the headers.
+    pub headers: Duration,
+    /// Maximum time without a request.
+    pub idle: Duration,
+}
 
 /// The connections of one port.
-pub(super) struct Connections {
-    port: Port,
+#[derive(Debug)]
+pub struct Connections {
+    /// The port's name in log lines.
+    port: &'static str,
     /// Maximum number of connections.
     max: usize,
-    /// Maximum time for headers. For the first request it starts at the accept, later at the first byte of the
-    /// headers.
-    head: Duration,
-    /// Maximum time without a request.
-    idle: Duration,
-    metrics: Arc<Metrics>,
+    timeouts: Timeouts,
+    counters: Arc<Counters>,
     epoch: Instant,
     table: Mutex<Table>,
     /// Connections that were evicted or refused since the last log line.
     crowded: AtomicU64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Table {
     next: u64,
     /// Connections without a first request, in order of arrival.
@@ -54,43 +57,36 @@ struct Table {
 }
 
 /// One connection. Its task, its requests and the table share it.
-pub(super) struct Connection {
+#[derive(Debug)]
+pub(crate) struct Connection {
     id: u64,
     /// Time of the accept.
-    pub(super) accepted: Instant,
+    pub(crate) accepted: Instant,
     connections: Arc<Connections>,
-    /// Number of open requests, plus `CHOSEN` once the connection is about to close.
+    /// Number of open requests, plus `CLOSING` once the connection is about to close.
     open: AtomicU32,
     /// Time of the accept or of the end of the last request, in microseconds of `Connections::now`.
     since: AtomicU64,
     /// Arrival time of the first byte of incomplete headers; 0 if there are none.
     head: AtomicU64,
     spoken: AtomicBool,
-    abandoned: AtomicU32,
-    cut: Notify,
+    close: Notify,
 }
 
 /// An entry in the table. Dropping it removes the connection.
-pub(super) struct Ticket(Arc<Connection>);
+pub(crate) struct Entry(Arc<Connection>);
 
-/// A request that is being answered. If it is dropped before `answered`, its client has abandoned it.
-pub(super) struct OpenRequest {
-    connection: Arc<Connection>,
-    answered: bool,
-}
+/// A request that is being answered.
+pub(crate) struct OpenRequest(Arc<Connection>);
 
 impl Connections {
-    pub(super) fn new(
-        port: Port,
-        max: usize,
-        head: Duration,
-        idle: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    /// Creates a table for at most `max` connections. `port` is the name of the port in log lines.
+    #[must_use]
+    pub fn new(port: &'static str, max: usize, timeouts: Timeouts, counters: Arc<Counters>) -> Arc<Self> {
         // The epoch lies one microsecond in the past, so that no time is 0: 0 means none.
         let epoch = Instant::now().checked_sub(Duration::from_micros(1)).unwrap_or_else(Instant::now);
         let crowded = AtomicU64::new(0);
-        Arc::new(Self { port, max, head, idle, metrics, epoch, table: Mutex::default(), crowded })
+        Arc::new(Self { port, max, timeouts, counters, epoch, table: Mutex::default(), crowded })
     }
 
     /// Adds a new connection to the table. At the limit, it evicts the least useful one first. Connections that never
@@ -99,11 +95,11 @@ impl Connections {
     ///
     /// The eighth protects new connections during their handshake. Without it, clients that send one request and then
     /// stay idle could make new connections evict each other.
-    pub(super) fn admit(self: &Arc<Self>) -> Option<Ticket> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<Entry> {
         let mut table = self.lock();
         if table.len() >= self.max && !self.make_room(&mut table) {
             drop(table);
-            self.metrics.connection_cut(self.port, Cut::Refused);
+            self.counters.count_closed(CloseReason::Refused);
             self.crowded.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -117,60 +113,59 @@ impl Connections {
             since: AtomicU64::new(self.now()),
             head: AtomicU64::new(0),
             spoken: AtomicBool::new(false),
-            abandoned: AtomicU32::new(0),
-            cut: Notify::new(),
+            close: Notify::new(),
         });
         table.silent.insert(id, Arc::clone(&connection));
-        self.metrics.connections(self.port, table.len());
-        Some(Ticket(connection))
+        self.counters.set_open(table.len());
+        Some(Entry(connection))
     }
 
     /// Evicts one idle connection, for a process that may not open more files. Returns whether there was one.
-    pub(super) fn give_way(&self) -> bool {
+    pub(crate) fn evict_one(&self) -> bool {
         self.make_room(&mut self.lock())
     }
 
     /// Returns the number of connections.
-    pub(super) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Closes connections that are slow or idle for too long. Returns the time of the next poll.
-    pub(super) fn look(&self) -> Instant {
-        let period = (self.head / 20).min(Duration::from_secs(1)).max(Duration::from_millis(5));
+    /// Closes connections that are slow or idle for too long. Returns when it must be called again.
+    pub(crate) fn close_late(&self) -> Instant {
+        let period = (self.timeouts.headers / 20).min(Duration::from_secs(1)).max(Duration::from_millis(5));
         let (now, instant) = (self.now(), Instant::now());
         let mut table = self.lock();
-        let mut gone = Vec::new();
+        let mut late = Vec::new();
         let mut next = instant + period;
         for connection in table.silent.values() {
-            let due = connection.accepted + self.head;
+            let due = connection.accepted + self.timeouts.headers;
             if due > instant {
                 next = next.min(due);
                 break;
             }
-            gone.push((Arc::clone(connection), Cut::Slow));
+            late.push((Arc::clone(connection), CloseReason::Slow));
         }
         for connection in table.spoken.values() {
-            connection.abandoned.store(0, Ordering::Relaxed);
             let head = connection.head.load(Ordering::Relaxed);
             let since = connection.since.load(Ordering::Relaxed);
             // Headers that time out before the next poll would otherwise be closed too late.
-            if head != 0 && head + micros(self.head) < now + micros(period) {
-                gone.push((Arc::clone(connection), Cut::Slow));
-            } else if since + micros(self.idle) < now {
-                gone.push((Arc::clone(connection), Cut::Idle));
+            if head != 0 && head + micros(self.timeouts.headers) < now + micros(period) {
+                late.push((Arc::clone(connection), CloseReason::Slow));
+            } else if since + micros(self.timeouts.idle) < now {
+                late.push((Arc::clone(connection), CloseReason::Idle));
             }
         }
-        for (connection, why) in gone {
-            self.choose(&mut table, &connection, why);
+        for (connection, reason) in late {
+            self.close(&mut table, &connection, reason);
         }
         drop(table);
         let crowded = self.crowded.swap(0, Ordering::Relaxed);
         if crowded > 0 {
             tracing::warn!(
-                port = self.port.label(),
+                port = self.port,
                 max = self.max,
-                cut = crowded,
+                closed = crowded,
                 "reached the connection limit: evicted idle connections or refused new ones; \
                  hint: for the webhook port, raise `--max-connections` or `ulimit -n`"
             );
@@ -179,7 +174,7 @@ impl Connections {
     }
 
     /// Returns once no client has been connected, or has connected and left, for `quiet`.
-    pub(super) async fn quiet(&self, quiet: Duration) {
+    pub async fn quiet(&self, quiet: Duration) {
         let seen = || {
             let table = self.lock();
             (table.len(), table.next)
@@ -196,39 +191,40 @@ impl Connections {
 
     fn make_room(&self, table: &mut Table) -> bool {
         let newcomers_first = table.silent.len() > self.max / 8;
-        let gave_way = (newcomers_first && self.cut_silent(table))
-            || self.cut_idle(table)
-            || (!newcomers_first && self.cut_silent(table));
-        if gave_way {
+        let evicted = (newcomers_first && self.evict_silent(table))
+            || self.evict_idle(table)
+            || (!newcomers_first && self.evict_silent(table));
+        if evicted {
             self.crowded.fetch_add(1, Ordering::Relaxed);
         }
-        gave_way
+        evicted
     }
 
-    fn cut_silent(&self, table: &mut Table) -> bool {
+    fn evict_silent(&self, table: &mut Table) -> bool {
         // A connection that has just sent its first request is about to move to `spoken`.
         let oldest = table.silent.values().find(|connection| connection.is_idle()).map(Arc::clone);
-        oldest.is_some_and(|connection| self.choose(table, &connection, Cut::GaveWay))
+        oldest.is_some_and(|connection| self.close(table, &connection, CloseReason::Evicted))
     }
 
-    fn cut_idle(&self, table: &mut Table) -> bool {
+    fn evict_idle(&self, table: &mut Table) -> bool {
         let settled = self.now().saturating_sub(micros(SETTLED));
         let since = |connection: &&Arc<Connection>| connection.since.load(Ordering::Relaxed);
         let idle = table.spoken.values().filter(|connection| connection.is_idle());
         let longest = idle.min_by_key(since).filter(|connection| since(connection) < settled).map(Arc::clone);
-        longest.is_some_and(|connection| self.choose(table, &connection, Cut::GaveWay))
+        longest.is_some_and(|connection| self.close(table, &connection, CloseReason::Evicted))
     }
 
-    /// Chooses a connection to close, unless it has an open request.
-    fn choose(&self, table: &mut Table, connection: &Connection, why: Cut) -> bool {
-        let chosen = connection.open.compare_exchange(0, CHOSEN, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if chosen {
+    /// Closes a connection, unless it has an open request. Returns whether it does.
+    fn close(&self, table: &mut Table, connection: &Connection, reason: CloseReason) -> bool {
+        let closes =
+            connection.open.compare_exchange(0, CLOSING, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if closes {
             table.remove(connection.id);
-            self.metrics.connections(self.port, table.len());
-            self.metrics.connection_cut(self.port, why);
-            connection.cut.notify_one();
+            self.counters.set_open(table.len());
+            self.counters.count_closed(reason);
+            connection.close.notify_one();
         }
-        chosen
+        closes
     }
 
     fn now(&self) -> u64 {
@@ -255,7 +251,7 @@ impl Table {
 
 impl Connection {
     /// Counts a request whose headers are complete.
-    pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
+    pub(crate) fn request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.head.store(0, Ordering::Relaxed);
         if !self.spoken.swap(true, Ordering::Relaxed) {
@@ -265,69 +261,58 @@ impl Connection {
                 table.spoken.insert(self.id, connection);
             }
         }
-        OpenRequest { connection: Arc::clone(self), answered: false }
+        OpenRequest(Arc::clone(self))
     }
 
-    /// Records that bytes of HTTP/1 arrived.
-    pub(super) fn heard(&self) {
+    /// Records that bytes arrived.
+    pub(crate) fn received(&self) {
         if self.is_idle() && !self.is_arriving() {
             self.head.store(self.connections.now(), Ordering::Relaxed);
         }
     }
 
     /// Returns whether a request has arrived before.
-    pub(super) fn has_spoken(&self) -> bool {
+    pub(crate) fn has_spoken(&self) -> bool {
         self.spoken.load(Ordering::Relaxed)
     }
 
     /// Returns whether incomplete headers have arrived.
-    pub(super) fn is_arriving(&self) -> bool {
+    pub(crate) fn is_arriving(&self) -> bool {
         self.head.load(Ordering::Relaxed) != 0
     }
 
     /// Returns whether no request is open.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
     }
 }
 
-impl Ticket {
+impl Entry {
     /// Returns the connection, on which requests and bytes are recorded.
-    pub(super) fn connection(&self) -> &Arc<Connection> {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.0
     }
 
     /// Returns when the connection must close.
-    pub(super) async fn cut(&self) {
-        self.0.cut.notified().await;
+    pub(crate) async fn closed(&self) {
+        self.0.close.notified().await;
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Entry {
     fn drop(&mut self) {
         let connections = &self.0.connections;
         let mut table = connections.lock();
         table.remove(self.0.id);
-        connections.metrics.connections(connections.port, table.len());
-    }
-}
-
-impl OpenRequest {
-    /// Records that the answer is complete.
-    pub(super) fn answered(mut self) {
-        self.answered = true;
+        connections.counters.set_open(table.len());
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let connection = &self.connection;
+        let Self(connection) = self;
         connection.since.store(connection.connections.now(), Ordering::Relaxed);
         connection.open.fetch_sub(1, Ordering::AcqRel);
-        if !self.answered && connection.abandoned.fetch_add(1, Ordering::Relaxed) == MAX_ABANDONED {
-            connection.connections.metrics.connection_cut(connection.connections.port, Cut::Resets);
-            connection.cut.notify_one();
-        }
     }
 }
 
@@ -342,7 +327,8 @@ mod tests {
     #[tokio::test]
     async fn is_not_quiet_if_clients_come_and_go_between_two_polls() {
         let long = Duration::from_secs(60);
-        let connections = Connections::new(Port::Webhook, 10, long, long, Arc::default());
+        let timeouts = Timeouts { headers: long, idle: long };
+        let connections = Connections::new("webhook", 10, timeouts, Arc::default());
         let quiet = Duration::from_millis(50);
         let come_and_go = async {
             let started = Instant::now();

@@ -10,18 +10,18 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
 use crate::admission::{Judge, NamespaceSource};
-use crate::modules::Modules;
-use crate::policies;
+use crate::supply::files;
+use crate::supply::modules::Modules;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Files and folders with policies. If empty, the built-in policies apply.
-    pub policies: Vec<PathBuf>,
+    pub(crate) policies: Vec<PathBuf>,
     /// Folder of compiled modules. If none, modules are compiled at every start.
-    pub cache: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
     /// Limits of one compilation.
-    pub compile: CompileLimits,
+    pub(crate) compile: CompileLimits,
 }
 
 /// Returns the module store, with no module loaded yet. If the cache folder cannot be opened, the server logs a
@@ -30,7 +30,7 @@ pub struct Sources {
 /// # Errors
 ///
 /// An engine that this machine cannot run.
-pub fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
+pub(crate) fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
     let engine = Engine::new(EngineOptions::default())?;
     let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
         Ok(cache) => Some(cache),
@@ -54,7 +54,7 @@ const LEAST_MEMORY: u64 = 128 << 20;
 /// of the process's control group, so that two compilations and the server fit into it. It is at least 128 MiB and at
 /// most 1 GiB.
 #[must_use]
-pub fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
+pub(crate) fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
     let default = CompileLimits::default().memory;
     // In a container, this file describes the container's own control group. Elsewhere it does not exist or holds
     // `max`.
@@ -83,14 +83,13 @@ fn compiler(limits: CompileLimits) -> anyhow::Result<Compiler> {
 /// # Errors
 ///
 /// A policy that cannot become active.
-pub async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
+pub(crate) async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
     load(&*modules(sources)?, sources).await
 }
 
 async fn load(modules: &Modules, sources: &Sources) -> anyhow::Result<Snapshot> {
-    let found =
-        if sources.policies.is_empty() { policies::defaults() } else { policies::read(&sources.policies) }?;
-    policies::load(modules, found).await.context("failed to load the policies")
+    let found = if sources.policies.is_empty() { files::defaults() } else { files::read(&sources.policies) }?;
+    files::load(modules, found).await.context("failed to load the policies")
 }
 
 /// Returns a judge for the command line: the policies as they are now, one review at a time, and `labels` as those of
@@ -99,7 +98,7 @@ async fn load(modules: &Modules, sources: &Sources) -> anyhow::Result<Snapshot> 
 /// # Errors
 ///
 /// A policy that cannot become active.
-pub async fn judge(sources: &Sources, labels: NamespaceLabels) -> anyhow::Result<Judge> {
+pub(crate) async fn judge(sources: &Sources, labels: NamespaceLabels) -> anyhow::Result<Judge> {
     let modules = modules(sources)?;
     let policies = ArcSwap::from_pointee(load(&modules, sources).await?);
     let evaluator = Evaluator::new(Arc::clone(modules.engine()), 1);
@@ -108,7 +107,7 @@ pub async fn judge(sources: &Sources, labels: NamespaceLabels) -> anyhow::Result
 
 /// Returns the user's cache folder, if the environment names one.
 #[must_use]
-pub fn default_cache() -> Option<PathBuf> {
+pub(crate) fn default_cache() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("wardset"))

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::policies::{Resources, api, revision};
-use crate::store::{Source, Standing, State};
+use super::watch::{Resources, api, revision};
+use crate::supply::store::{Source, Standing, State};
 
 /// The active state of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,7 +88,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Writes statuses while this replica leads, until the process stops.
-pub(super) async fn keep(
+pub(crate) async fn keep(
     client: Client,
     resources: Resources,
     mut standings: watch::Receiver<Arc<Vec<(Source, Standing)>>>,
@@ -123,7 +123,7 @@ pub(super) async fn keep(
 
 async fn write(client: &Client, resources: &Resources, standing: &Standing) -> Result<(), kube::Error> {
     let api = api(client.clone());
-    let known = resources.get(&ObjectRef::new_with(&standing.name, super::policies::kind()));
+    let known = resources.get(&ObjectRef::new_with(&standing.name, super::watch::kind()));
     // If the revisions differ, a newer standing is on its way.
     let Some(resource) = known.filter(|resource| revision(resource) == *standing.revision) else {
         return Ok(());

@@ -1,120 +1,22 @@
-//! Policies from files: reading, validation, reloading.
-
-mod follow;
-
-pub use follow::Followed;
+//! Policies from files: reads and validates them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use wardset_core::policy::{ModuleRef, Policy, PolicyError, Resource};
-use wardset_core::text::{nearest, one_line};
-use wardset_runtime::{LoadError, Member, Snapshot, Unusable};
+use wardset_core::policy::{Policy, Resource};
+use wardset_core::text::one_line;
+use wardset_runtime::{Member, Snapshot};
 
-use crate::builtin;
-use crate::modules::Modules;
-use crate::review::input;
-use crate::yaml::{self, EncodingError, YamlError};
+use super::builtin;
+use super::error::PoliciesError;
+use super::modules::Modules;
+use crate::offline::input;
+use crate::yaml;
 
 /// Bytes of a kind that an error repeats.
 const MAX_KIND: usize = 64;
-
-/// Why policies cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum PoliciesError {
-    /// The system refuses to read a file or folder.
-    #[error("failed to read `{}`", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A folder without policies.
-    #[error("expected files that end in .yaml, .yml or .json, found none in `{}`", .0.display())]
-    Empty(PathBuf),
-    /// A file without policies: more likely a file that was cut off than a wish for none.
-    #[error("expected at least one document of `kind: Policy`, found none in `{}`", .0.display())]
-    EmptyFile(PathBuf),
-    /// A file in another encoding than UTF-8.
-    #[error("failed to read `{}`", path.display())]
-    Encoding {
-        /// The file.
-        path: PathBuf,
-        /// The encoding.
-        source: EncodingError,
-    },
-    /// A file that is neither YAML nor JSON, or whose documents are no policies.
-    #[error("failed to parse `{origin}`")]
-    Shape {
-        /// The file.
-        origin: String,
-        /// Problem and place.
-        source: YamlError,
-    },
-    /// A list in the place of a policy.
-    #[error(
-        "failed to parse `{origin}`: expected `kind: Policy`, found `kind: {kind}`; hint: write its items as documents of \
-         their own, with `---` between them"
-    )]
-    List {
-        /// The file.
-        origin: String,
-        /// Such as `List`.
-        kind: String,
-    },
-    /// A policy with an invalid field.
-    #[error("policy `{name}` in `{origin}`")]
-    Invalid {
-        /// The policy.
-        name: String,
-        /// The file.
-        origin: String,
-        /// The field and its problem.
-        source: Box<PolicyError>,
-    },
-    /// The same, if no file is known.
-    #[error("policy `{name}`")]
-    Rejected {
-        /// The policy.
-        name: String,
-        /// The field and its problem.
-        source: Box<PolicyError>,
-    },
-    /// A module that is not in the binary.
-    #[error("policy `{policy}`: unknown built-in module `{name}`{}", suggestion(name))]
-    NoBuiltin {
-        /// The policy.
-        policy: Arc<str>,
-        /// The name after `builtin:`.
-        name: String,
-    },
-    /// A module file that the system refuses to read.
-    #[error("policy `{policy}`: failed to read the module `{}`", path.display())]
-    ModuleFile {
-        /// The policy.
-        policy: Arc<str>,
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A module that does not load.
-    #[error("policy `{policy}`: failed to load the module `{module}`")]
-    Module {
-        /// The policy.
-        policy: Arc<str>,
-        /// As the policy names it.
-        module: ModuleRef,
-        /// The cause, the same for all policies of the module.
-        source: Arc<LoadError>,
-    },
-    /// Policies that exclude each other, or settings that a module rejects.
-    #[error(transparent)]
-    Unusable(#[from] Unusable),
-}
 
 /// A policy and its file's folder.
 #[derive(Debug, Clone)]
@@ -122,9 +24,9 @@ pub struct Found {
     /// The policy, validated.
     pub policy: Policy,
     /// The policy as JSON, to compare two revisions.
-    revision: String,
+    pub(super) revision: String,
     /// The folder to which `file:` paths are relative.
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 /// Returns the default set.
@@ -168,7 +70,7 @@ pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, Poli
 }
 
 /// Loads the modules of all policies at the same time.
-async fn members<'f>(
+pub(super) async fn members<'f>(
     modules: &Modules,
     found: impl Iterator<Item = &'f Found>,
 ) -> Result<Vec<Member>, PoliciesError> {
@@ -177,14 +79,14 @@ async fn members<'f>(
 }
 
 /// Each policy of a file by its name, or its error.
-type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
+pub(super) type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
 
-fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
+pub(super) fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
     let files: Vec<_> = paths.iter().map(|path| files(path)).collect::<Result<_, _>>()?;
     Ok(files.into_iter().flatten().collect())
 }
 
-fn read_file(file: &Path) -> Result<Parsed, PoliciesError> {
+pub(super) fn read_file(file: &Path) -> Result<Parsed, PoliciesError> {
     let bytes =
         std::fs::read(file).map_err(|source| PoliciesError::Read { path: file.to_owned(), source })?;
     let text =
@@ -236,16 +138,4 @@ fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesErro
         (name, found)
     };
     Ok(resources.into_iter().map(found).collect())
-}
-
-/// Names the built-in module that was probably meant, or all of them.
-fn suggestion(name: &str) -> String {
-    let known = || builtin::MODULES.iter().map(|module| module.name);
-    match nearest(name, known()) {
-        Some(name) => format!("; did you mean `builtin:{name}`?"),
-        None => {
-            let names: Vec<String> = known().map(|name| format!("`{name}`")).collect();
-            format!(", expected one of {}", names.join(", "))
-        }
-    }
 }

@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use crate::certificate;
-use crate::certificate::trust::{self, TrustError};
+use crate::certificates;
+use crate::certificates::trust::{self, TrustError};
 
 /// Annotations that tell cert-manager's injector to fill `caBundle`.
 const INJECTED: [&str; 3] = [
@@ -145,7 +145,7 @@ impl Configuration {
     #[must_use]
     pub fn trusts(&self, cas: &[CertificateDer<'static>]) -> bool {
         self.entries.iter().all(|entry| {
-            certificate::certificates(&entry.bundle)
+            certificates::certificates(&entry.bundle)
                 .is_ok_and(|found| cas.iter().all(|ca| found.contains(ca)))
         })
     }

@@ -9,7 +9,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::lifetimes::CLOCK_SKEW;
-use crate::certificate::{self, Facts};
+use crate::certificates::{self, Facts};
 
 /// A CA's certificate, without its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Ca {
     }
 
     fn read(pem: &str) -> Option<Self> {
-        let der = certificate::certificates(pem.as_bytes()).ok()?.pop()?;
+        let der = certificates::certificates(pem.as_bytes()).ok()?.pop()?;
         let facts = Facts::of(&der).ok().filter(|facts| facts.is_ca)?;
         Some(Self { pem: format!("{pem}\n"), der, facts })
     }

@@ -1,38 +1,25 @@
-//! TLS of the webhook's port: its configuration, and a folder that supplies the certificate.
-//!
-//! This module never makes a certificate; [`development`](super::development) and the cluster do.
-
-mod folder;
+//! The TLS configuration of a port.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem;
-use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::server::{
+    NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::certificate::{self, PairError, ServedCertificate};
-
-pub use folder::CertificateFolder;
-
-/// An error in the setup of TLS.
+/// An error in the configuration of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("failed to read `{}`", path.display())]
+    /// The file of client CAs cannot be read.
+    #[error("failed to read the CA of client certificates from `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
-    },
-    /// A folder does not hold a usable certificate.
-    #[error("failed to load a certificate from `{}`", folder.display())]
-    Pair {
-        /// The folder.
-        folder: PathBuf,
-        /// The cause.
-        source: PairError,
     },
     /// The CA of client certificates is not PEM.
     #[error("failed to parse the CA of client certificates in `{}` as PEM", path.display())]
@@ -55,9 +42,9 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
-/// Returns a configuration for TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1 by ALPN. Each handshake uses the current
-/// certificate of `served`. With `client_ca`, a PEM file that is read only here, clients must present a certificate
-/// that this CA signed.
+/// Returns a configuration for TLS 1.2 and 1.3 with HTTP/1.1. Each handshake asks `certificates` for the current
+/// certificate. With `client_ca`, a PEM file that is read only here, clients must present a certificate that this CA
+/// signed.
 ///
 /// Sessions are not resumed: a resumed session would bypass the current certificate, and API servers do not ask for
 /// resumption.
@@ -66,7 +53,7 @@ pub enum TlsError {
 ///
 /// A `client_ca` that cannot be read or used.
 pub fn config(
-    served: Arc<ServedCertificate>,
+    certificates: Arc<dyn ResolvesServerCert>,
     client_ca: Option<&Path>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -77,8 +64,8 @@ pub fn config(
         Some(path) => {
             let pem =
                 std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-            let cas = certificate::certificates(&pem)
-                .map_err(|source| TlsError::ClientCaPem { path: path.to_owned(), source })?;
+            let cas = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+            let cas = cas.map_err(|source| TlsError::ClientCaPem { path: path.to_owned(), source })?;
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(cas);
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
@@ -87,8 +74,8 @@ pub fn config(
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(served);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut config = builder.with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

@@ -20,13 +20,13 @@ pub struct DefaultPolicy {
 
 macro_rules! modules {
     ($($name:literal),* $(,)?) => {
-        &[$(BuiltinModule { name: $name, bytes: include_bytes!(concat!("../policies/built/", $name, ".wasm")) }),*]
+        &[$(BuiltinModule { name: $name, bytes: include_bytes!(concat!("../../policies/built/", $name, ".wasm")) }),*]
     };
 }
 
 macro_rules! defaults {
     ($($file:literal),* $(,)?) => {
-        &[$(DefaultPolicy { file: $file, yaml: include_str!(concat!("../policies/defaults/", $file)) }),*]
+        &[$(DefaultPolicy { file: $file, yaml: include_str!(concat!("../../policies/defaults/", $file)) }),*]
     };
 }
 

@@ -8,7 +8,7 @@ use x509_parser::prelude::*;
 
 use super::plan::apply;
 use super::*;
-use crate::certificate::{Pair, trust};
+use crate::certificates::{Pair, trust};
 
 const HOST: &str = "wardset.policy.svc";
 const SECOND: Duration = Duration::from_secs(1);
@@ -157,7 +157,7 @@ fn issues_certificates_for_the_service_and_nothing_else() {
         let curve = certificate.public_key().algorithm.parameters.as_ref().unwrap().as_oid().unwrap();
         assert_eq!(curve.to_id_string(), "1.2.840.10045.3.1.7", "P-256");
         let begins = start() - CLOCK_SKEW;
-        assert_eq!(certificate.validity().not_before.timestamp(), crate::certificate::unix_seconds(begins));
+        assert_eq!(certificate.validity().not_before.timestamp(), crate::certificates::unix_seconds(begins));
     }
 }
 

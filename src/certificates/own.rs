@@ -15,6 +15,7 @@
 //! never logs a key or a certificate.
 
 mod authority;
+pub mod bundle;
 mod configurations;
 mod contents;
 mod lifetimes;
@@ -44,10 +45,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use wardset_core::text;
 
-use crate::certificate::ServedCertificate;
-use crate::cluster::bundle::{Configuration, Kind, Service};
+use crate::certificates::ServedCertificate;
 use crate::cluster::pause::Pause;
 use crate::metrics::Metrics;
+use bundle::{Configuration, Kind, Service};
 
 pub use authority::IssueError;
 pub use contents::{Contents, Foreign, ISSUED, Own, RENEW, RETIRE};

@@ -6,9 +6,12 @@
 //!                    trust::verify ◄─────┘  (against a CA bundle)
 //! ```
 //!
-//! This module never makes a certificate and never reads a file.
+//! Three sources fill the served certificate: a folder, a development certificate, or the server's own CA in a cluster.
 
+pub mod development;
 mod facts;
+mod folder;
+pub mod own;
 mod pair;
 mod served;
 pub mod trust;
@@ -16,6 +19,7 @@ pub mod trust;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use facts::{Facts, FactsError, certificates};
+pub use folder::{CertificateFolder, FolderError};
 pub use pair::{Pair, PairError};
 pub use served::ServedCertificate;
 

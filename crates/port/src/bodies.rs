@@ -15,31 +15,36 @@ use tokio::sync::Notify;
 
 /// Maximum size of a request's body, in bytes. It holds an object and its old version, each at most 1.5 MiB in etcd,
 /// with a reserve.
-pub(crate) const MAX_BODY: usize = 8 << 20;
+pub const MAX_BODY: usize = 8 << 20;
 
 /// Bytes that each request counts besides its body: the maximum size of its headers.
 const REQUEST: usize = 16 << 10;
 
 /// The reason why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
+    /// The body is too large.
     #[error("expected a body of at most {MAX_BODY} bytes, found more")]
     TooLarge,
+    /// The body timed out.
     #[error("the body did not arrive within the deadline")]
     Slow,
+    /// The client closed the connection, or sent a malformed body.
     #[error("failed to read the body: {0}")]
     Broken(axum::Error),
+    /// All bodies together are too large, and this one had been arriving for the longest time.
     #[error("too many bytes of requests at once; try again")]
     Crowded,
 }
 
 /// All bodies in memory.
-pub(crate) struct Bodies {
+#[derive(Debug)]
+pub struct Bodies {
     max: usize,
     held: Mutex<Held>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Held {
     bytes: usize,
     next: u64,
@@ -47,65 +52,73 @@ struct Held {
     arriving: BTreeMap<u64, Arrival>,
 }
 
+#[derive(Debug)]
 struct Arrival {
     bytes: usize,
-    given_up: Arc<Notify>,
+    dropped: Arc<Notify>,
 }
 
 /// A complete body. Its bytes count until it is dropped.
-pub(crate) struct Whole<'b> {
-    pub(crate) bytes: Bytes,
-    _share: Share<'b>,
+#[derive(Debug)]
+pub struct ReadBody<'b> {
+    /// The content.
+    pub bytes: Bytes,
+    _quota: Quota<'b>,
 }
 
-/// One request's permit for bytes in memory.
-struct Share<'b> {
+/// The bytes in memory of one request.
+#[derive(Debug)]
+struct Quota<'b> {
     bodies: &'b Bodies,
     id: u64,
     /// The bytes to give back, once the body is complete. Until then, `Held` counts them.
-    whole: Option<usize>,
+    complete: Option<usize>,
 }
 
 impl Bodies {
     /// Creates a limit of `max` bytes for all bodies and the headers of their requests.
-    pub(crate) fn new(max: usize) -> Self {
+    pub fn new(max: usize) -> Self {
         Self { max, held: Mutex::default() }
     }
 
     /// Reads a body and times out at `deadline`.
-    pub(crate) async fn read(
+    ///
+    /// # Errors
+    ///
+    /// A body that is too large, too slow or malformed, or that was dropped in favour of others.
+    pub async fn read(
         &self,
         headers: &HeaderMap,
         body: &mut Body,
         deadline: Instant,
-    ) -> Result<Whole<'_>, BodyError> {
+    ) -> Result<ReadBody<'_>, BodyError> {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
             return Err(BodyError::TooLarge);
         }
-        let given_up = Arc::new(Notify::new());
-        let mut share = self.begin(Arc::clone(&given_up))?;
+        let dropped = Arc::new(Notify::new());
+        let mut quota = self.begin(Arc::clone(&dropped))?;
         let bytes = tokio::select! {
             biased;
-            () = given_up.notified() => return Err(BodyError::Crowded),
-            bytes = share.collect(body) => bytes?,
+            () = dropped.notified() => return Err(BodyError::Crowded),
+            bytes = quota.collect(body) => bytes?,
             () = tokio::time::sleep_until(deadline.into()) => return Err(BodyError::Slow),
         };
-        share.finish()?;
-        Ok(Whole { bytes, _share: share })
+        quota.finish()?;
+        Ok(ReadBody { bytes, _quota: quota })
     }
 
-    fn begin(&self, given_up: Arc<Notify>) -> Result<Share<'_>, BodyError> {
+    fn begin(&self, dropped: Arc<Notify>) -> Result<Quota<'_>, BodyError> {
         let mut held = self.lock();
         let id = held.next;
         held.next += 1;
-        held.arriving.insert(id, Arrival { bytes: 0, given_up });
+        held.arriving.insert(id, Arrival { bytes: 0, dropped });
         // Created before `grow` can fail, so that dropping it gives the bytes back.
         drop(held);
-        let share = Share { bodies: self, id, whole: None };
-        share.grow(REQUEST)?;
-        Ok(share)
+        let quota = Quota { bodies: self, id, complete: None };
+        quota.grow(REQUEST)?;
+        Ok(quota)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -114,7 +127,7 @@ impl Bodies {
     }
 }
 
-impl Share<'_> {
+impl Quota<'_> {
     /// Reads all frames of a body.
     async fn collect(&self, body: &mut Body) -> Result<Bytes, BodyError> {
         let mut first = Bytes::new();
@@ -153,7 +166,7 @@ impl Share<'_> {
             if id == self.id {
                 return Err(BodyError::Crowded);
             }
-            oldest.given_up.notify_one();
+            oldest.dropped.notify_one();
         }
         Ok(())
     }
@@ -161,15 +174,15 @@ impl Share<'_> {
     /// Marks the body as complete, so that it cannot be dropped any more.
     fn finish(&mut self) -> Result<(), BodyError> {
         let arrival = self.bodies.lock().arriving.remove(&self.id);
-        self.whole = Some(arrival.ok_or(BodyError::Crowded)?.bytes);
+        self.complete = Some(arrival.ok_or(BodyError::Crowded)?.bytes);
         Ok(())
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Quota<'_> {
     fn drop(&mut self) {
         let mut held = self.bodies.lock();
-        let bytes = self.whole.or_else(|| held.arriving.remove(&self.id).map(|arrival| arrival.bytes));
+        let bytes = self.complete.or_else(|| held.arriving.remove(&self.id).map(|arrival| arrival.bytes));
         held.bytes -= bytes.unwrap_or_default();
     }
 }

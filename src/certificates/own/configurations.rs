@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use wardset_core::text;
 
 use super::{CALL_TIMEOUT, Certificates, FIELD_MANAGER, LONGEST_WAIT, MAX_ERROR, Seen, Topic, WriteError};
-use crate::certificate;
-use crate::cluster::bundle::{Configuration, Kind, Service};
+use crate::certificates;
+use crate::certificates::own::bundle::{Configuration, Kind, Service};
 
 /// Time for which a certificate may be untrusted before the log mentions it, because a change takes a moment to reach
 /// every replica.
@@ -51,7 +51,7 @@ impl Certificates {
     /// Returns how long every configuration has trusted every CA of the Secret, as far as this replica has seen.
     pub(super) fn live_for(&mut self) -> Option<Duration> {
         let bundle = self.secret.contents.bundle()?;
-        let cas = certificate::certificates(bundle.as_bytes()).ok()?;
+        let cas = certificates::certificates(bundle.as_bytes()).ok()?;
         let live = self.configurations.values().all(|seen| match seen {
             Seen::Unknown => false,
             Seen::Absent => true,

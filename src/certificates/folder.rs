@@ -6,14 +6,34 @@ use std::time::Duration;
 
 use wardset_core::text;
 
-use super::TlsError;
-use crate::certificate::{Pair, ServedCertificate};
+use super::{Pair, PairError, ServedCertificate};
 use crate::folder::Folder;
 
 /// Maximum number of reads of the pair if the folder changes in the meantime.
 const READS: usize = 3;
 /// Maximum length of an error in the log, in bytes.
 const MAX_ERROR: usize = 512;
+
+/// An error in a folder of certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The folder does not hold a usable certificate.
+    #[error("failed to load a certificate from `{}`", folder.display())]
+    Pair {
+        /// The folder.
+        folder: PathBuf,
+        /// The cause.
+        source: PairError,
+    },
+}
 
 /// The folder that supplies the served certificate. If the folder's pair is unusable, the server keeps the previous
 /// one.
@@ -32,7 +52,7 @@ impl CertificateFolder {
     /// # Errors
     ///
     /// A file that is missing or unusable; the error names it.
-    pub fn open(path: &Path, served: Arc<ServedCertificate>) -> Result<Self, TlsError> {
+    pub fn open(path: &Path, served: Arc<ServedCertificate>) -> Result<Self, FolderError> {
         let files = Folder::new(["tls.crt", "tls.key"].map(|name| path.join(name)));
         let mut folder = Self { path: path.to_owned(), files, served, wrong: None };
         let pair = folder.read()?;
@@ -90,7 +110,7 @@ impl CertificateFolder {
     }
 
     /// Reads the pair. If a swap happens between the two files, the key does not match the chain, and it reads again.
-    fn read(&mut self) -> Result<Pair, TlsError> {
+    fn read(&mut self) -> Result<Pair, FolderError> {
         let mut read = self.read_once();
         for _ in 1..READS {
             if read.is_ok() || !self.files.changed() {
@@ -101,12 +121,12 @@ impl CertificateFolder {
         read
     }
 
-    fn read_once(&self) -> Result<Pair, TlsError> {
+    fn read_once(&self) -> Result<Pair, FolderError> {
         let text = |name| {
             let path = self.path.join(name);
-            std::fs::read(&path).map_err(|source| TlsError::Read { path, source })
+            std::fs::read(&path).map_err(|source| FolderError::Read { path, source })
         };
         let (chain, key) = (text("tls.crt")?, text("tls.key")?);
-        Pair::from_pem(&chain, &key).map_err(|source| TlsError::Pair { folder: self.path.clone(), source })
+        Pair::from_pem(&chain, &key).map_err(|source| FolderError::Pair { folder: self.path.clone(), source })
     }
 }

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 
 use super::authority::{Authority, Ca};
-use crate::certificate::{self, Facts, Pair, PairError};
+use crate::certificates::{self, Facts, Pair, PairError};
 
 /// The annotation with the serial number of the last certificate that Wardset issued.
 pub const ISSUED: &str = "wardset.dev/issued-serial";
@@ -105,9 +105,9 @@ impl Contents {
             None if chain.is_empty() && key.is_empty() => return Self::Empty,
             Some(issued) if serial.is_none_or(|found| found == *issued) => {}
             _ => {
-                let bundle = String::from_utf8(value(CAS).to_vec())
-                    .ok()
-                    .filter(|pem| certificate::certificates(pem.as_bytes()).is_ok_and(|cas| !cas.is_empty()));
+                let bundle = String::from_utf8(value(CAS).to_vec()).ok().filter(|pem| {
+                    certificates::certificates(pem.as_bytes()).is_ok_and(|cas| !cas.is_empty())
+                });
                 return Self::Foreign(Foreign { pair, bundle });
             }
         }
@@ -255,6 +255,6 @@ impl std::fmt::Debug for Leaf {
 
 /// Returns the serial number of the first certificate, if it is readable.
 fn serial(chain: &[u8]) -> Option<String> {
-    let chain = certificate::certificates(chain).ok()?;
+    let chain = certificates::certificates(chain).ok()?;
     Facts::of(chain.first()?).ok().map(|facts| facts.serial)
 }

@@ -1,9 +1,8 @@
 //! A port: accepts connections, speaks TLS and HTTP on each in a task of its own, and shuts down without losing a
 //! request.
 //!
-//! Shutdown has three phases. In `Closing`, the port still accepts and answers. It closes each HTTP/1.1 connection
-//! after an answer (`Connection: close`) and sends GOAWAY on HTTP/2, so that clients leave while they still find a
-//! listener.
+//! Shutdown has three phases. In `Closing`, the port still accepts and answers. It closes each connection after an
+//! answer (`Connection: close`), so that clients leave while they still find a listener.
 //!
 //! In `Ending`, the port closes the listener, after it has taken all connections that the system had accepted. It
 //! closes connections without a request, unless bytes of one have arrived. A new connection first gets time to send
@@ -18,12 +17,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::{HeaderValue, Request, Version, header};
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::Service as _;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,29 +29,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::connections::{Connection, Connections, Ticket};
+use crate::connections::{Connection, Connections, Entry};
 
 /// Maximum size of a request's headers, in bytes. The API server sends some hundred.
 const MAX_HEAD: usize = 16 << 10;
 
-/// Maximum size of HTTP/1's buffer per connection, in bytes. It bounds each read of a body.
+/// Maximum size of the buffer per connection, in bytes. It bounds each read of a body.
 const MAX_BUFFER: usize = 32 << 10;
-
-/// Maximum concurrent requests of one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
-
-/// Maximum number of HTTP/2 streams that the client resets before they are handled, and of streams that the server
-/// resets because of the client's errors. Above either limit, the server closes the connection.
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 128;
-
-/// Interval of pings to an HTTP/2 client, and time for its answer.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The phase of a port's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub enum Phase {
     /// The port is not shutting down.
     Serving,
     /// The port still accepts connections and answers.
@@ -63,7 +49,7 @@ pub(super) enum Phase {
 }
 
 /// A port whose requests a router answers.
-pub(super) struct Listener {
+pub struct Listener {
     tcp: TcpListener,
     /// The state that all connections share.
     shared: Arc<Port>,
@@ -72,8 +58,7 @@ pub(super) struct Listener {
 struct Port {
     tls: Option<TlsAcceptor>,
     service: TowerToHyperService<Router>,
-    http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http: http1::Builder,
     connections: Arc<Connections>,
     /// Time for a new connection to send its first request during `Ending`.
     young: Duration,
@@ -82,34 +67,25 @@ struct Port {
 impl Listener {
     /// Creates a port. Without `tls`, it speaks plain HTTP/1.1. `young` is the time for a new connection to send its
     /// first request during `Ending`.
-    pub(super) fn new(
+    pub fn new(
         tcp: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
         router: Router,
         connections: Arc<Connections>,
         young: Duration,
     ) -> Self {
-        let mut http1 = http1::Builder::new();
+        let mut http = http1::Builder::new();
         // hyper's timeout for headers also runs between requests and would close a connection that the client keeps
         // for its next request. `Connections` enforces the timeout instead.
-        http1.header_read_timeout(None::<Duration>).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEAD as u32)
-            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-            .max_local_error_reset_streams(MAX_ERROR_RESETS)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
+        http.header_read_timeout(None::<Duration>).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
         let service = TowerToHyperService::new(router);
         let tls = tls.map(TlsAcceptor::from);
-        Self { tcp, shared: Arc::new(Port { tls, service, http1, http2, connections, young }) }
+        Self { tcp, shared: Arc::new(Port { tls, service, http, connections, young }) }
     }
 
     /// Answers until `phase` is `Ending` and the last connection is closed. If the sender is gone, the port shuts
     /// down as well.
-    pub(super) async fn serve(self, phase: watch::Receiver<Phase>) {
+    pub async fn serve(self, phase: watch::Receiver<Phase>) {
         let Self { tcp, shared } = self;
         let mut tasks = JoinSet::new();
         let mut ending = phase.clone();
@@ -117,14 +93,14 @@ impl Listener {
             // If the sender is gone, the port shuts down as well.
             let _ = ending.wait_for(|phase| *phase >= Phase::Ending).await;
         });
-        let mut look = Instant::now();
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 accepted = tcp.accept() => match accepted {
                     Ok((stream, _)) => Port::welcome(&shared, stream, &phase, &mut tasks),
                     Err(error) => wait_for_files(&shared.connections, &error).await,
                 },
-                () = tokio::time::sleep_until(look.into()) => look = shared.connections.look(),
+                () = tokio::time::sleep_until(next.into()) => next = shared.connections.close_late(),
                 Some(_) = tasks.join_next() => {}
                 () = &mut ending => break,
             }
@@ -139,7 +115,7 @@ impl Listener {
         }
         while !tasks.is_empty() {
             tokio::select! {
-                () = tokio::time::sleep_until(look.into()) => look = shared.connections.look(),
+                () = tokio::time::sleep_until(next.into()) => next = shared.connections.close_late(),
                 _ = tasks.join_next() => {}
             }
         }
@@ -152,9 +128,9 @@ async fn wait_for_files(connections: &Connections, error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
-    let gave_way = connections.give_way();
-    tracing::debug!(%error, gave_way, "failed to accept a connection");
-    tokio::time::sleep(Duration::from_millis(if gave_way { 1 } else { 50 })).await;
+    let evicted = connections.evict_one();
+    tracing::debug!(%error, evicted, "failed to accept a connection");
+    tokio::time::sleep(Duration::from_millis(if evicted { 1 } else { 50 })).await;
 }
 
 impl Port {
@@ -165,14 +141,14 @@ impl Port {
         phase: &watch::Receiver<Phase>,
         tasks: &mut JoinSet<()>,
     ) {
-        let Some(ticket) = shared.connections.admit() else { return };
+        let Some(entry) = shared.connections.admit() else { return };
         let (shared, phase) = (Arc::clone(shared), phase.clone());
         tasks.spawn(async move {
             tokio::select! {
                 biased;
-                () = ticket.cut() => {}
+                () = entry.closed() => {}
                 // An error here only says why the client left.
-                _ = shared.talk(stream, &ticket, phase) => {}
+                _ = shared.talk(stream, &entry, phase) => {}
             }
         });
     }
@@ -180,28 +156,21 @@ impl Port {
     async fn talk(
         &self,
         stream: TcpStream,
-        ticket: &Ticket,
+        entry: &Entry,
         phase: watch::Receiver<Phase>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Without this option, the first answer on a new connection waits up to 40 ms for the client's delayed
         // acknowledgement.
         stream.set_nodelay(true)?;
-        let connection = ticket.connection();
+        let connection = entry.connection();
         match &self.tls {
-            None => self.http1(stream, connection, phase).await?,
-            Some(tls) => {
-                let stream = tls.accept(stream).await?;
-                if stream.get_ref().1.alpn_protocol() == Some(&b"h2"[..]) {
-                    self.http2(TokioIo::new(stream), connection, phase).await?;
-                } else {
-                    self.http1(stream, connection, phase).await?;
-                }
-            }
+            None => self.http(stream, connection, phase).await?,
+            Some(tls) => self.http(tls.accept(stream).await?, connection, phase).await?,
         }
         Ok(())
     }
 
-    async fn http1(
+    async fn http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         connection: &Arc<Connection>,
@@ -215,31 +184,10 @@ impl Port {
             unwritten: false,
         };
         let service = self.service(connection, phase.clone());
-        let mut talk = pin!(self.http1.serve_connection(TokioIo::new(stream), service));
+        let mut talk = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             talked = talk.as_mut() => return talked,
             () = self.end(&mut phase, connection) => leaving.store(true, Ordering::Relaxed),
-        }
-        talk.await
-    }
-
-    async fn http2(
-        &self,
-        stream: impl Read + Write + Unpin,
-        connection: &Arc<Connection>,
-        mut phase: watch::Receiver<Phase>,
-    ) -> hyper::Result<()> {
-        let service = self.service(connection, phase.clone());
-        let mut talk = pin!(self.http2.serve_connection(stream, service));
-        let told = async {
-            let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
-            if !connection.has_spoken() {
-                self.end(&mut phase, connection).await;
-            }
-        };
-        tokio::select! {
-            talked = talk.as_mut() => return talked,
-            () = told => talk.as_mut().graceful_shutdown(),
         }
         talk.await
     }
@@ -265,21 +213,20 @@ impl Port {
         let (connection, service) = (Arc::clone(connection), self.service.clone());
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let open = connection.request();
-            let keeps_alive = request.version() < Version::HTTP_2;
             let (answer, phase) = (service.call(request), phase.clone());
             async move {
                 let mut answer = answer.await?;
-                if keeps_alive && *phase.borrow() > Phase::Serving {
+                if *phase.borrow() > Phase::Serving {
                     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                open.answered();
+                drop(open);
                 Ok::<_, Infallible>(answer)
             }
         })
     }
 }
 
-/// A stream of HTTP/1 that records the arrival of headers. Once it is `leaving` and nothing is pending, it reports
+/// A stream that records the arrival of headers. Once it is `leaving` and nothing is pending, it reports
 /// the end of the stream to hyper, as if the client had closed it.
 struct Watched<S> {
     stream: S,
@@ -299,7 +246,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let connection = &self.connection;
         match read {
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => connection.heard(),
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => connection.received(),
             Poll::Pending
                 if self.leaving.load(Ordering::Relaxed)
                     && connection.is_idle()

@@ -8,9 +8,10 @@ use std::time::Duration;
 use wardset_core::policy::ModuleRef;
 use wardset_core::text;
 
-use super::{Found, PoliciesError, all_files, read_file};
+use super::error::PoliciesError;
+use super::files::{Found, all_files, members, read_file};
+use super::store::{Source, Store, Wanted};
 use crate::folder::Folder;
-use crate::store::{Source, Store, Wanted};
 
 /// Interval of the poll for changed files.
 const LOOK: Duration = Duration::from_millis(500);
@@ -43,7 +44,7 @@ impl Followed {
             files.push((file, found?));
         }
         // Held until the policies are in the store, so that no module is loaded twice.
-        let _members = super::members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
+        let _members = members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
         let wanted = |found: Vec<Found>| found.into_iter().map(Wanted::from).collect();
         let read = files.into_iter().map(|(file, found)| (file, wanted(found))).collect();
         let mut followed = Self { paths, seen, read, store };

@@ -13,28 +13,29 @@ use tokio::sync::Notify;
 use wardset_core::policy::{API_VERSION, Policy, PolicyError, Resource};
 use wardset_core::text;
 
-use super::pause::Pause;
+use crate::cluster::pause::Pause;
+use crate::cluster::watch_failed;
 use crate::metrics::Metrics;
-use crate::store::{Source, Store, Wanted};
+use crate::supply::store::{Source, Store, Wanted};
 
 /// Maximum length of an error about a malformed policy, in bytes.
 const MAX_PROBLEM: usize = 1024;
 
 /// The last known `Policy` resources, without parsing them: a malformed one must not break the watch of the others.
-pub(super) type Resources = Cache<DynamicObject>;
+pub(crate) type Resources = Cache<DynamicObject>;
 
 /// Returns the API of the `Policy` kind.
-pub(super) fn api(client: Client) -> Api<DynamicObject> {
+pub(crate) fn api(client: Client) -> Api<DynamicObject> {
     Api::all_with(client, &kind())
 }
 
 /// Returns the `Policy` kind.
-pub(super) fn kind() -> ApiResource {
+pub(crate) fn kind() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("wardset.dev", "v1alpha1", "Policy"))
 }
 
 /// Watches until the process stops, and keeps `store` up to date. `writer` fills `resources`.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     client: Client,
     writer: reflector::store::Writer<DynamicObject>,
     resources: Resources,
@@ -51,7 +52,7 @@ pub(super) async fn watch(
                 // During a list, the cache still holds the previous state.
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                 Ok(_) => changed.notify_one(),
-                Err(error) => super::watch_failed(&metrics, "policies", &error),
+                Err(error) => watch_failed(&metrics, "policies", &error),
             }
         }
     };
@@ -68,7 +69,7 @@ pub(super) async fn watch(
 }
 
 /// Returns a text that differs between any two different `spec`s.
-pub(super) fn revision(resource: &DynamicObject) -> String {
+pub(crate) fn revision(resource: &DynamicObject) -> String {
     resource.data.get("spec").map(Value::to_string).unwrap_or_default()
 }
 
