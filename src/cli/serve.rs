@@ -36,7 +36,7 @@ const OTHER_FILES: u64 = 256;
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
-    let log = telemetry::for_server(args.log_format == LogFormat::Json)?;
+    let log = telemetry::for_server(args.log_format == LogFormat::Json);
     // Registered first, so that an early signal is not lost.
     let mut stop = stop_on_signal()?;
     let development = args.tls_dir.is_none() && !args.cluster.cluster;

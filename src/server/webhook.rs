@@ -29,6 +29,10 @@ const MAX_REASON: usize = 512;
 /// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
 const MAX_LOGGED: usize = 256;
 
+/// Maximum length of the changed paths in a log line, in bytes. A policy may request 1,024 paths of a KiB each, and the
+/// log's queue is limited by the number of lines.
+const MAX_LOGGED_PATHS: usize = 4 << 10;
+
 /// Timeout of clients that do not state one: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -288,7 +292,7 @@ fn log(webhook: &'static str, review: &Review, decision: &Decision, elapsed: Dur
         dry_run = review.dry_run,
         decision = decision.outcome.label(),
         policies,
-        patch = paths,
+        patch = text::one_line(&paths, MAX_LOGGED_PATHS),
         duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
     );
     for report in &decision.reports {
