@@ -14,13 +14,15 @@ pub mod bundle;
 pub mod certificates;
 mod leader;
 mod namespaces;
-mod pause;
 mod policies;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use kube::runtime::reflector;
+use kube::runtime::watcher::ExponentialBackoff;
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -91,8 +93,9 @@ impl Cluster {
             stopping,
         ));
         let mut tasks = JoinSet::new();
-        let namespaces = Arc::new(Namespaces::default());
-        tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), Arc::clone(metrics)));
+        let (namespaces, writer) = Namespaces::new();
+        let namespaces = Arc::new(namespaces);
+        tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), writer, Arc::clone(metrics)));
         let writer = reflector::store::Writer::new(policies::kind());
         let resources = writer.as_reader();
         tasks.spawn(policies::watch(
@@ -133,6 +136,17 @@ impl Cluster {
     }
 }
 
+/// Returns the backoff of failed watches: 0.5 s, then twice as long each time, up to 5 s. An event of the watch resets
+/// it. kube's default goes up to a minute, which is too long for a changed policy. One call every 5 s from a few
+/// replicas is a negligible load for an API server.
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times()
+        .into()
+}
+
 /// Reports a failed watch, which restarts automatically.
 fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::watcher::Error) {
     metrics.watch_failed(what);
@@ -142,4 +156,23 @@ fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::wa
         "failed to watch the cluster; the last known state stays active, and the watch restarts; \
          hint: check the network and the server's RBAC rules"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::utils::Backoff as _;
+
+    use super::*;
+
+    #[test]
+    fn failed_watches_restart_after_half_a_second_to_five_and_never_give_up() {
+        let mut backoff = backoff();
+        let pauses = |backoff: &mut ExponentialBackoff| {
+            backoff.take(6).map(|pause| pause.as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(&mut backoff), [500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(backoff.nth(1000), Some(Duration::from_secs(5)));
+        backoff.reset();
+        assert_eq!(backoff.next(), Some(Duration::from_millis(500)));
+    }
 }

@@ -46,7 +46,6 @@ use wardset_core::text;
 
 use crate::certificate::ServedCertificate;
 use crate::cluster::bundle::{Configuration, Kind, Service};
-use crate::cluster::pause::Pause;
 use crate::metrics::Metrics;
 
 pub use authority::IssueError;
@@ -241,9 +240,9 @@ impl Certificates {
     pub async fn run(mut self) -> Infallible {
         let mutating = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let validating = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).backoff(Pause::default()));
-        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).backoff(Pause::default()));
-        let mut validating = pin!(watch_object(validating, &self.names.webhooks).backoff(Pause::default()));
+        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).backoff(super::backoff()));
+        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).backoff(super::backoff()));
+        let mut validating = pin!(watch_object(validating, &self.names.webhooks).backoff(super::backoff()));
         let mut leader = self.leader.clone();
         let mut wake = Instant::now();
         loop {

@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 use wardset_core::policy::{API_VERSION, Policy, PolicyError, Resource};
 use wardset_core::text;
 
-use super::pause::Pause;
 use crate::metrics::Metrics;
 use crate::store::{Source, Store, Wanted};
 
@@ -44,7 +43,7 @@ pub(super) async fn watch(
     let changed = Notify::new();
     let heard = async {
         let slim = |resource: &mut DynamicObject| resource.managed_fields_mut().clear();
-        let events = watcher(api(client), watcher::Config::default()).backoff(Pause::default()).modify(slim);
+        let events = watcher(api(client), watcher::Config::default()).backoff(super::backoff()).modify(slim);
         let mut events = events.reflect(writer).boxed();
         while let Some(event) = events.next().await {
             match event {
