@@ -232,3 +232,30 @@ pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
     out.write_all(&code)?;
     Ok(out.flush()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A child that is killed, but not reaped, would stay in the process table.
+    #[tokio::test]
+    async fn a_child_that_exceeds_its_time_is_killed_and_reaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("echo $$ > '{}'; exec sleep 600", file.display());
+        let limits = CompileLimits { time: Duration::from_secs(1), ..CompileLimits::default() };
+        let compiler = Compiler::danger_in_children("/bin/sh", ["-c".into(), script.into()], limits);
+        let engine = wasmtime::Engine::new(&engine::code()).unwrap();
+        let error = compiler.compile(&engine, Arc::new([])).await.err();
+        assert!(matches!(error, Some(LoadError::TooSlow(_))), "{error:?}");
+        let process = Path::new("/proc").join(std::fs::read_to_string(file).unwrap().trim());
+        let started = Instant::now();
+        while process.exists() {
+            assert!(started.elapsed() < Duration::from_secs(60), "the child is still there");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
