@@ -10,6 +10,7 @@ mod review;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use wardset_core::text::one_line;
@@ -19,6 +20,9 @@ pub use args::Args;
 
 /// Maximum length of a printed error, in bytes. Longer text is truncated.
 const MAX_ERROR: usize = 8 << 10;
+
+/// Time for which the end of a command waits for blocked system calls.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// Parses the arguments, runs the command, and prints its error if it fails.
 #[must_use]
@@ -41,6 +45,8 @@ pub fn run() -> ExitCode {
             args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),
         }
     });
+    // Ends the tasks and kills their child processes. A blocked system call must not keep an aborted server alive.
+    runtime.shutdown_timeout(LAST_CALLS);
     result.unwrap_or_else(|error| failed(&error))
 }
 

@@ -10,7 +10,7 @@
 
 mod leader;
 mod namespaces;
-pub(crate) mod pause;
+pub(crate) mod watching;
 
 use std::sync::Arc;
 
@@ -85,8 +85,9 @@ impl Cluster {
             stopping,
         ));
         let mut tasks = JoinSet::new();
-        let namespaces = Arc::new(Namespaces::default());
-        tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), Arc::clone(metrics)));
+        let (namespaces, writer) = Namespaces::new();
+        let namespaces = Arc::new(namespaces);
+        tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), writer, Arc::clone(metrics)));
         let writer = reflector::store::Writer::new(policies::kind());
         let resources = writer.as_reader();
         tasks.spawn(policies::watch(
@@ -125,15 +126,4 @@ impl Cluster {
         self.stop.send_replace(true);
         while self.election.join_next().await.is_some() {}
     }
-}
-
-/// Reports a failed watch, which restarts automatically.
-pub(crate) fn watch_failed(metrics: &Metrics, what: &'static str, error: &kube::runtime::watcher::Error) {
-    metrics.watch_failed(what);
-    tracing::warn!(
-        what,
-        error = %error,
-        "failed to watch the cluster; the last known state stays active, and the watch restarts; \
-         hint: check the network and the server's RBAC rules"
-    );
 }

@@ -13,11 +13,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tracing_appender::non_blocking::ErrorCounter;
 use wardset_core::decision::{Decision, PolicyResult};
 use wardset_core::review::Review;
 use wardset_core::verdict::FailureClass;
 
-use crate::telemetry::{Log, LostLines};
+use crate::telemetry::Log;
 
 pub use certificates::{CertificateMetrics, Reload};
 pub(crate) use connections::{ADMIN, Ports, WEBHOOK};
@@ -97,7 +98,7 @@ pub struct Metrics {
     /// 1 if this replica writes status, certificates and `caBundle`, else 0.
     pub leader: Gauge,
     lost_lines: Gauge,
-    log: OnceLock<LostLines>,
+    log: OnceLock<ErrorCounter>,
 }
 
 impl Default for Metrics {
@@ -250,13 +251,13 @@ impl Metrics {
     /// Exports the number of lines that `log` drops.
     pub fn watch_log(&self, log: &Log) {
         // A second log would belong to a second server, which has metrics of its own.
-        let _ = self.log.set(log.lost_lines());
+        let _ = self.log.set(log.lost_lines.clone());
     }
 
     /// Returns all metrics in the OpenMetrics text format.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let lost = self.log.get().map_or(0, LostLines::count);
+        let lost = self.log.get().map_or(0, ErrorCounter::dropped_lines);
         self.lost_lines.set(i64::try_from(lost).unwrap_or(i64::MAX));
         let mut out = String::new();
         // Writing to a String cannot fail.

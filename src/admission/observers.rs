@@ -13,6 +13,10 @@ use crate::metrics::Metrics;
 /// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
 const MAX_LOGGED: usize = 256;
 
+/// Maximum length of the changed paths in a log line, in bytes. A policy may request 1,024 paths of a KiB each, and the
+/// log's queue is limited by the number of lines.
+const MAX_LOGGED_PATHS: usize = 4 << 10;
+
 impl Observer for Arc<Metrics> {
     fn decided(&self, decided: &Decided<'_>) {
         let Decided { phase, review, decision, elapsed } = *decided;
@@ -41,7 +45,7 @@ impl Observer for LogLine {
             dry_run = review.dry_run,
             decision = decision.outcome.label(),
             policies,
-            patch,
+            patch = text::one_line(&patch, MAX_LOGGED_PATHS),
             duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         );
         for report in &decision.reports {

@@ -46,7 +46,7 @@ use tokio::time::Instant;
 use wardset_core::text;
 
 use crate::certificates::ServedCertificate;
-use crate::cluster::pause::Pause;
+use crate::cluster::watching::backoff;
 use crate::metrics::Metrics;
 use bundle::{Configuration, Kind, Service};
 
@@ -242,9 +242,9 @@ impl Certificates {
     pub async fn run(mut self) -> Infallible {
         let mutating = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let validating = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).backoff(Pause::default()));
-        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).backoff(Pause::default()));
-        let mut validating = pin!(watch_object(validating, &self.names.webhooks).backoff(Pause::default()));
+        let mut secrets = pin!(watch_object(self.secrets(), &self.names.secret).backoff(backoff()));
+        let mut mutating = pin!(watch_object(mutating, &self.names.webhooks).backoff(backoff()));
+        let mut validating = pin!(watch_object(validating, &self.names.webhooks).backoff(backoff()));
         let mut leader = self.leader.clone();
         let mut wake = Instant::now();
         loop {

@@ -153,8 +153,10 @@ Examples:
   wardset serve --cluster                              with policies and certificates from a cluster
 
 Exit codes:
-  0  stopped by SIGTERM, SIGINT or SIGHUP
-  2  could not run")]
+  0    stopped by SIGTERM, SIGINT or SIGHUP
+  2    could not run
+  130  aborted by SIGINT during the shutdown
+  143  aborted by SIGTERM during the shutdown")]
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) policies: PolicySources,

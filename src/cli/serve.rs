@@ -1,5 +1,6 @@
 //! `wardset serve`.
 
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::Evaluator;
@@ -39,9 +40,9 @@ const OTHER_FILES: u64 = 256;
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
-    let log = telemetry::for_server(args.log_format == LogFormat::Json)?;
+    let log = telemetry::for_server(args.log_format == LogFormat::Json);
     // Registered first, so that an early signal is not lost.
-    let mut stop = stop_on_signal()?;
+    let (mut stop, abort) = signals()?;
     let development = args.tls_dir.is_none() && !args.cluster.cluster;
     // Clients on the network cannot trust a development certificate, so the server listens on the loopback address.
     let everywhere = IpAddr::V4(if development { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
@@ -75,13 +76,25 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<ExitCode> {
         // If the sender is gone, the server stops as well.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    open.run(tls, desk, shutdown).await?;
-    if let Some(cluster) = cluster {
-        // If the release fails, the Lease expires after 15 s.
-        let _ = tokio::time::timeout(Duration::from_secs(2), cluster.stop()).await;
+    let server = async {
+        open.run(tls, desk, shutdown).await?;
+        if let Some(cluster) = cluster {
+            // If the release fails, the Lease expires after 15 s.
+            let _ = tokio::time::timeout(Duration::from_secs(2), cluster.stop()).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        stopped = server => {
+            stopped?;
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Abort { signal, code } = abort => {
+            tracing::warn!(signal, "aborted the shutdown: a second signal arrived; open reviews get no answer");
+            Ok(ExitCode::from(code))
+        }
     }
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns how many of `connections` the process may open files for. Raises the soft limit of open files if it is too
@@ -191,12 +204,21 @@ async fn join(
     Ok(cluster)
 }
 
-/// Returns a receiver that becomes true at the first SIGTERM, SIGINT or SIGHUP.
-fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+/// The end of a server by a second signal.
+struct Abort {
+    signal: &'static str,
+    /// 128 and the signal's number, as a shell reports it.
+    code: u8,
+}
+
+/// Returns a receiver that becomes true at the first SIGTERM, SIGINT or SIGHUP, and a future that completes at the next
+/// SIGTERM or SIGINT. A SIGHUP does not abort: it also comes from a terminal that closes during a shutdown.
+fn signals() -> anyhow::Result<(watch::Receiver<bool>, impl Future<Output = Abort>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopped) = watch::channel(false);
+    let (abort, aborted) = oneshot::channel();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -204,10 +226,20 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
             _ = hangup.recv() => {}
         }
         stop.send_replace(true);
-        // Later signals have no effect: the receivers have already seen this value.
-        stop.closed().await;
+        let second = tokio::select! {
+            _ = terminate.recv() => Abort { signal: "SIGTERM", code: 143 },
+            _ = interrupt.recv() => Abort { signal: "SIGINT", code: 130 },
+        };
+        // Fails if the server has stopped.
+        let _ = abort.send(second);
     });
-    Ok(stopped)
+    let abort = async {
+        match aborted.await {
+            Ok(abort) => abort,
+            Err(_) => pending().await,
+        }
+    };
+    Ok((stopped, abort))
 }
 
 fn announce(desk: &Desk, addresses: Addresses) {

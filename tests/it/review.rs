@@ -363,6 +363,72 @@ fn serve_makes_a_development_certificate_prints_a_line_that_works_and_stops_on_s
     assert!(rest.contains("decision=\"allowed\"") && rest.contains("stopped"), "{rest}");
 }
 
+/// A request body that never arrives. It reports when the client asks for it, which is after the TLS handshake.
+struct Silent(std::sync::mpsc::Sender<()>);
+
+impl http_body::Body for Silent {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        // The test waits for the first report only.
+        let _ = self.0.send(());
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_second_signal_aborts_the_shutdown() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    for (first, second, code) in [("TERM", "INT", 130), ("INT", "TERM", 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_wardset"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .current_dir(folder.path())
+            .env("WARDSET_CACHE_DIR", support::cache_folder())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut words = BufReader::new(server.stderr.take().unwrap());
+        let mut line_with = |part: &str| {
+            let mut line = String::new();
+            while !line.contains(part) {
+                line.clear();
+                assert_ne!(words.read_line(&mut line).unwrap(), 0, "serve ended without `{part}`");
+            }
+            line
+        };
+        let url = line_with("curl ").split_whitespace().last().unwrap().to_owned();
+        // A review that stays open for longer than the drain's first step.
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let client = crate::serve::client(&folder.path().join("certs/dev"), |builder| builder.http1_only());
+        let (asked, open) = std::sync::mpsc::channel();
+        let body = reqwest::Body::wrap(Silent(asked));
+        let review = client.post(url).header("Content-Type", "application/json").body(body);
+        let review = runtime.spawn(review.send());
+        open.recv().unwrap();
+        let send = |signal: &str| {
+            let kill = Command::new("kill").args(["-s", signal, &server.id().to_string()]).status();
+            assert!(kill.unwrap().success());
+        };
+        send(first);
+        line_with("shutting down");
+        send(second);
+        let mut rest = String::new();
+        words.read_to_string(&mut rest).unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(code), "{rest}");
+        let line = format!(
+            "aborted the shutdown: a second signal arrived; open reviews get no answer signal=\"SIG{second}\""
+        );
+        assert!(rest.contains(&line) && rest.lines().count() == 1, "{rest}");
+        assert!(runtime.block_on(review).unwrap().is_err(), "the open review was answered");
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777

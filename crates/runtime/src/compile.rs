@@ -14,11 +14,13 @@
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use wardset_core::text;
@@ -79,6 +81,7 @@ impl Compiler {
     }
 
     /// Compiles in children: runs `program` with `arguments`, followed by the limits as `--memory BYTES --seconds N`.
+    /// Modules must then be loaded on a tokio runtime with I/O and time enabled.
     ///
     /// `danger`: the output of the program is run as machine code. It must be this very program. With these arguments
     /// it must do nothing but call [`compile_as_child`].
@@ -107,13 +110,13 @@ impl Compiler {
                 let crashed = |error: tokio::task::JoinError| LoadError::Crashed(error.to_string());
                 spawn_blocking(compile).await.unwrap_or_else(|error| Err(crashed(error)))
             }
-            Place::Children(children) => children.compile(bytes).await,
+            Place::Children(children) => children.compile(&bytes).await,
         }
     }
 }
 
 impl Children {
-    async fn compile(&self, bytes: Arc<[u8]>) -> Result<Vec<u8>, LoadError> {
+    async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         // Never closed.
         let _place = self.places.acquire().await;
         let ended = tokio::time::timeout(self.limits.time, self.run(bytes)).await;
@@ -130,30 +133,18 @@ impl Children {
         }
     }
 
-    /// Runs a child to its end. A child that is given up is killed.
-    async fn run(&self, bytes: Arc<[u8]>) -> io::Result<(ExitStatus, Vec<u8>, String)> {
-        let mut command = self.command(bytes.len());
-        let mut leash = Leash(Some(blocking(move || command.spawn()).await?));
-        let Some(child) = &mut leash.0 else { return Err(io::ErrorKind::Other.into()) };
+    /// Runs a child to its end. If the future is dropped, tokio kills the child and reaps it.
+    async fn run(&self, bytes: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, String)> {
+        let mut child = self.command(bytes.len()).spawn()?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let give = blocking(move || {
-            // A child that ended early says why by its status.
-            let _ = stdin.map(|mut pipe| pipe.write_all(&bytes));
-            Ok(())
-        });
-        let (_, code, said) = tokio::join!(
-            give,
-            blocking(move || read(stdout, MAX_CODE + 1)),
-            blocking(move || read(stderr, 1 << 16))
-        );
+        let (_, code, said) =
+            tokio::join!(write(stdin, bytes), read(stdout, MAX_CODE + 1), read(stderr, 1 << 16));
         let (code, said) = (code?, text::one_line(&String::from_utf8_lossy(&said?), MAX_SAID));
         if code.len() as u64 > MAX_CODE {
             // It may be waiting for somebody to read on.
-            leash.kill();
+            child.start_kill()?;
         }
-        let Some(mut child) = leash.0.take() else { return Err(io::ErrorKind::Other.into()) };
-        let status = blocking(move || child.wait()).await?;
-        Ok((status, code, said))
+        Ok((child.wait().await?, code, said))
     }
 
     fn command(&self, module: usize) -> Command {
@@ -162,7 +153,8 @@ impl Children {
         // processors there are.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (module >> 20).clamp(1, cores);
-        // On all of them for all of the time, and a second for the start: for a child whose parent is gone.
+        // On all of them for all of the time, and a second for the start. If the parent is killed, nobody kills the child
+        // (`PR_SET_PDEATHSIG` would also kill it when the thread that started it ends), so it limits itself.
         let seconds = (time.as_secs() + 1).saturating_mul(threads as u64);
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
@@ -170,42 +162,23 @@ impl Children {
         command.env("RAYON_NUM_THREADS", threads.to_string());
         // The program's allocator would otherwise take a GiB of writable memory at once, which counts although nobody uses it.
         command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 }
 
-/// A child that doesn't outlive this.
-struct Leash(Option<Child>);
-
-impl Leash {
-    fn kill(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // It fails only if the child has ended.
-            let _ = child.kill();
-        }
+/// Writes everything and closes the pipe.
+async fn write(pipe: Option<ChildStdin>, bytes: &[u8]) {
+    if let Some(mut pipe) = pipe {
+        // A child that ended early says why by its status.
+        let _ = pipe.write_all(bytes).await;
     }
 }
 
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.kill();
-        if let Some(mut child) = self.0.take() {
-            // Its memory takes a moment to go, which nobody here waits for. Without the thread it stays in the table of
-            // processes until this one ends.
-            let _ = std::thread::Builder::new().spawn(move || child.wait());
-        }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
-fn read(pipe: Option<impl io::Read>, most: u64) -> io::Result<Vec<u8>> {
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        pipe.take(most).read_to_end(&mut bytes)?;
+        pipe.take(most).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
 }
@@ -258,4 +231,31 @@ pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
     let mut out = io::stdout().lock();
     out.write_all(&code)?;
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A child that is killed, but not reaped, would stay in the process table.
+    #[tokio::test]
+    async fn a_child_that_exceeds_its_time_is_killed_and_reaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("echo $$ > '{}'; exec sleep 600", file.display());
+        let limits = CompileLimits { time: Duration::from_secs(1), ..CompileLimits::default() };
+        let compiler = Compiler::danger_in_children("/bin/sh", ["-c".into(), script.into()], limits);
+        let engine = wasmtime::Engine::new(&engine::code()).unwrap();
+        let error = compiler.compile(&engine, Arc::new([])).await.err();
+        assert!(matches!(error, Some(LoadError::TooSlow(_))), "{error:?}");
+        let process = Path::new("/proc").join(std::fs::read_to_string(file).unwrap().trim());
+        let started = Instant::now();
+        while process.exists() {
+            assert!(started.elapsed() < Duration::from_secs(60), "the child is still there");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }

@@ -13,8 +13,7 @@ use tokio::sync::Notify;
 use wardset_core::policy::{API_VERSION, Policy, PolicyError, Resource};
 use wardset_core::text;
 
-use crate::cluster::pause::Pause;
-use crate::cluster::watch_failed;
+use crate::cluster::watching::{backoff, watch_failed};
 use crate::metrics::Metrics;
 use crate::supply::store::{Source, Store, Wanted};
 
@@ -45,7 +44,7 @@ pub(crate) async fn watch(
     let changed = Notify::new();
     let heard = async {
         let slim = |resource: &mut DynamicObject| resource.managed_fields_mut().clear();
-        let events = watcher(api(client), watcher::Config::default()).backoff(Pause::default()).modify(slim);
+        let events = watcher(api(client), watcher::Config::default()).backoff(backoff()).modify(slim);
         let mut events = events.reflect(writer).boxed();
         while let Some(event) = events.next().await {
             match event {
