@@ -9,8 +9,9 @@
 
 pub mod judge;
 pub mod observers;
-pub(crate) mod overload;
+mod overload;
 mod policy_review;
 pub(crate) mod webhook;
 
 pub use judge::{Decided, Judge, NamespaceSource, Observer};
+pub use webhook::Desk;

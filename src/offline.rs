@@ -14,9 +14,9 @@ pub mod text;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wardset_core::chain::Phase;
 use wardset_core::decision::{Decision, Outcome};
 use wardset_core::document::{Document, EditError};
+use wardset_core::plan::Phase;
 use wardset_core::review::{Question, RequestError, Review};
 use wardset_runtime::{Finding, Full};
 

@@ -15,17 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wardset_port::{Bodies, Connections, Listener, Phase, Timeouts};
 
-use crate::admission::overload::Overload;
-use crate::admission::{Judge, webhook};
+use crate::admission::Desk;
+use crate::admission::webhook::{self, Webhook};
 use crate::metrics::{self, Metrics};
-use crate::supply::modules::Modules;
-
-/// Maximum number of `Policy` objects checked at the same time. Each check may compile a module for seconds.
-const MAX_POLICY_REVIEWS: usize = 4;
 
 /// Maximum connections to the admin port. Its clients are a kubelet and one or two Prometheus servers.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -126,14 +122,6 @@ pub struct Open {
     pub addresses: Addresses,
 }
 
-/// What answers the requests.
-pub struct Desk {
-    /// Decides reviews.
-    pub judge: Judge,
-    /// The modules against which `Policy` objects are checked.
-    pub modules: Arc<Modules>,
-}
-
 /// The state that the admin port reports.
 pub(crate) struct Status {
     pub(crate) metrics: Arc<Metrics>,
@@ -150,17 +138,6 @@ pub(crate) enum Readiness {
     Ready,
     /// The server finishes open reviews and then stops.
     Stopping,
-}
-
-/// The state that all requests share.
-pub(crate) struct Shared {
-    pub(crate) desk: Desk,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) bodies: Bodies,
-    /// Maximum time for a body to arrive.
-    pub(crate) body: Duration,
-    pub(crate) policy_reviews: Semaphore,
-    pub(crate) overload: Overload,
 }
 
 impl Options {
@@ -222,16 +199,9 @@ impl Open {
             limits.timeouts,
             Arc::clone(&metrics.ports.webhook),
         );
-        let shared = Arc::new(Shared {
-            desk,
-            metrics,
-            bodies: Bodies::new(limits.body_bytes),
-            body: limits.body,
-            policy_reviews: Semaphore::new(MAX_POLICY_REVIEWS),
-            overload: Overload::default(),
-        });
+        let answering = Webhook::new(desk, metrics, Bodies::new(limits.body_bytes), limits.body);
         let webhook = tokio::net::TcpListener::from_std(self.webhook).map_err(failed("webhook"))?;
-        let router = webhook::router(Arc::clone(&shared));
+        let router = webhook::router(Arc::clone(&answering));
         let webhook = Listener::new(webhook, Some(tls), router, Arc::clone(&connections), limits.closing);
         let (phases, phase) = watch::channel(Phase::Serving);
         self.status.set(Readiness::Ready);
@@ -261,7 +231,7 @@ impl Open {
         tokio::select! {
             () = webhook.serve(phase) => {}
             () = stop => {}
-            () = shared.overload.report() => {}
+            () = answering.report_overload() => {}
         }
         // The admin port stays up until the last review is answered.
         self.admin_phase.send_replace(Phase::Ending);

@@ -10,7 +10,8 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wardset::supply::modules::Modules;
-use wardset_core::chain::{Chain, Phase};
+use wardset_core::chain::Chain;
+use wardset_core::plan::Phase;
 use wardset_core::review::{Context, Question, Review};
 use wardset_runtime::{Cache, Compiler, Engine, EngineOptions, Snapshot};
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
-use wardset_core::chain::{MAX_CHANGES, Phase};
+use wardset_core::chain::MAX_CHANGES;
+use wardset_core::plan::Phase;
 use wardset_core::decision::{Outcome, PolicyResult};
 use wardset_core::review::Review;
 use wardset_core::verdict::{Change, Denial, DenialCode, FailureClass, Verdict, Warning};

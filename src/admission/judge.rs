@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use wardset_core::chain::Phase;
 use wardset_core::decision::Decision;
+use wardset_core::plan::Phase;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Context, Review};
 use wardset_runtime::{Evaluator, Finding, Full, InFlight, Snapshot};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision};
+use wardset_core::plan::Phase;
 use wardset_core::policy::Mode;
 use wardset_core::text;
 

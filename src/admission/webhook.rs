@@ -12,22 +12,66 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 use wardset_core::blame::Blame;
-use wardset_core::chain::Phase;
 use wardset_core::decision::{self, Decision, Outcome};
+use wardset_core::plan::Phase;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
-use wardset_port::{BodyError, MAX_BODY, ReadBody};
+use wardset_port::{Bodies, BodyError, MAX_BODY, ReadBody};
 use wardset_runtime::{Full, InFlight};
 
+use super::judge::Judge;
+use super::overload::Overload;
 use super::policy_review;
-use crate::server::Shared;
+use crate::metrics::Metrics;
+use crate::supply::modules::Modules;
 
 /// Maximum length of the line that explains a refused request, in bytes.
 const MAX_REASON: usize = 512;
 
 /// Timeout of clients that do not state one: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum number of `Policy` objects checked at the same time. Each check may compile a module for seconds.
+const MAX_POLICY_REVIEWS: usize = 4;
+
+/// What answers the requests.
+pub struct Desk {
+    /// Decides reviews.
+    pub judge: Judge,
+    /// The modules against which `Policy` objects are checked.
+    pub modules: Arc<Modules>,
+}
+
+/// The state that all requests share.
+pub(crate) struct Webhook {
+    desk: Desk,
+    metrics: Arc<Metrics>,
+    bodies: Bodies,
+    /// Maximum time for a body to arrive.
+    body_timeout: Duration,
+    policy_reviews: Semaphore,
+    overload: Overload,
+}
+
+impl Webhook {
+    /// `bodies` limits the memory of bodies, and `body_timeout` the time that each may take.
+    pub(crate) fn new(
+        desk: Desk,
+        metrics: Arc<Metrics>,
+        bodies: Bodies,
+        body_timeout: Duration,
+    ) -> Arc<Self> {
+        let policy_reviews = Semaphore::new(MAX_POLICY_REVIEWS);
+        Arc::new(Self { desk, metrics, bodies, body_timeout, policy_reviews, overload: Overload::default() })
+    }
+
+    /// Writes one log line per second while requests are refused. Never returns.
+    pub(crate) async fn report_overload(&self) {
+        self.overload.report().await;
+    }
+}
 
 /// A request that is answered with an HTTP error instead of a decision.
 #[derive(Debug, thiserror::Error)]
@@ -69,15 +113,16 @@ fn status(blame: Blame) -> StatusCode {
     StatusCode::from_u16(blame.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let mutate = async |State(shared): State<Arc<Shared>>, request: Request| {
-        answer(shared, Phase::Mutate, request).await
+pub(crate) fn router(webhook: Arc<Webhook>) -> Router {
+    let mutate = async |State(webhook): State<Arc<Webhook>>, request: Request| {
+        answer(webhook, Phase::Mutate, request).await
     };
-    let validate = async |State(shared): State<Arc<Shared>>, request: Request| {
-        answer(shared, Phase::Validate, request).await
+    let validate = async |State(webhook): State<Arc<Webhook>>, request: Request| {
+        answer(webhook, Phase::Validate, request).await
     };
-    let validate_policy =
-        async |State(shared): State<Arc<Shared>>, request: Request| answer_for_policy(shared, request).await;
+    let validate_policy = async |State(webhook): State<Arc<Webhook>>, request: Request| {
+        answer_for_policy(webhook, request).await
+    };
     Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
@@ -86,19 +131,19 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             (StatusCode::NOT_FOUND, "expected POST /mutate, POST /validate or POST /validate-policy\n")
         })
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "expected POST\n"))
-        .with_state(shared)
+        .with_state(webhook)
 }
 
-async fn answer(shared: Arc<Shared>, phase: Phase, request: Request) -> Response {
+async fn answer(webhook: Arc<Webhook>, phase: Phase, request: Request) -> Response {
     let received = Instant::now();
     let (head, mut body) = request.into_parts();
-    match question(&shared, &head, &mut body, received).await {
+    match question(&webhook, &head, &mut body, received).await {
         Ok(Asked::PassedOver(answer)) => json(answer),
         Ok(Asked::Review { review, deadline, body: _body, permit }) => {
             let review = Arc::new(*review);
-            response(&shared.desk.judge.decide(permit, review, phase, received, deadline).await)
+            response(&webhook.desk.judge.decide(permit, review, phase, received, deadline).await)
         }
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&webhook, refusal, body).await,
     }
 }
 
@@ -112,52 +157,52 @@ enum Asked<'s> {
 
 /// Reads a request and takes a permit for its review. It reads the body first, so that slow clients hold no permits.
 async fn question<'s>(
-    shared: &'s Shared,
+    webhook: &'s Webhook,
     head: &Parts,
     body: &mut Body,
     received: Instant,
 ) -> Result<Asked<'s>, Refusal> {
-    let (body, deadline) = receive(shared, head, body, received).await?;
-    shared.desk.judge.has_room()?;
+    let (body, deadline) = receive(webhook, head, body, received).await?;
+    webhook.desk.judge.has_room()?;
     match Question::parse(&body.bytes)? {
         Question::PassOver { uid, reason } => {
-            shared.metrics.passed_over();
+            webhook.metrics.passed_over();
             tracing::debug!(uid, %reason, "skipped a request");
             Ok(Asked::PassedOver(decision::passed_over(&uid)))
         }
         Question::Decide(review) => {
             // The permit depends on the review's kind, which is known only after parsing. With permits taken
             // earlier, `kube-system` and dry runs would use all of them for a moment.
-            let permit = shared.desk.judge.admit(&review)?;
+            let permit = webhook.desk.judge.admit(&review)?;
             Ok(Asked::Review { review, deadline, body, permit })
         }
     }
 }
 
 /// Answers the review of a `Policy`: whether the policy could become active.
-async fn answer_for_policy(shared: Arc<Shared>, request: Request) -> Response {
+async fn answer_for_policy(webhook: Arc<Webhook>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     let answered = async {
-        let (body, deadline) = receive(&shared, &head, &mut body, Instant::now()).await?;
-        let _permit = shared.policy_reviews.try_acquire().map_err(|_| Refusal::PolicyReviews)?;
-        let answer = policy_review::answer(&shared.desk.modules, &body.bytes);
+        let (body, deadline) = receive(&webhook, &head, &mut body, Instant::now()).await?;
+        let _permit = webhook.policy_reviews.try_acquire().map_err(|_| Refusal::PolicyReviews)?;
+        let answer = policy_review::answer(&webhook.desk.modules, &body.bytes);
         Ok(tokio::time::timeout_at(deadline.into(), answer)
             .await
             .map_err(|_| policy_review::RequestError::Late)??)
     };
     match answered.await {
         Ok(answer) => json(answer),
-        Err(refusal) => refuse(&shared, refusal, body).await,
+        Err(refusal) => refuse(&webhook, refusal, body).await,
     }
 }
 
-async fn refuse(shared: &Shared, refusal: Refusal, body: Body) -> Response {
+async fn refuse(webhook: &Webhook, refusal: Refusal, body: Body) -> Response {
     let status = refusal.status();
-    shared.metrics.refused(status.as_u16());
+    webhook.metrics.refused(status.as_u16());
     let reason = text::with_causes(&refusal, MAX_REASON);
     if status == StatusCode::TOO_MANY_REQUESTS {
         // Overload must cost little: the rest of the body is not read, and the log has one line per second.
-        shared.overload.count();
+        webhook.overload.count();
         let mut response = (status, [(header::RETRY_AFTER, "1")], reason + "\n").into_response();
         close_unless(body.is_end_stream(), &mut response);
         return response;
@@ -180,14 +225,14 @@ fn close_unless(whole: bool, response: &mut Response) {
 
 /// Checks the media type, sets the deadline and reads the body.
 async fn receive<'s>(
-    shared: &'s Shared,
+    webhook: &'s Webhook,
     head: &Parts,
     body: &mut Body,
     started: Instant,
 ) -> Result<(ReadBody<'s>, Instant), Refusal> {
     media_type(&head.headers)?;
     let deadline = started + inner_timeout(head.uri.query())?;
-    let body = shared.bodies.read(&head.headers, body, deadline.min(started + shared.body)).await?;
+    let body = webhook.bodies.read(&head.headers, body, deadline.min(started + webhook.body_timeout)).await?;
     Ok((body, deadline))
 }
 

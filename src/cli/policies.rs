@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use wardset_core::chain::Plan;
+use wardset_core::plan::Plan;
 
 use super::args::{ListOutput, Policies, PolicySources};
 use super::compose::{self, Sources};

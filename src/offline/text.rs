@@ -7,8 +7,9 @@ use comfy_table::{Table, presets};
 use similar::{ChangeTag, TextDiff};
 use wardset_core::decision::{Applied, Outcome, PolicyReport, PolicyResult};
 use wardset_core::document::Document;
+use wardset_core::gate::Reach;
 use wardset_core::policy::{Mode, TemplateRule};
-use wardset_core::review::{Operation, Reach};
+use wardset_core::review::Operation;
 use wardset_core::verdict::Note;
 use wardset_runtime::Finding;
 

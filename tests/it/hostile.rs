@@ -21,9 +21,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wardset_core::chain::{MAX_MESSAGES, Phase};
+use wardset_core::chain::MAX_MESSAGES;
 use wardset_core::decision::{Decision, Outcome, PolicyReport, PolicyResult};
 use wardset_core::manifest::ManifestError;
+use wardset_core::plan::Phase;
 use wardset_core::policy::{Mode, OnError, Policy, Resource};
 use wardset_core::review::{Context, Question, Review};
 use wardset_core::verdict::FailureClass::{

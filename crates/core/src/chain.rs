@@ -21,53 +21,12 @@ use std::time::Duration;
 
 use crate::decision::{Decision, PolicyReport, PolicyResult};
 use crate::document::Document;
-use crate::manifest::Manifest;
-use crate::policy::{Mode, Policy, TemplateRule};
-use crate::review::{Context, Reach, Review};
+use crate::gate::{Gate, Reach};
+use crate::plan::{Phase, Plan};
+use crate::policy::Mode;
+use crate::review::{Context, Review};
 use crate::text;
 use crate::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
-
-/// A policy and its module's manifest.
-#[derive(Debug)]
-pub struct Plan {
-    /// The policy.
-    pub policy: Policy,
-    /// The module's manifest.
-    pub manifest: Arc<Manifest>,
-    /// SHA-256 of the module, in hexadecimal.
-    pub digest: String,
-}
-
-impl Plan {
-    /// Sorts plans into the order in which a chain runs them.
-    ///
-    /// Mutating policies come first, and validating ones follow, so that these see the final object. Within both
-    /// groups, `order` decides, and then the name.
-    pub fn sort(plans: &mut [Arc<Self>]) {
-        let key =
-            |plan: &Arc<Self>| (!plan.manifest.mutates(), plan.policy.order, Arc::clone(&plan.policy.name));
-        plans.sort_by_key(key);
-    }
-}
-
-/// The webhook that sent the review.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The mutating webhook. All policies run, and the response may contain a patch.
-    Mutate,
-    /// The validating webhook. Only validating policies run, on the object after all mutating webhooks. The response
-    /// never contains a patch.
-    Validate,
-}
-
-/// The state of the template gate for one policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// The chain applies changes to the template.
-    Open,
-    /// The chain drops changes to the template.
-    Closed,
-}
 
 /// An evaluation that the caller of the chain has to perform.
 #[derive(Debug)]
@@ -99,7 +58,7 @@ impl<'r> Chain<'r> {
     /// Creates a chain over `plans`, which [`Plan::sort`] has sorted.
     #[must_use]
     pub fn new(review: &'r Review, context: &'r Context, plans: &'r [Arc<Plan>], phase: Phase) -> Self {
-        let reach = review.reach();
+        let reach = Reach::of(review);
         Self {
             review,
             plans,
@@ -124,7 +83,7 @@ impl<'r> Chain<'r> {
             match plan.policy.scope.applies(&self.variables) {
                 Ok(false) => {}
                 Ok(true) => {
-                    let gate = self.gate(&plan.policy);
+                    let gate = self.reach.gate(plan.policy.template);
                     return Some(Turn { index, plan, document: Arc::clone(&self.document), gate });
                 }
                 Err(mismatch) => {
@@ -155,13 +114,6 @@ impl<'r> Chain<'r> {
     #[must_use]
     pub fn finish(self) -> Decision {
         Decision::compose(self.review, self.phase, self.reach, self.document, self.reports)
-    }
-
-    fn gate(&self, policy: &Policy) -> Gate {
-        match (self.reach, policy.template) {
-            (Reach::Everything, _) | (_, TemplateRule::Always) => Gate::Open,
-            _ => Gate::Closed,
-        }
     }
 
     fn report(&mut self, plan: &Arc<Plan>, result: PolicyResult, elapsed: Duration) {

@@ -10,11 +10,12 @@ use base64::Engine as _;
 use serde::Serialize;
 
 use crate::blame::Blame;
-use crate::chain::{Phase, Plan};
 use crate::document::{self, Document};
+use crate::gate::Reach;
 use crate::patch::{self, Operation};
+use crate::plan::{Phase, Plan};
 use crate::policy::{Mode, OnError};
-use crate::review::{API_VERSION, Reach, Review};
+use crate::review::{API_VERSION, Review};
 use crate::verdict::{Denial, DenialCode, Failure, Note, Warning};
 
 /// The decision on one review.

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use jsonptr::Pointer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -254,69 +253,6 @@ impl Envelope {
     }
 }
 
-impl Review {
-    /// Returns the parts of the object that policies may change in this review.
-    #[must_use]
-    pub fn reach(&self) -> Reach {
-        let Some(old) = &self.old_object else { return Reach::Everything };
-        // Only the stored object counts. An author who writes the field into the new object deletes nothing.
-        if old.get_set(Pointer::from_static("/metadata/deletionTimestamp")).is_some() {
-            return Reach::Nothing(LeftAlone::Deleting);
-        }
-        let differs = |pointer: &'static Pointer| self.object.get_set(pointer) != old.get_set(pointer);
-        if differs(Pointer::from_static("/metadata/finalizers")) && self.same_but_for_bookkeeping(old) {
-            return Reach::Nothing(LeftAlone::Finalizers);
-        }
-        // The API server encodes both objects alike, so equal templates are nearly always equal text.
-        let template = Pointer::from_static("/spec/template");
-        if differs(template) && tree(&self.object, template) != tree(old, template) {
-            Reach::Everything
-        } else {
-            Reach::NotTemplate
-        }
-    }
-
-    /// Returns whether the objects differ at most in finalizers and in fields that the API server maintains.
-    fn same_but_for_bookkeeping(&self, old: &Document) -> bool {
-        let bare = |document: &Document| {
-            let mut tree = document.to_value();
-            if let Some(metadata) = tree.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
-                for field in ["finalizers", "managedFields", "resourceVersion", "generation"] {
-                    metadata.remove(field);
-                }
-            }
-            tree
-        };
-        bare(&self.object) == bare(old)
-    }
-}
-
 fn named(group: &str) -> String {
     if group.is_empty() { "the core group".to_owned() } else { format!("`{group}`") }
-}
-
-fn tree(document: &Document, pointer: &Pointer) -> Option<serde_json::Value> {
-    document.get_set(pointer).and_then(|text| serde_json::from_str(text).ok())
-}
-
-/// The parts of the object that policies may change in a review: the template gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// A create, or an update whose author changes the template.
-    Everything,
-    /// An update that does not change the template. A policy that changed it would restart every pod.
-    NotTemplate,
-    /// An update that no policy may change or deny.
-    Nothing(LeftAlone),
-}
-
-/// The reason why no policy may change or deny an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LeftAlone {
-    /// The stored object is being deleted.
-    #[error("the object is being deleted")]
-    Deleting,
-    /// The update only adds or removes finalizers.
-    #[error("only finalizers change")]
-    Finalizers,
 }

@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 use wardset_core::text;
 
 use crate::engine;
-use crate::module::LoadError;
+use crate::load_error::{CompileError, LoadError};
 
 /// Children that compile at once. If one takes all of its time, the other permit is still free. A server must have
 /// memory for both.
@@ -182,11 +182,6 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec
     }
     Ok(bytes)
 }
-
-/// Why the compiler refuses a module, in its own words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CompileError(String);
 
 pub(crate) fn refused(error: &wasmtime::Error) -> LoadError {
     LoadError::Compile(CompileError(text::one_line(&format!("{error:#}"), MAX_SAID)))

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wardset_core::policy::MAX_MEMORY;
+use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::host::{Host, linker};
+use crate::host::Host;
 use crate::threads::Threads;
 use crate::ticker::{Ticker, Ticking};
+use crate::worlds;
 
 /// Bytes of a sandbox's memory that stay with the process after its first use.
 const KEPT_WARM: usize = 2 << 20;
@@ -44,7 +46,7 @@ pub enum EngineError {
 /// wasmtime with a pool of sandboxes, and the threads that run guests.
 pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
-    pub(crate) linker: wasmtime::component::Linker<Host>,
+    pub(crate) linker: Linker<Host>,
     pub(crate) threads: Threads,
     sandboxes: Semaphore,
     capacity: usize,
@@ -65,7 +67,8 @@ impl Engine {
     /// If wasmtime does not support the machine, if the address space is too small, or if no thread can start.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
         let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError::Sandbox)?;
-        let linker = linker(&wasmtime).map_err(EngineError::Sandbox)?;
+        let mut linker = Linker::new(&wasmtime);
+        worlds::wardset::add_to_linker(&mut linker).map_err(EngineError::Sandbox)?;
         let threads = Threads::start().map_err(EngineError::Threads)?;
         let ticked = wasmtime.clone();
         let ticker = Ticker::start(move || ticked.increment_epoch()).map_err(EngineError::Threads)?;

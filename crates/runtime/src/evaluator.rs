@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wardset_core::chain::Phase;
 use wardset_core::decision::Decision;
+use wardset_core::plan::Phase;
 use wardset_core::review::{Context, Review};
 
 use crate::engine::Engine;

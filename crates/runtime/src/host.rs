@@ -4,14 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wardset_core::chain::Plan;
 use wardset_core::document::Document;
+use wardset_core::plan::Plan;
 use wardset_core::policy::ClusterData;
 use wardset_core::{Pointer, verdict};
 use wasmtime::ResourceLimiter;
-use wasmtime::component::Linker;
-
-use crate::worlds;
 
 /// Maximum number of log lines of one evaluation. The host drops further ones.
 const MAX_LOG_LINES: u32 = 16;
@@ -109,12 +106,6 @@ fn name(data: ClusterData) -> &'static str {
     match data {
         ClusterData::NamespaceLabels => "namespace-labels",
     }
-}
-
-pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
-    let mut linker = Linker::new(engine);
-    worlds::wardset::add_to_linker(&mut linker)?;
-    Ok(linker)
 }
 
 impl Host {

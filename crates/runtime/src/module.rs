@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use wardset_core::manifest::{Manifest, ManifestError, ManifestParts};
+use wardset_core::manifest::{Manifest, ManifestParts};
 use wardset_core::policy::{Limits, Policy};
 use wardset_core::verdict::Failure;
 use wasmtime::component::Component;
 
 use crate::cache::Cache;
-use crate::compile::{self, CompileError, Compiler};
+use crate::compile::{self, Compiler};
 use crate::engine::Engine;
+use crate::load_error::{LoadError, MAX_MODULE, SettingsError};
 use crate::sandbox::{self, Sandbox};
 use crate::shape;
-use crate::worlds::wardset::{Guest, PREFIX, VERSION};
-
-/// Maximum size of a module in bytes. The largest modules contain the runtime of a language and have a few MiB.
-pub const MAX_MODULE: usize = 16 << 20;
+use crate::worlds::wardset::Guest;
 
 /// Wall-clock time for a manifest, and for each check of settings. No review waits for either, so a busy machine gets more
 /// than the policy's own limit.
@@ -30,90 +28,6 @@ pub struct Module {
     pub manifest: Arc<Manifest>,
     /// SHA-256 of the module's bytes, in hexadecimal.
     pub digest: String,
-}
-
-/// Why a module does not load.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Too large.
-    #[error("the module has {found} bytes; at most {MAX_MODULE} are taken")]
-    TooLarge {
-        /// Its size.
-        found: usize,
-    },
-    /// Not WebAssembly.
-    #[error("expected a binary WebAssembly component, which begins with `\\0asm`")]
-    NotWasm,
-    /// A core module, the usual output of a compiler.
-    #[error(
-        "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
-    )]
-    CoreModule,
-    /// A shape that costs the compiler more than any policy is worth.
-    #[error("the module has {found} {what}; at most {most} are taken")]
-    Shape {
-        /// The kind of part.
-        what: &'static str,
-        /// How much of it was counted, up to the limit and the next.
-        found: u64,
-        /// The most that is taken.
-        most: u64,
-    },
-    /// Not a component, or a broken one.
-    #[error("failed to compile the module as a WebAssembly component")]
-    Compile(#[source] CompileError),
-    /// The compiler was stopped at its deadline.
-    #[error("compiling the module took longer than {0:?}; `--compile-seconds` gives it more")]
-    TooSlow(Duration),
-    /// The compiler reached the limit of its memory.
-    #[error("the module's code takes more memory than a module may have")]
-    TooMuchCode,
-    /// The compiler panicked, or used up its memory, stack or processor time.
-    #[error("the compiler broke down over the module ({0}); `--compile-memory` gives it more memory")]
-    Crashed(String),
-    /// The compiler could not be started or talked to.
-    #[error("the compiler could not be run")]
-    NoCompiler(#[source] std::io::Error),
-    /// The module needs something that no policy gets.
-    #[error(
-        "the module imports `{import}`, which no policy gets; a policy may import only `{PREFIX}…@{VERSION}`"
-    )]
-    Import {
-        /// The import's name.
-        import: String,
-    },
-    /// The module was built against another version of the contract.
-    #[error("the module was built against `{found}`; this host speaks version {VERSION}")]
-    Version {
-        /// The import or export with its version.
-        found: String,
-    },
-    /// The module lacks an export, or one has another type.
-    #[error("the module does not implement the world `wardset:policy/policy@{VERSION}`")]
-    World(#[source] wasmtime::Error),
-    /// The module could not state its manifest.
-    #[error("the module could not state its manifest ({0})")]
-    Start(Failure),
-    /// The manifest makes no sense.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The module says one thing and then another.
-    #[error("the module states another manifest when it is asked again")]
-    Differs,
-}
-
-/// Why a policy's settings are rejected.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The module refuses them.
-    #[error("`spec.settings`: {0}")]
-    Refused(String),
-    /// The module could not say.
-    #[error("the module could not validate the settings ({0})")]
-    Failed(Failure),
-    /// The module says one thing and then another.
-    #[error("the module says something else of the same settings when it is asked again")]
-    Differs,
 }
 
 impl Module {

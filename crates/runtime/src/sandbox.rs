@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wardset_core::chain::Gate;
+use wardset_core::gate::Gate;
 use wardset_core::manifest::ManifestParts;
 use wardset_core::review::Review;
 use wardset_core::text;

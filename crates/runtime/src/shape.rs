@@ -6,7 +6,7 @@
 
 use wasmparser::{Parser, Payload};
 
-use crate::module::LoadError;
+use crate::load_error::LoadError;
 
 /// The most of each thing, of a module with all that is nested in it. The largest real ones, language runtimes included,
 /// have a quarter of each at most.

@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use wardset_core::agreement::Difference;
-use wardset_core::chain::{Chain, Phase, Plan, Turn};
+use wardset_core::chain::{Chain, Turn};
 use wardset_core::decision::Decision;
 use wardset_core::manifest::Manifest;
+use wardset_core::plan::{Phase, Plan};
 use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Context, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
 use crate::engine::Engine;
 use crate::host::Evaluation;
-use crate::module::{Module, SettingsError};
+use crate::load_error::SettingsError;
+use crate::module::Module;
 use crate::sandbox::{self, Sandbox};
 use crate::threads::cpus;
 

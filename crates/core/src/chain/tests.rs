@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::Outcome;
-use crate::manifest::ManifestParts;
-use crate::policy::{API_VERSION, Resource};
+use crate::manifest::{Manifest, ManifestParts};
+use crate::policy::{API_VERSION, Policy, Resource};
 use crate::review::Question;
 use crate::verdict::{Change, Denial, DenialCode, Edit, Note, Warning};
 
@@ -265,7 +265,7 @@ fn templates_that_differ_only_in_spelling_are_equal() {
         r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","kind":{kind},"operation":"UPDATE","object":{object},"oldObject":{old}}}}}"#
     );
     let Question::Decide(review) = Question::parse(bytes.as_bytes()).unwrap() else { panic!("not decided") };
-    assert_eq!(review.reach(), Reach::NotTemplate);
+    assert_eq!(Reach::of(&review), Reach::NotTemplate);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use wardset_core::agreement::{self, Agreement, Difference};
-use wardset_core::chain::{Chain, Gate, Phase, Plan, Turn};
+use wardset_core::chain::{Chain, Turn};
 use wardset_core::decision::Decision;
+use wardset_core::gate::Gate;
+use wardset_core::plan::{Phase, Plan};
 use wardset_core::review::{Context, Question, Review};
 use wardset_core::verdict::{Failure, Verdict};
 

@@ -1,6 +1,6 @@
 //! The world of `wit/policy.wit`.
 
-use wardset_core::chain::Gate;
+use wardset_core::gate::Gate;
 use wardset_core::manifest::ManifestParts;
 use wardset_core::policy::ClusterData;
 use wardset_core::review::{Operation, Review};
@@ -11,7 +11,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use self::contract::wardset::policy::{cluster, document, log, types as wit};
 use self::contract::{Policy, PolicyPre};
 use crate::host::{Host, Level};
-use crate::module::LoadError;
+use crate::load_error::{CONTRACT, CONTRACT_VERSION, LoadError};
 
 /// The generated bindings.
 mod contract {
@@ -22,12 +22,6 @@ mod contract {
         exports: { default: async },
     });
 }
-
-/// Prefix of all names in the contract.
-pub(crate) const PREFIX: &str = "wardset:policy/";
-
-/// Version of the contract that this host implements.
-pub(crate) const VERSION: &str = "0.1.0";
 
 /// A linked module, whose imports and exports have the contract's types.
 pub(crate) struct Guest(PolicyPre<Host>);
@@ -48,11 +42,11 @@ impl Guest {
     /// type.
     pub(crate) fn link(linker: &Linker<Host>, component: &Component) -> Result<Self, LoadError> {
         for (name, _) in component.component_type().imports(component.engine()) {
-            let Some(rest) = name.strip_prefix(PREFIX) else {
+            let Some(rest) = name.strip_prefix(CONTRACT) else {
                 return Err(LoadError::Import { import: name.to_owned() });
             };
             match rest.split_once('@') {
-                Some((_, VERSION)) => {}
+                Some((_, CONTRACT_VERSION)) => {}
                 _ => return Err(LoadError::Version { found: name.to_owned() }),
             }
         }
