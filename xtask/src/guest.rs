@@ -1,19 +1,12 @@
 //! Building policies for the guest target and turning them into components.
 
-mod link;
-mod split;
-
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use wasm_encoder::reencode::{self, Reencode};
-use wasmparser::{Export, Parser};
 use wit_component::ComponentEncoder;
 
 use crate::digests::Policy;
@@ -100,55 +93,14 @@ fn cargo_home() -> Result<PathBuf> {
     Ok(env::home_dir().context("there is no home directory, and `CARGO_HOME` is not set")?.join(".cargo"))
 }
 
-/// Makes a component of a core module that was built with `wit-bindgen`. It has few core instances if possible,
-/// because each evaluation pays for them.
+/// Makes a component of a core module that was built with `wit-bindgen`, as `wasm-tools component new` does.
 pub(crate) fn encode(core: &[u8]) -> Result<Vec<u8>> {
-    let component = encode_as_usual(core)?;
-    match link::relink(&component) {
-        Ok(relinked) => Ok(relinked),
-        Err(reason) => {
-            eprintln!("note: an evaluation will start three core instances instead of two: {reason:#}");
-            Ok(component)
-        }
-    }
-}
-
-/// A range of a slice in memory.
-fn range(range: &Range<u64>) -> Range<usize> {
-    // Offsets of bytes in memory fit.
-    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    place(range.start)..place(range.end)
-}
-
-fn encode_as_usual(core: &[u8]) -> Result<Vec<u8>> {
-    let mut module = wasm_encoder::Module::new();
-    WithoutPostReturns.parse_core_module(&mut module, Parser::new(0), core)?;
     // No adapter: a policy that imports WASI by accident is an error here, not a surprise in the sandbox.
-    ComponentEncoder::default().module(&module.finish())?.validate(true).encode()
-}
-
-/// Leaves out the functions that free an answer's memory: the host discards all of the memory.
-struct WithoutPostReturns;
-
-impl Reencode for WithoutPostReturns {
-    type Error = Infallible;
-
-    fn parse_export(
-        &mut self,
-        exports: &mut wasm_encoder::ExportSection,
-        export: Export<'_>,
-    ) -> Result<(), reencode::Error<Infallible>> {
-        if export.name.starts_with("cabi_post_") {
-            return Ok(());
-        }
-        reencode::utils::parse_export(self, exports, export)
-    }
+    ComponentEncoder::default().module(core)?.validate(true).encode()
 }
 
 #[cfg(test)]
 mod tests {
-    use wasmparser::Payload;
-
     use super::*;
 
     #[test]
@@ -170,26 +122,6 @@ mod tests {
         for variable in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "RUSTUP_TOOLCHAIN"] {
             assert!(!decides_about_bytes(variable), "{variable}");
         }
-    }
-
-    #[test]
-    fn leaves_out_what_would_free_an_answer() {
-        let core = wat::parse_str(
-            r#"(module (func (export "a")) (func (export "cabi_post_a")) (memory (export "memory") 1))"#,
-        );
-        let mut module = wasm_encoder::Module::new();
-        WithoutPostReturns.parse_core_module(&mut module, Parser::new(0), &core.unwrap()).unwrap();
-        let module = module.finish();
-        let sections = Parser::new(0).parse_all(&module);
-        let names: Vec<_> = sections
-            .filter_map(|section| match section.unwrap() {
-                Payload::ExportSection(exports) => Some(exports),
-                _ => None,
-            })
-            .flatten()
-            .map(|export| export.unwrap().name)
-            .collect();
-        assert_eq!(names, ["a", "memory"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::digests::{self, Digests, Policy, Record, Workspace};
 use crate::repository::Repository;
-use crate::toolchain::{Compiler, Source};
+use crate::toolchain::Compiler;
 use crate::{Outcome, guest};
 
 /// The fix for a failed check.
@@ -25,9 +25,6 @@ pub(crate) struct Options {
     /// With --check: compare digests only, which needs no compiler for the guest target
     #[arg(long, requires = "check")]
     no_build: bool,
-    /// Source of the compiler for the guest target
-    #[arg(long, value_enum, default_value_t = Source::Auto, value_name = "SOURCE")]
-    compiler: Source,
 }
 
 /// Builds or checks the modules.
@@ -47,9 +44,9 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
             );
             return Ok(Outcome::Fine);
         }
-        check_bytes(repository, &Compiler::find(repository, options.compiler)?, &policies)
+        check_bytes(repository, &Compiler::find()?, &policies)
     } else {
-        let compiler = Compiler::find(repository, options.compiler)?;
+        let compiler = Compiler::find()?;
         make(repository, &workspace, &compiler, &policies, all)?;
         Ok(Outcome::Fine)
     }

@@ -1,9 +1,5 @@
-//! Finds a Rust compiler that can build for the guest target.
-//!
-//! The usual one is rustup's with the target added. If rustup cannot fetch the target, a Debian system can still make
-//! a compiler out of Debian's packages: see [`debian`].
-
-mod debian;
+//! Finds the Rust compiler that builds for the guest target: the one of the toolchain that runs this command. If the
+//! target is missing, rustup adds it.
 
 use std::env;
 use std::fs;
@@ -11,34 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use clap::ValueEnum;
+use anyhow::{Context, Result, bail};
 
-use crate::repository::Repository;
-use crate::{message, process};
+use crate::process;
 
 /// The guest target: the WebAssembly core without any system.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A compiler of the user's choice, before all others.
-const VARIABLE: &str = "WARDSET_WASM_RUSTC";
-
 /// Time for rustup to add the target: about 20 MB with a network, an immediate answer without one, and nothing at all
 /// behind some firewalls.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
-
-/// Source of the compiler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Source {
-    /// `$WARDSET_WASM_RUSTC` if set; otherwise the first of the others that works
-    Auto,
-    /// The toolchain that runs this command, which has the target already
-    Installed,
-    /// The toolchain that runs this command, after `rustup target add`
-    Rustup,
-    /// A toolchain made of Debian's packages, kept in the target directory
-    Debian,
-}
 
 /// A compiler that has the standard library for [`TARGET`].
 #[derive(Debug)]
@@ -49,44 +27,24 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Finds a compiler, or makes one.
+    /// Finds the compiler, and adds the target to it if necessary.
     ///
     /// # Errors
-    /// There is none. The error lists the attempts with their results, and the fix.
-    pub(crate) fn find(repository: &Repository, source: Source) -> Result<Self> {
-        if let Some(rustc) = env::var_os(VARIABLE).filter(|value| !value.is_empty())
-            && source == Source::Auto
-        {
-            // Chosen on purpose, so that no other would do.
-            return Self::at(Path::new(&rustc)).with_context(|| {
-                format!(
-                    "`{VARIABLE}` names no compiler for {TARGET}\nhint: unset it, or name a `rustc` that has the target"
-                )
-            });
-        }
-        let attempts: &[Source] = match source {
-            Source::Auto => &[Source::Installed, Source::Rustup, Source::Debian],
-            Source::Installed => &[Source::Installed],
-            Source::Rustup => &[Source::Rustup],
-            Source::Debian => &[Source::Debian],
-        };
-        let mut failures = Vec::new();
-        for attempt in attempts {
-            let found = match attempt {
-                Source::Rustup => add_target().and_then(|()| Self::at(&default_rustc())),
-                Source::Debian => debian::toolchain(&repository.target()?, &default_rustc())
-                    .and_then(|rustc| Self::at(&rustc)),
-                Source::Auto | Source::Installed => Self::at(&default_rustc()),
-            };
-            match found {
-                Ok(compiler) => {
-                    eprintln!("compiler: {}", compiler.version);
-                    return Ok(compiler);
-                }
-                Err(error) => failures.push((*attempt, error)),
-            }
-        }
-        Err(nothing_found(&failures))
+    ///
+    /// The target is missing and rustup cannot add it, or the compiler has no linker for it.
+    pub(crate) fn find() -> Result<Self> {
+        let rustc = rustc()?;
+        let sysroot = sysroot(&rustc)?;
+        ensure_target(&sysroot, add_target)?;
+        let version = process::stdout(Command::new(&rustc).arg("-V"))?;
+        let lld = rust_lld(&rustc, &sysroot)?;
+        let lld = process::stdout(Command::new(lld).args(["-flavor", "wasm", "--version"]))?;
+        let cargo = process::stdout(process::cargo(&sysroot).arg("-V"))?;
+        // The text behind the linker's version names its place of build.
+        let lld = lld.split(" (").next().unwrap_or_default();
+        let version = [version.trim(), lld.trim(), cargo.trim()].join("; ");
+        eprintln!("compiler: {version}");
+        Ok(Self { rustc, sysroot, version })
     }
 
     /// The program.
@@ -103,36 +61,39 @@ impl Compiler {
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
-
-    fn at(rustc: &Path) -> Result<Self> {
-        // cargo runs it in another directory. A bare name is looked up in `PATH`, wherever that is.
-        let rustc = if rustc.components().count() > 1 {
-            &std::path::absolute(rustc).with_context(|| format!("cannot resolve `{}`", rustc.display()))?
-        } else {
-            rustc
-        };
-        let sysroot = sysroot(rustc)?;
-        if !has_std(&sysroot) {
-            bail!("`{}` has no standard library for {TARGET}", sysroot.display());
-        }
-        let version = process::stdout(Command::new(rustc).arg("-V"))?;
-        let lld =
-            process::stdout(Command::new(rust_lld(rustc, &sysroot)?).args(["-flavor", "wasm", "--version"]))?;
-        let cargo = process::stdout(process::cargo(&sysroot).arg("-V"))?;
-        // The text behind the linker's version names its place of build.
-        let lld = lld.split(" (").next().unwrap_or_default();
-        let version = [version.trim(), lld.trim(), cargo.trim()].join("; ");
-        Ok(Self { rustc: rustc.to_owned(), sysroot, version })
-    }
 }
 
-/// The compiler of the toolchain that runs this command.
-fn default_rustc() -> PathBuf {
-    env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
+/// The compiler of the toolchain that runs this command, or the one in `$RUSTC`.
+fn rustc() -> Result<PathBuf> {
+    let rustc = env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+    // cargo runs it in another directory. A bare name is looked up in `PATH`, wherever that is.
+    if rustc.components().count() > 1 {
+        return std::path::absolute(&rustc).with_context(|| format!("cannot resolve `{}`", rustc.display()));
+    }
+    Ok(rustc)
 }
 
 fn sysroot(rustc: &Path) -> Result<PathBuf> {
     Ok(process::stdout(Command::new(rustc).args(["--print", "sysroot"]))?.trim().into())
+}
+
+/// Calls `add` if `sysroot` lacks the guest target, and checks the result.
+fn ensure_target(sysroot: &Path, add: impl FnOnce() -> Result<()>) -> Result<()> {
+    if has_std(sysroot) {
+        return Ok(());
+    }
+    let missing = format!("`{}` has no standard library for {TARGET}", sysroot.display());
+    if let Err(error) = add() {
+        return Err(error.context(format!(
+            "{missing}, and rustup (https://rustup.rs) did not add it\nhint: run `rustup target add {TARGET}`"
+        )));
+    }
+    if !has_std(sysroot) {
+        bail!(
+            "{missing}; rustup added it to another toolchain\nhint: use the cargo of rustup, without `RUSTC`"
+        );
+    }
+    Ok(())
 }
 
 /// Whether this sysroot has the standard library for the guest target. That its directory exists says nothing.
@@ -147,22 +108,6 @@ fn has_std(sysroot: &Path) -> bool {
     })
 }
 
-/// The linker for the guest target that comes with a compiler.
-fn rust_lld(rustc: &Path, sysroot: &Path) -> Result<PathBuf> {
-    let lld = sysroot.join("lib/rustlib").join(host(rustc)?).join("bin/rust-lld");
-    if !lld.is_file() {
-        bail!("`{}` is missing, which links for {TARGET}", lld.display());
-    }
-    Ok(lld)
-}
-
-/// The target of the machine itself.
-fn host(rustc: &Path) -> Result<String> {
-    let verbose = process::stdout(Command::new(rustc).arg("-vV"))?;
-    let host = verbose.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("`rustc -vV` names no host")?.to_owned())
-}
-
 /// Adds the target to rustup's toolchain. `RUSTUP_AUTO_INSTALL` does not matter here: it concerns toolchains that a
 /// folder asks for, and the caller asks for this target explicitly.
 fn add_target() -> Result<()> {
@@ -171,25 +116,31 @@ fn add_target() -> Result<()> {
     process::quiet_within(&mut rustup, RUSTUP_LIMIT)
 }
 
-fn nothing_found(failures: &[(Source, anyhow::Error)]) -> anyhow::Error {
-    let mut words = format!("found no Rust compiler for {TARGET}; tried:");
-    for (source, error) in failures {
-        let what = match source {
-            Source::Auto | Source::Installed => "the compiler that is installed",
-            Source::Rustup => "rustup",
-            Source::Debian => "Debian's packages",
-        };
-        words.push_str(&format!("\n- {what}: {}", message::of(error).replace('\n', "\n  ")));
+/// The linker for the guest target that comes with a compiler.
+fn rust_lld(rustc: &Path, sysroot: &Path) -> Result<PathBuf> {
+    let verbose = process::stdout(Command::new(rustc).arg("-vV"))?;
+    let host = verbose.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("`rustc -vV` names no host")?;
+    let lld = sysroot.join("lib/rustlib").join(host).join("bin/rust-lld");
+    if !lld.is_file() {
+        bail!("`{}` is missing, which links for {TARGET}\nhint: use a toolchain from rustup", lld.display());
     }
-    words.push_str(&format!(
-        "\nhint: run `rustup target add {TARGET}`, or set `{VARIABLE}` to a `rustc` that has the target"
-    ));
-    anyhow!(words)
+    Ok(lld)
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
+    use crate::message;
+
+    /// Adds the file that [`has_std`] looks for.
+    fn add_std(sysroot: &Path) {
+        let lib = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        fs::create_dir_all(&lib).unwrap();
+        fs::write(lib.join("libstd-0123.rlib"), "").unwrap();
+    }
 
     #[test]
     fn takes_no_directory_without_std_for_a_toolchain() {
@@ -199,23 +150,43 @@ mod tests {
         fs::create_dir_all(&lib).unwrap();
         fs::write(lib.join("libcore-0123.rlib"), "").unwrap();
         assert!(!has_std(sysroot.path()));
-        fs::write(lib.join("libstd-0123.rlib"), "").unwrap();
+        add_std(sysroot.path());
         assert!(has_std(sysroot.path()));
     }
 
     #[test]
-    fn says_all_that_was_tried_and_how_to_mend_it() {
-        let words = nothing_found(&[
-            (Source::Installed, anyhow!("no std")),
-            (Source::Rustup, anyhow!("`rustup target add` failed:\n  no network")),
-        ])
-        .to_string();
+    fn adds_the_target_only_if_it_is_missing() {
+        let sysroot = tempfile::tempdir().unwrap();
+        let mut times = 0;
+        for _ in 0..2 {
+            ensure_target(sysroot.path(), || {
+                times += 1;
+                add_std(sysroot.path());
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(times, 1);
+    }
+
+    #[test]
+    fn names_the_missing_target_and_the_command_that_adds_it() {
+        let error = ensure_target(Path::new("/none"), || Err(anyhow!("cannot start `rustup`"))).unwrap_err();
         assert_eq!(
-            words,
-            "found no Rust compiler for wasm32-unknown-unknown; tried:\n\
-             - the compiler that is installed: no std\n\
-             - rustup: `rustup target add` failed:\n    no network\n\
-             hint: run `rustup target add wasm32-unknown-unknown`, or set `WARDSET_WASM_RUSTC` to a `rustc` that has the target"
+            message::of(&error),
+            "`/none` has no standard library for wasm32-unknown-unknown, and rustup (https://rustup.rs) did not add it: \
+             cannot start `rustup`\n\
+             hint: run `rustup target add wasm32-unknown-unknown`"
+        );
+    }
+
+    #[test]
+    fn names_a_toolchain_that_is_not_rustups() {
+        let error = ensure_target(Path::new("/none"), || Ok(())).unwrap_err();
+        assert_eq!(
+            message::of(&error),
+            "`/none` has no standard library for wasm32-unknown-unknown; rustup added it to another toolchain\n\
+             hint: use the cargo of rustup, without `RUSTC`"
         );
     }
 }
