@@ -14,6 +14,7 @@ mod hostile;
 mod issuance;
 mod laws;
 mod layers;
+mod layout;
 mod malformed;
 mod manifests;
 mod placement;
