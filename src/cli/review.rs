@@ -72,6 +72,9 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     for finding in decided.iter().flat_map(|reviewed| text::findings(reviewed)) {
         super::say_error(&finding);
     }
+    if settings.verify && decided.iter().all(|one| one.findings.is_empty()) {
+        super::say("verified: each policy gave the same verdict twice");
+    }
     let bad = decided.iter().any(|one| !one.is_allowed() || !one.findings.is_empty());
     Ok(ExitCode::from(if broken { 2 } else { u8::from(bad) }))
 }

@@ -16,6 +16,9 @@ use wardset_runtime::Finding;
 use super::Reviewed;
 use crate::yaml;
 
+/// Length above which the reasons for one change stand on a line each, in bytes.
+const WIDTH: usize = 100;
+
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -71,6 +74,10 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
     }
     if decision.reports.is_empty() {
         writeln!(out, "  no policy applies")?;
+        let width = decision.skipped.iter().map(|skipped| skipped.plan.policy.name.len()).max().unwrap_or(0);
+        for skipped in &decision.skipped {
+            writeln!(out, "  {:width$}  skipped: {}", skipped.plan.policy.name, skipped.by)?;
+        }
     }
     // A refused object is not stored, so it has no diff.
     if reviewed.is_allowed() {
@@ -216,7 +223,10 @@ fn write_group(out: &mut String, group: &Group<'_>, mode: Mode) -> fmt::Result {
     if reason.is_empty() && places.is_empty() {
         return Ok(());
     }
-    writeln!(out, "        {DIM}{places}{reason}{DIM:#}")
+    let whole = places + reason;
+    // A policy joins its reasons for one change with semicolons.
+    let separator = if whole.len() > WIDTH { "; " } else { "\n" };
+    whole.split(separator).try_for_each(|line| writeln!(out, "        {DIM}{line}{DIM:#}"))
 }
 
 /// Writes the diff of each policy that changed something, with its name at each hunk.

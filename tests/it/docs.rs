@@ -140,15 +140,19 @@ fn summary_lists_every_page_of_the_book() {
     }
 }
 
-/// The tests of the SDK compile and run that example.
+/// The policy of the README loads, and warns about the example.
 #[test]
-fn readme_shows_lines_of_the_example_of_the_sdk() {
-    let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+fn the_policy_in_the_readme_works() {
     let readme = read(Path::new("README.md"));
-    let (_, rest) = readme.split_once("```rust\n").unwrap();
-    let (snippet, _) = rest.split_once("```").unwrap();
-    let example = read(Path::new("policies/sdk/tests/team-label/src/lib.rs"));
-    assert!(trimmed(&example).contains(&trimmed(snippet)), "copy the lines of the example into README.md");
+    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let (policy, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    fs::write(&file, policy).unwrap();
+    let arguments = ["review", "-f", "examples/fluentd-ds.yaml", "--policies", file.to_str().unwrap()];
+    let output = support::wardset(&arguments, "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("storage-nodes  patch (warns only)\n"), "{text}");
 }
 
 /// `tests/it/review.rs` checks that `serve` prints this command, and that it works.

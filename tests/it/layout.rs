@@ -80,7 +80,9 @@ fn expand<'t>(text: &'t str, prefix: &[String], found: &mut Vec<Vec<String>>) ->
         path.push(text[..end].to_owned());
         text = &text[end..];
         match text.strip_prefix("::") {
-            Some(rest) if rest.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{') => text = rest,
+            Some(rest) if rest.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{') => {
+                text = rest
+            }
             _ => {
                 found.push(path);
                 return text;
@@ -158,7 +160,7 @@ fn the_map_names_every_module() {
     let map = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md")).unwrap();
     for sources in CRATES {
         let heading = format!("\n`{sources}`:\n");
-        let table = map.split(&heading).nth(1).unwrap().split("\n\n").nth(1).unwrap();
+        let table = map.split(&heading).nth(1).unwrap().trim_start().split("\n\n").next().unwrap();
         for module in modules(sources).into_keys().filter(|module| !module.is_empty()) {
             // The row of the room names its modules, each by its own name.
             let row = table.lines().find(|row| row.starts_with(&format!("| `{}` |", module[0])));

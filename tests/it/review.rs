@@ -442,3 +442,13 @@ fn two(first: &str, second: &str) -> String {
     };
     format!("{}\n---\n{}\n", named(first), named(second))
 }
+
+#[test]
+fn says_why_no_policy_applies() {
+    let manifest =
+        std::fs::read_to_string("examples/fluentd-ds.yaml").unwrap().replace("fluentd-agent", "disk-checker");
+    let output = wardset_with(&["review", "-f", "-", "--policies", "examples/policies"], &manifest);
+    let text = stdout(&output);
+    assert!(text.contains("no policy applies\n"), "{text}");
+    assert!(text.contains("agent-labels       skipped: the condition `is-an-agent` is false\n"), "{text}");
+}

@@ -19,7 +19,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decision::{Decision, PolicyReport, PolicyResult};
+use crate::decision::{Decision, PolicyReport, PolicyResult, Skipped};
 use crate::document::Document;
 use crate::gate::{Gate, Reach};
 use crate::plan::{Phase, Plan};
@@ -51,6 +51,7 @@ pub struct Chain<'r> {
     document: Arc<Document>,
     variables: crate::policy::LazyVariables<'r>,
     reports: Vec<PolicyReport>,
+    skipped: Vec<Skipped>,
     selector_matched: OnceCell<bool>,
 }
 
@@ -68,6 +69,7 @@ impl<'r> Chain<'r> {
             document: Arc::clone(&review.object),
             variables: crate::policy::LazyVariables::new(review, context),
             reports: Vec::with_capacity(plans.len()),
+            skipped: Vec::new(),
             selector_matched: OnceCell::new(),
         }
     }
@@ -80,9 +82,9 @@ impl<'r> Chain<'r> {
             if self.phase == Phase::Validate && plan.manifest.mutates() {
                 continue;
             }
-            match plan.policy.scope.applies(&self.variables) {
-                Ok(false) => {}
-                Ok(true) => {
+            match plan.policy.scope.excludes(&self.variables) {
+                Ok(Some(by)) => self.skipped.push(Skipped { plan: Arc::clone(plan), by }),
+                Ok(None) => {
                     let gate = self.reach.gate(plan.policy.template);
                     return Some(Turn { index, plan, document: Arc::clone(&self.document), gate });
                 }
@@ -113,7 +115,10 @@ impl<'r> Chain<'r> {
     /// Returns the decision. Call it after [`Chain::turn`] has returned `None`.
     #[must_use]
     pub fn finish(self) -> Decision {
-        Decision::compose(self.review, self.phase, self.reach, self.document, self.reports)
+        Decision {
+            skipped: self.skipped,
+            ..Decision::compose(self.review, self.phase, self.reach, self.document, self.reports)
+        }
     }
 
     fn report(&mut self, plan: &Arc<Plan>, result: PolicyResult, elapsed: Duration) {

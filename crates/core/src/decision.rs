@@ -14,6 +14,7 @@ use crate::document::{self, Document};
 use crate::gate::Reach;
 use crate::patch::{self, Operation};
 use crate::plan::{Phase, Plan};
+use crate::policy::Exclusion;
 use crate::policy::{Mode, OnError};
 use crate::review::{API_VERSION, Review};
 use crate::verdict::{Denial, DenialCode, Failure, Note, Warning};
@@ -35,6 +36,8 @@ pub struct Decision {
     pub object: Arc<Document>,
     /// The result of each policy that applied, in the order in which they ran.
     pub reports: Vec<PolicyReport>,
+    /// The policies that did not apply, in order.
+    pub skipped: Vec<Skipped>,
     /// The parts of the object that policies could change.
     pub reach: Reach,
 }
@@ -70,6 +73,15 @@ pub struct PolicyReport {
     pub result: PolicyResult,
     /// How long the evaluation took.
     pub elapsed: Duration,
+}
+
+/// A policy that did not apply to a review.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// The policy and its module.
+    pub plan: Arc<Plan>,
+    /// The part of `spec.match` that excludes the review.
+    pub by: Exclusion,
 }
 
 /// The result of one policy in one review.
@@ -177,6 +189,7 @@ impl Decision {
             outcome,
             object,
             reports,
+            skipped: Vec::new(),
             reach,
         }
     }

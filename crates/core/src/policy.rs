@@ -15,7 +15,7 @@ mod selector;
 pub use condition::{Condition, ConditionError};
 pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
 pub(crate) use scope::LazyVariables;
-pub use scope::{Match, Mismatch, NamespaceLabels, ScopeError};
+pub use scope::{Exclusion, Match, Mismatch, NamespaceLabels, ScopeError};
 pub use selector::{LabelSelector, Requirement, Selector, SelectorError};
 
 use std::fmt;

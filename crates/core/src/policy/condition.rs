@@ -112,6 +112,10 @@ impl Variables {
 }
 
 impl Condition {
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     pub(super) fn holds(&self, variables: &Variables) -> Result<bool, ConditionError> {
         let mut context = Context::default();
         for (name, value) in VARIABLES.into_iter().zip(&variables.values) {

@@ -85,30 +85,56 @@ pub enum Mismatch {
 /// The label that the API server sets on every namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// The part of `spec.match` that excludes a review.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Exclusion {
+    /// The operation is not listed.
+    #[error("`operations` does not list this operation")]
+    Operation,
+    /// The namespace is excluded.
+    #[error("`excludeNamespaces` lists the namespace")]
+    Namespace,
+    /// The name is excluded.
+    #[error("`excludeNames` lists the name")]
+    Name,
+    /// The labels of the object do not match.
+    #[error("`objectSelector` does not match the object's labels")]
+    ObjectSelector,
+    /// The labels of the namespace do not match.
+    #[error("`namespaceSelector` does not match the namespace's labels")]
+    NamespaceSelector,
+    /// A condition is false.
+    #[error("the condition `{0}` is false")]
+    Condition(Arc<str>),
+}
+
 impl Match {
-    /// Returns whether the policy applies to the review of `variables`.
+    /// Returns why the policy does not apply to the review of `variables`; `None` if it applies.
     ///
     /// # Errors
     ///
     /// If the answer is unknown. The policy's `onError` then decides.
-    pub(crate) fn applies(&self, variables: &LazyVariables<'_>) -> Result<bool, Mismatch> {
+    pub(crate) fn excludes(&self, variables: &LazyVariables<'_>) -> Result<Option<Exclusion>, Mismatch> {
         let (review, context) = (variables.review, variables.context);
         let named = |names: &[String], name: &str| names.iter().any(|excluded| excluded == name);
-        if !self.operations.contains(&review.operation)
-            || named(&self.exclude_namespaces, &review.namespace)
-            || named(&self.exclude_names, &review.name)
-        {
-            return Ok(false);
+        if !self.operations.contains(&review.operation) {
+            return Ok(Some(Exclusion::Operation));
+        }
+        if named(&self.exclude_namespaces, &review.namespace) {
+            return Ok(Some(Exclusion::Namespace));
+        }
+        if named(&self.exclude_names, &review.name) {
+            return Ok(Some(Exclusion::Name));
         }
         if !self.object_selector.is_empty() {
             let labels: BTreeMap<_, _> =
                 review.object.strings(Pointer::from_static("/metadata/labels")).collect();
             if !self.object_selector.matches(|key| labels.get(key).cloned()) {
-                return Ok(false);
+                return Ok(Some(Exclusion::ObjectSelector));
             }
         }
         if !self.namespace_selector.is_empty() && !self.selects_namespace(review, context)? {
-            return Ok(false);
+            return Ok(Some(Exclusion::NamespaceSelector));
         }
         // Conditions are evaluated up to the first false one. As in `matchConditions`, a false one wins over a
         // failing one.
@@ -116,11 +142,11 @@ impl Match {
         for condition in &self.conditions {
             match condition.holds(variables.get()) {
                 Ok(true) => {}
-                Ok(false) => return Ok(false),
+                Ok(false) => return Ok(Some(Exclusion::Condition(condition.name()))),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(true), |error| Err(error.into()))
+        failed.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Returns whether `namespaceSelector` needs labels that only the cluster has.

@@ -29,7 +29,7 @@ fn applies(r#match: serde_json::Value, review: &Review) -> Result<bool, Mismatch
 
 fn applies_in(context: &Context, r#match: serde_json::Value, review: &Review) -> Result<bool, Mismatch> {
     let policy = policy(json!({"module": "builtin:x", "match": r#match})).unwrap();
-    policy.scope.applies(&LazyVariables::new(review, context))
+    policy.scope.excludes(&LazyVariables::new(review, context)).map(|excluded| excluded.is_none())
 }
 
 #[test]
