@@ -9,7 +9,7 @@
 
 pub mod judge;
 pub mod observers;
-mod overload;
+mod overload_log;
 mod policy_review;
 pub(crate) mod webhook;
 

@@ -4,10 +4,10 @@
 //! messages to standard error.
 
 mod args;
-mod compose;
 mod policies;
 mod review;
 mod serve;
+mod setup;
 
 use std::process::ExitCode;
 use std::time::Duration;

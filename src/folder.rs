@@ -1,8 +1,7 @@
 //! Detects changed files by polling. Both kubelet and people replace files, and neither sends a notification.
 //!
 //! kubelet fills a folder behind a symlink (`..data`) and swaps the link. A watch on a file sees only the first swap,
-//! and a watch on the folder depends on the file system. Polling every second costs a few system calls and misses
-//! nothing.
+//! and a watch on the folder depends on the file system. Polling costs a few system calls and misses nothing.
 //!
 //! This module never reads the content of a file. Its caller reads the files that changed.
 

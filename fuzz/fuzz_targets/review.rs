@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wardset_core::chain::Turn;
 use wardset_core::gate::Gate;
 use wardset_core::plan::{Phase, Plan};
-use wardset_core::decision;
+use wardset_core::answer;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
 use wardset_core::verdict::{Denial, DenialCode, Failure, FailureClass, Verdict, Warning};
@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
     match Question::parse(bytes) {
         Err(error) => wardset_fuzz::assert_line(&text::with_causes(&error, 512), 512),
         Ok(Question::PassOver { uid, reason }) => {
-            let answer: Value = serde_json::from_slice(&decision::passed_over(&uid)).expect("JSON");
+            let answer: Value = serde_json::from_slice(&answer::passed_over(&uid)).expect("JSON");
             assert_eq!(answer["response"], json!({"uid": uid, "allowed": true}));
             assert!(!reason.to_string().is_empty());
         }

@@ -8,7 +8,7 @@ use wardset_core::decision::Decision;
 use wardset_core::plan::Phase;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Context, Review};
-use wardset_runtime::{Evaluator, Finding, Full, InFlight, Snapshot};
+use wardset_runtime::{Evaluator, Finding, Full, InFlightPermit, Snapshot};
 
 use crate::cluster::Namespaces;
 
@@ -78,7 +78,7 @@ impl Judge {
     ///
     /// Too many reviews are in flight.
     pub fn has_room(&self) -> Result<(), Full> {
-        self.evaluator.has_room()
+        self.evaluator.in_flight().has_room()
     }
 
     /// Takes a permit for a review, or fails without waiting.
@@ -86,14 +86,14 @@ impl Judge {
     /// # Errors
     ///
     /// Too many reviews are in flight.
-    pub fn admit(&self, review: &Review) -> Result<InFlight, Full> {
-        self.evaluator.admit(review)
+    pub fn admit(&self, review: &Review) -> Result<InFlightPermit, Full> {
+        self.evaluator.in_flight().admit(review)
     }
 
     /// Decides a review that was received at `received`. Policies that have not finished by `deadline` fail.
     pub async fn decide(
         &self,
-        permit: InFlight,
+        permit: InFlightPermit,
         review: Arc<Review>,
         phase: Phase,
         received: Instant,
@@ -111,7 +111,7 @@ impl Judge {
     /// learn of it.
     pub async fn decide_twice(
         &self,
-        permit: InFlight,
+        permit: InFlightPermit,
         review: Arc<Review>,
         phase: Phase,
         deadline: Instant,

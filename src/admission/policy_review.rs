@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wardset_core::review::{API_VERSION, MAX_UID};
-use wardset_core::{decision, policy, text};
+use wardset_core::{answer, policy, text};
 
 use crate::supply::modules::Modules;
 
@@ -70,14 +70,14 @@ pub(crate) async fn answer(modules: &Modules, body: &[u8]) -> Result<Vec<u8>, Re
         return Err(RequestError::Kind(text::one_line(&format!("{} of {}", kind.kind, kind.group), 256)));
     }
     let Some(object) = object.filter(|_| operation == "CREATE" || operation == "UPDATE") else {
-        return Ok(decision::passed_over(&uid));
+        return Ok(answer::passed_over(&uid));
     };
     let resource: policy::Resource = match serde_json::from_str(object.get()) {
         Ok(resource) => resource,
-        Err(error) => return Ok(decision::refused(&uid, &text::one_line(&error.to_string(), MAX_MESSAGE))),
+        Err(error) => return Ok(answer::refused(&uid, &text::one_line(&error.to_string(), MAX_MESSAGE))),
     };
     Ok(match modules.check(resource).await {
-        Ok(()) => decision::passed_over(&uid),
-        Err(error) => decision::refused(&uid, &text::with_causes(&error, MAX_MESSAGE)),
+        Ok(()) => answer::passed_over(&uid),
+        Err(error) => answer::refused(&uid, &text::with_causes(&error, MAX_MESSAGE)),
     })
 }

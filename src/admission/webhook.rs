@@ -13,16 +13,17 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
+use wardset_core::answer;
 use wardset_core::blame::Blame;
-use wardset_core::decision::{self, Decision, Outcome};
+use wardset_core::decision::{Decision, Outcome};
 use wardset_core::plan::Phase;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
 use wardset_port::{Bodies, BodyError, MAX_BODY, ReadBody};
-use wardset_runtime::{Full, InFlight};
+use wardset_runtime::{Full, InFlightPermit};
 
 use super::judge::Judge;
-use super::overload::Overload;
+use super::overload_log::Overload;
 use super::policy_review;
 use crate::metrics::Metrics;
 use crate::supply::modules::Modules;
@@ -152,7 +153,7 @@ enum Asked<'s> {
     /// A request without anything to decide, with its answer.
     PassedOver(Vec<u8>),
     /// A review to decide. It holds its body until the answer is written.
-    Review { review: Box<Review>, deadline: Instant, body: ReadBody<'s>, permit: InFlight },
+    Review { review: Box<Review>, deadline: Instant, body: ReadBody<'s>, permit: InFlightPermit },
 }
 
 /// Reads a request and takes a permit for its review. It reads the body first, so that slow clients hold no permits.
@@ -168,7 +169,7 @@ async fn question<'s>(
         Question::PassOver { uid, reason } => {
             webhook.metrics.passed_over();
             tracing::debug!(uid, %reason, "skipped a request");
-            Ok(Asked::PassedOver(decision::passed_over(&uid)))
+            Ok(Asked::PassedOver(answer::passed_over(&uid)))
         }
         Question::Decide(review) => {
             // The permit depends on the review's kind, which is known only after parsing. With permits taken

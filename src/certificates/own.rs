@@ -15,7 +15,7 @@
 //! never logs a key or a certificate.
 
 mod authority;
-pub mod bundle;
+pub mod ca_bundle;
 mod configurations;
 mod contents;
 mod lifetimes;
@@ -48,7 +48,7 @@ use wardset_core::text;
 use crate::certificates::ServedCertificate;
 use crate::cluster::watching::backoff;
 use crate::metrics::Metrics;
-use bundle::{Configuration, Kind, Service};
+use ca_bundle::{Configuration, Kind, Service};
 
 pub use authority::IssueError;
 pub use contents::{Contents, Foreign, ISSUED, Own, RENEW, RETIRE};

@@ -8,12 +8,12 @@ use serde_json::json;
 use wardset_core::plan::Plan;
 
 use super::args::{ListOutput, Policies, PolicySources};
-use super::compose::{self, Sources};
+use super::setup::{self, Sources};
 use crate::telemetry;
 
 pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let snapshot = compose::snapshot(&args.policies.into()).await?;
+    let snapshot = setup::snapshot(&args.policies.into()).await?;
     let plans = snapshot.plans();
     super::print(&match args.output {
         ListOutput::Text => text(plans.iter().map(AsRef::as_ref)),
@@ -24,8 +24,8 @@ pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
 
 impl From<PolicySources> for Sources {
     fn from(typed: PolicySources) -> Self {
-        let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(compose::default_cache) };
-        let compile = compose::compile_limits(
+        let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(setup::default_cache) };
+        let compile = setup::compile_limits(
             Duration::from_secs(typed.compile_seconds.into()),
             typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
         );

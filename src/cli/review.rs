@@ -8,7 +8,7 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
 
 use super::args::{Output, Review};
-use super::compose;
+use super::setup;
 use crate::offline::input::{File, InputError};
 use crate::offline::request::Skipped;
 use crate::offline::{Outcomes, Reviewed, input, machine, request, text};
@@ -33,7 +33,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
     };
     let labels = args.namespace_labels.map(|labels| Arc::new(labels.into_iter().collect()));
     let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
-    let judge = compose::judge(&args.policies.into(), labels).await?;
+    let judge = setup::judge(&args.policies.into(), labels).await?;
     let documents = files.iter().flat_map(|file| &file.documents);
     let sources: Vec<_> = documents.flat_map(|document| &document.objects).collect();
     let progress = progress(sources.len());

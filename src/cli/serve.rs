@@ -1,4 +1,4 @@
-//! `wardset serve`.
+//! `wardset serve`: the composition root of the server.
 
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
-use super::compose::{self, Sources};
+use super::setup::{self, Sources};
 use crate::admission::observers::LogLine;
 use crate::admission::{Desk, Judge, NamespaceSource};
 use crate::certificates::own::{self, Certificates};
@@ -150,7 +150,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
         tasks.spawn(folder.watch(CERTIFICATE_PERIOD));
     }
     let sources: Sources = args.policies.into();
-    let store = Arc::new(Store::new(compose::modules(&sources)?, Arc::clone(metrics))?);
+    let store = Arc::new(Store::new(setup::modules(&sources)?, Arc::clone(metrics))?);
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {

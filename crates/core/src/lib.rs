@@ -10,6 +10,7 @@
 //! depends on neither wasmtime nor a Kubernetes client.
 
 pub mod agreement;
+pub mod answer;
 pub mod blame;
 pub mod chain;
 pub mod decision;

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use wardset_core::agreement::Difference;
 use wardset_core::chain::{Chain, Turn};
 use wardset_core::decision::Decision;
@@ -22,12 +21,8 @@ use crate::engine::Engine;
 use crate::host::Evaluation;
 use crate::load_error::SettingsError;
 use crate::module::Module;
+use crate::quota::Quota;
 use crate::sandbox::{self, Sandbox};
-use crate::threads::cpus;
-
-/// Sandboxes that one policy may use at the same time, for each CPU. Guests never wait, so more would not decide
-/// faster. A policy that always times out can delay other policies by this number of milliseconds.
-const SANDBOXES_PER_CPU: usize = 2;
 
 /// A set of policies that decides on reviews.
 pub struct Snapshot {
@@ -49,8 +44,7 @@ pub struct Member {
 enum Backing {
     Module {
         module: Arc<Module>,
-        /// The policy's permits for sandboxes, in all snapshots of which it is part.
-        quota: Arc<Semaphore>,
+        quota: Quota,
     },
     /// The reason why there is no module.
     Nothing(Arc<str>),
@@ -111,7 +105,7 @@ impl Member {
         if let Some(difference) = again::on_sample(engine, &plan, &module).await {
             return Err(Unusable::Differs { policy: Arc::clone(&plan.policy.name), difference });
         }
-        Ok(Self { plan, backing: Backing::Module { module, quota: Arc::new(Semaphore::new(quota(engine))) } })
+        Ok(Self { plan, backing: Backing::Module { module, quota: Quota::new(engine) } })
     }
 
     /// Makes the revision that follows `before`: permits held by that one count against the same quota.
@@ -120,7 +114,7 @@ impl Member {
         if let Backing::Module { quota, .. } = &mut self.backing
             && let Backing::Module { quota: former, .. } = &before.backing
         {
-            *quota = Arc::clone(former);
+            *quota = former.clone();
         }
         self
     }
@@ -138,11 +132,6 @@ impl Member {
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
-}
-
-/// Returns the number of sandboxes that one policy may use at the same time: at most half of them, and at least one.
-fn quota(engine: &Engine) -> usize {
-    (SANDBOXES_PER_CPU * cpus()).min(engine.capacity() / 2).max(1)
 }
 
 impl Snapshot {
@@ -231,8 +220,8 @@ impl Snapshot {
             Backing::Nothing(reason) => return Err(Failure::new(FailureClass::Unready, reason)),
         };
         let permits = async {
-            // The policy's quota first: a review that waits for it holds no sandbox. Neither semaphore is ever closed.
-            Some((quota.acquire().await.ok()?, self.engine.permit().await?))
+            // The policy's quota first: a review that waits for it holds no sandbox.
+            Some((quota.acquire().await?, self.engine.permit().await?))
         };
         let Ok(Some(_permits)) = tokio::time::timeout_at(deadline.into(), permits).await else {
             return Err(Failure::new(

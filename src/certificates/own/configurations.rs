@@ -14,7 +14,7 @@ use wardset_core::text;
 
 use super::{CALL_TIMEOUT, Certificates, FIELD_MANAGER, LONGEST_WAIT, MAX_ERROR, Seen, Topic, WriteError};
 use crate::certificates;
-use crate::certificates::own::bundle::{Configuration, Kind, Service};
+use crate::certificates::own::ca_bundle::{Configuration, Kind, Service};
 
 /// Time for which a certificate may be untrusted before the log mentions it, because a change takes a moment to reach
 /// every replica.

@@ -1,4 +1,4 @@
-//! The composition root: turns the command line's sources into loaded modules and a snapshot.
+//! What the commands share: turns the command line's sources into loaded modules, a snapshot or a judge.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
