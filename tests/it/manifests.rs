@@ -344,3 +344,22 @@ fn an_update_with_an_empty_namespace_finds_its_old_object() {
     assert_eq!(code, Some(0), "{out}");
     assert!(out.starts_with("DaemonSet default/a  UPDATE"), "{out}");
 }
+
+#[test]
+fn a_contained_panic_of_the_parser_prints_no_trace() {
+    let good = manifest("a", NAMESPACED, "");
+    let (code, out, words) = review_folder(&[("a.yaml", "a: [!x, 1]\n"), ("b.yaml", &good)], &[]);
+    assert_eq!(code, Some(2));
+    assert!(out.starts_with("DaemonSet logging/a"), "{out}");
+    assert!(words.contains("put a blank between a tag and a comma"), "{words}");
+    assert!(!words.contains("panicked") && words.lines().count() == 1, "{words}");
+}
+
+#[test]
+fn an_overflowing_number_of_a_json_file_is_an_error() {
+    let daemonset: Value = wardset::yaml::documents(&manifest("a", NAMESPACED, "")).unwrap().remove(0);
+    let text = daemonset.to_string().replace("\"spec\":{", "\"spec\":{\"minReadySeconds\":1e400,");
+    let (code, out, words) = review(&[], text);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert!(words.contains("number too large for a 64-bit float"), "{words}");
+}
