@@ -346,6 +346,143 @@ fn an_update_with_an_empty_namespace_finds_its_old_object() {
 }
 
 #[test]
+fn items_of_a_typed_list_have_the_kind_of_the_list() {
+    let daemonset: Value = wardset::yaml::documents(&manifest("a", NAMESPACED, "")).unwrap().remove(0);
+    let mut untyped = daemonset.clone();
+    let members = untyped.as_object_mut().unwrap();
+    members.remove("apiVersion");
+    members.remove("kind");
+    let mut empty = untyped.clone();
+    empty["kind"] = "".into();
+    empty["apiVersion"] = Value::Null;
+    // In apimachinery, `items` makes an object of any kind a list.
+    for kind in ["DaemonSetList", "DaemonSet"] {
+        let list = |item: &Value| json!({"apiVersion": "apps/v1", "kind": kind, "items": [item]}).to_string();
+        for item in [&untyped, &empty, &daemonset] {
+            let reviewed = object(&list(item));
+            assert_eq!(
+                (&reviewed["apiVersion"], &reviewed["kind"]),
+                (&json!("apps/v1"), &json!("DaemonSet"))
+            );
+            assert!(reviewed["spec"]["template"]["spec"]["affinity"].is_object(), "{kind} {reviewed}");
+        }
+        let (_, out, _) = review(&["-o", "yaml"], list(&untyped));
+        let written: Vec<Value> = wardset::yaml::documents(&out).unwrap();
+        assert_eq!(written[0]["items"][0]["kind"], "DaemonSet", "{out}");
+    }
+    // An update finds its old object in such a list, too.
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.json");
+    std::fs::write(
+        &old,
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSetList", "items": [untyped]}).to_string(),
+    )
+    .unwrap();
+    let (_, out, _) = review(&["--old", old.to_str().unwrap()], daemonset.to_string());
+    assert!(out.starts_with("DaemonSet logging/a  UPDATE"), "{out}");
+}
+
+#[test]
+fn an_item_without_a_kind_is_an_error_if_the_list_has_no_type() {
+    let list = "apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]\n";
+    for item in [list.to_owned(), list.replace("metadata", "apiVersion: apps/v1, metadata")] {
+        let (code, _, words) = review_folder(&[("a.yaml", &item)], &[]);
+        assert_eq!(code, Some(2), "{words}");
+        assert!(words.contains("expected a string in `kind`"), "{words}");
+    }
+}
+
+#[test]
+fn items_that_are_not_a_list_are_an_error() {
+    for (items, found) in [("{}", "a mapping"), ("3", "a single value")] {
+        let (code, out, words) = review(&[], format!("apiVersion: v1\nkind: List\nitems: {items}\n"));
+        assert_eq!((code, &*out), (Some(2), ""));
+        let expected = format!("standard input: expected a list in `items` of the List, found {found}");
+        assert!(words.contains(&expected), "{words}");
+    }
+}
+
+#[test]
+fn an_unreadable_subfolder_hides_no_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("z.yaml"), manifest("a", NAMESPACED, "")).unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::write(folder.path().join("b/c.yaml"), manifest("b", NAMESPACED, "")).unwrap();
+    // A path that is longer than the system takes stops every user.
+    let half: std::path::PathBuf = std::iter::repeat_n("a".repeat(250), 10).collect();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name).join(&half));
+    std::fs::create_dir_all(&first).unwrap();
+    std::fs::create_dir_all(second).unwrap();
+    std::fs::rename(folder.path().join("second"), first.join("second")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (code, out, words) = outcome(&support::wardset(&["review", "-R", "-f", path], ""));
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.starts_with("error: failed to read `") && words.contains("File name too long"), "{words}");
+    assert!(out.contains("DaemonSet logging/a") && out.contains("DaemonSet logging/b"), "{out}");
+}
+
+/// Fills a folder with entries that are named like files of YAML and cannot be read, and a good file named `.yaml`.
+fn folder_of_odd_entries(good: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    symlink("nowhere", at("dangling.yaml")).unwrap();
+    symlink("loop.yml", at("loop.yml")).unwrap();
+    symlink(".", at("folder.json")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.yaml")).status().unwrap().success());
+    std::fs::create_dir(at("real-folder.yaml")).unwrap();
+    symlink("nowhere", at("dangling.txt")).unwrap();
+    std::fs::write(at(".yaml"), good).unwrap();
+    folder
+}
+
+#[test]
+fn entries_that_are_no_files_are_errors() {
+    let folder = folder_of_odd_entries(&manifest("a", NAMESPACED, ""));
+    let path = folder.path().to_str().unwrap();
+    for options in [&["review", "-f", path][..], &["review", "-R", "-f", path]] {
+        let (code, out, words) = outcome(&support::wardset(options, ""));
+        assert_eq!(code, Some(2));
+        assert!(out.starts_with("DaemonSet logging/a") && out.contains("allowed"), "{out}");
+        for expected in [
+            format!("failed to read `{path}/dangling.yaml`: No such file"),
+            format!("failed to read `{path}/loop.yml`: Too many levels"),
+            format!("expected a file, found a link to a folder at `{path}/folder.json`"),
+            format!("expected a file, found a pipe, socket or device at `{path}/pipe.yaml`"),
+        ] {
+            assert!(words.contains(&expected), "{expected}\n{words}");
+        }
+        assert_eq!(words.lines().count(), 4, "{words}");
+    }
+}
+
+#[test]
+fn numbers_are_printed_with_the_digits_that_go_writes() {
+    let seconds = |written: &str| {
+        format!(
+            "      tolerations: [{{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: {written}}}]\n"
+        )
+    };
+    for (written, sent) in [
+        ("3.652101413983158e+17", "365210141398315800"),
+        ("99999999999999999999", "100000000000000000000"),
+        ("1e22", "1e+22"),
+    ] {
+        // A policy that reads tolerations would refuse these numbers.
+        let input = manifest("a", "  namespace: kube-system\n", &seconds(written));
+        for output in ["json", "yaml"] {
+            let (code, out, words) = review(&["-o", output], &input);
+            assert_eq!(code, Some(0), "{words}");
+            let written =
+                if output == "json" { format!("\"tolerationSeconds\":{sent}}}") } else { written.to_owned() };
+            assert!(out.contains(&written), "{output} {out}");
+        }
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", input.replace('\n', "\n  "));
+        assert!(review(&["-o", "json"], list).1.contains(&format!("\"tolerationSeconds\":{sent}}}")));
+    }
+}
+
+#[test]
 fn a_contained_panic_of_the_parser_prints_no_trace() {
     let good = manifest("a", NAMESPACED, "");
     let (code, out, words) = review_folder(&[("a.yaml", "a: [!x, 1]\n"), ("b.yaml", &good)], &[]);
