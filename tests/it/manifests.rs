@@ -493,6 +493,30 @@ fn a_contained_panic_of_the_parser_prints_no_trace() {
 }
 
 #[test]
+fn only_apps_v1_is_the_group_and_version_of_daemonsets() {
+    for version in ["apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"] {
+        let old = manifest("a", NAMESPACED, "").replace("apps/v1", version);
+        let (code, out, words) = review(&[], &old);
+        assert_eq!((code, &*out), (Some(0), ""), "{words}");
+        let expected =
+            format!("{version}/DaemonSet `a`: Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`");
+        assert!(words.contains(&expected), "{words}");
+    }
+    for version in ["apps/v2", "v1", "apps.kruise.io/v1alpha1"] {
+        let (_, out, words) = review(&[], manifest("a", NAMESPACED, "").replace("apps/v1", version));
+        assert_eq!(out, "");
+        assert!(words.contains("only apps/v1 DaemonSets are reviewed"), "{words}");
+    }
+    // Nor is such an object the stored one.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.yaml");
+    std::fs::write(&file, manifest("a", NAMESPACED, "").replace("apps/v1", "apps.kruise.io/v1alpha1"))
+        .unwrap();
+    let (_, out, _) = review(&["--old", file.to_str().unwrap()], manifest("a", NAMESPACED, ""));
+    assert!(out.starts_with("DaemonSet logging/a  CREATE"), "{out}");
+}
+
+#[test]
 fn an_overflowing_number_of_a_json_file_is_an_error() {
     let daemonset: Value = wardset::yaml::documents(&manifest("a", NAMESPACED, "")).unwrap().remove(0);
     let text = daemonset.to_string().replace("\"spec\":{", "\"spec\":{\"minReadySeconds\":1e400,");
