@@ -493,6 +493,25 @@ fn a_contained_panic_of_the_parser_prints_no_trace() {
 }
 
 #[test]
+fn control_characters_of_file_names_do_not_reach_the_terminal() {
+    let name = "a\u{1b}[2J\r\u{9b}31m\n.yaml";
+    let good = manifest("a", NAMESPACED, "");
+    let two = format!("{good}---\n{}", manifest("b", NAMESPACED, ""));
+    let old = "apiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {name: old}\n";
+    for text in [&*good, &*two, old, "a: [\n", "kind: DaemonSet\napiVersion: apps/v1\n"] {
+        for output in ["text", "yaml", "patch"] {
+            let (_, out, words) = review_folder(&[(name, text)], &["-o", output]);
+            let is_bad = |c: char| c.is_control() && c != '\n';
+            assert!(!out.contains(is_bad) && !words.contains(is_bad), "{text}{out:?}{words:?}");
+            assert!(!out.contains("m\n.yaml") && !words.contains("m\n.yaml"), "{out:?}{words:?}");
+        }
+    }
+    // Programs get the name as it is.
+    let (_, out, _) = review_folder(&[(name, &good)], &["-o", "json"]);
+    assert!(serde_json::from_str::<Value>(&out).unwrap()["file"].as_str().unwrap().ends_with(name), "{out}");
+}
+
+#[test]
 fn only_apps_v1_is_the_group_and_version_of_daemonsets() {
     for version in ["apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"] {
         let old = manifest("a", NAMESPACED, "").replace("apps/v1", version);
