@@ -457,6 +457,28 @@ fn entries_that_are_no_files_are_errors() {
 }
 
 #[test]
+fn entries_of_a_policy_folder_that_are_no_files_are_errors() {
+    let policy = support::policy("p", "default-labels", &json!({"labels": {"a": "b"}}), "");
+    let folder = folder_of_odd_entries(&policy);
+    let path = folder.path().to_str().unwrap();
+    let run = || review(&["--policies", path, "-o", "patch"], manifest("a", NAMESPACED, ""));
+    for (entry, expected) in [
+        ("dangling.yaml", "failed to read"),
+        ("folder.json", "expected a file, found a link to a folder"),
+        ("loop.yml", "failed to read"),
+        ("pipe.yaml", "expected a file, found a pipe, socket or device"),
+    ] {
+        let (code, _, words) = run();
+        assert_eq!(code, Some(2));
+        assert!(words.contains(expected) && words.contains(entry), "{words}");
+        std::fs::remove_file(folder.path().join(entry)).unwrap();
+    }
+    let (code, out, words) = run();
+    assert_eq!(code, Some(0), "{words}");
+    assert!(out.contains("/metadata/labels"), "{out}");
+}
+
+#[test]
 fn numbers_are_printed_with_the_digits_that_go_writes() {
     let seconds = |written: &str| {
         format!(
@@ -542,4 +564,23 @@ fn an_overflowing_number_of_a_json_file_is_an_error() {
     let (code, out, words) = review(&[], text);
     assert_eq!((code, &*out), (Some(2), ""));
     assert!(words.contains("number too large for a 64-bit float"), "{words}");
+}
+
+#[test]
+fn another_object_in_the_place_of_a_policy_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = support::policy("p", "default-labels", &json!({"labels": {"a": "b"}}), "");
+    for (text, expected) in [
+        (manifest("a", NAMESPACED, ""), "expected `kind: Policy`, found `kind: DaemonSet`\n"),
+        (
+            policy.replace("wardset.dev/v1alpha1", "kyverno.io/v1").replace("module:", "rules:"),
+            "expected `apiVersion: wardset.dev/v1alpha1`, found `apiVersion: kyverno.io/v1`\n",
+        ),
+    ] {
+        let file = folder.path().join("p.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let (code, _, words) = review(&["--policies", file.to_str().unwrap()], manifest("a", NAMESPACED, ""));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(words.ends_with(expected), "{words}");
+    }
 }

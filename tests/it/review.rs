@@ -193,7 +193,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
     let replace = |from: &str, to: &str| good.replace(from, to);
     for (name, text, expected) in [
         ("unknown.yaml", replace("module:", "modle:"), "unknown field"),
-        ("kind.yaml", replace("kind: Policy", "kind: Polcy"), "expected `apiVersion: wardset.dev/v1alpha1` and `kind: Policy`, found `wardset.dev/v1alpha1` and `Polcy`"),
+        ("kind.yaml", replace("kind: Policy", "kind: Polcy"), "expected `kind: Policy`, found `kind: Polcy`"),
         (
             "builtin.yaml",
             replace("builtin:default-labels", "builtin:nope"),
