@@ -93,7 +93,8 @@ fn read(args: &Review) -> (Vec<File>, bool) {
             Err(error) => say(error),
             Ok(found) => {
                 for file in found {
-                    input::read(&file, named).map(|file| files.push(file)).unwrap_or_else(&mut say);
+                    let read = file.and_then(|file| input::read(&file, named));
+                    read.map(|file| files.push(file)).unwrap_or_else(&mut say);
                 }
             }
         }

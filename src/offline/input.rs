@@ -1,11 +1,16 @@
 //! Manifests from files, folders and standard input, read as kubectl reads them.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use wardset_core::text::one_line;
 
 use crate::yaml::{self, EncodingError, YamlError};
+
+/// Bytes of a kind that an error repeats.
+const MAX_KIND: usize = 64;
 
 /// A file and its documents.
 #[derive(Debug, Clone)]
@@ -51,6 +56,14 @@ pub enum InputError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// An entry of a folder that is named like a manifest and is not a file, such as a pipe.
+    #[error("expected a file, found {found} at `{}`", path.display())]
+    NoFile {
+        /// The entry.
+        path: PathBuf,
+        /// Such as `a folder`.
+        found: &'static str,
+    },
     /// A folder without manifests.
     #[error("expected files that end in .yaml, .yml or .json, found none in `{}`", .0.display())]
     Empty(PathBuf),
@@ -70,6 +83,16 @@ pub enum InputError {
         /// Problem and place.
         source: YamlError,
     },
+    /// `items` of another type than a list: kubectl takes each object with this field for a list of objects.
+    #[error("{origin}: expected a list in `items` of the {kind}, found {found}")]
+    Items {
+        /// The file.
+        origin: String,
+        /// The kind of the object.
+        kind: String,
+        /// Such as `a mapping`.
+        found: &'static str,
+    },
     /// A list among the items of a list.
     #[error(
         "{origin}: expected an object, found a List inside a List; hint: write its items into the outer List"
@@ -80,40 +103,71 @@ pub enum InputError {
     },
 }
 
-/// Returns the files that `path` stands for: itself, or a folder's manifests by name. `-` is standard input.
+/// An entry of a folder whose name ends as a manifest's does, or the reason why it cannot be read.
+pub type Entry = Result<PathBuf, InputError>;
+
+/// Returns the files that `path` stands for: itself, or a folder's manifests by name. `-` is standard input. An entry or
+/// subfolder that the system refuses to read is an error of its own, so that it hides no other.
 ///
 /// # Errors
 ///
 /// A path that the system refuses to read, and a folder without manifests.
-pub fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, InputError> {
+pub fn files(path: &Path, recursive: bool) -> Result<Vec<Entry>, InputError> {
     if path == Path::new("-") {
-        return Ok(vec![path.to_owned()]);
+        return Ok(vec![Ok(path.to_owned())]);
     }
     let read = |source| InputError::Read { path: path.to_owned(), source };
     if !std::fs::metadata(path).map_err(read)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(vec![Ok(path.to_owned())]);
     }
-    let mut files = Vec::new();
+    let mut found: Vec<(PathBuf, Entry)> = Vec::new();
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
-        let read = |source| InputError::Read { path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(read)? {
-            let entry = entry.map_err(read)?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(read)?);
-            // A link to a folder could lead back up. A link to a file is fine; a pipe would block.
-            if kind.is_dir() {
-                folders.extend(recursive.then_some(path));
-            } else if is_manifest(&path) && path.is_file() {
-                files.push(path);
+        let read = |source| (folder.clone(), Err(InputError::Read { path: folder.clone(), source }));
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                found.push(read(error));
+                continue;
+            }
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))) {
+                // A link to a folder could lead back up, so only folders themselves are opened.
+                Ok((path, true)) => folders.extend(recursive.then_some(path)),
+                Ok((path, false)) if is_manifest(&path) => found.push((path.clone(), file(path))),
+                Ok((_, false)) => {}
+                Err(error) => found.push(read(error)),
             }
         }
     }
-    files.sort();
-    if files.is_empty() { Err(InputError::Empty(path.to_owned())) } else { Ok(files) }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if found.is_empty() {
+        return Err(InputError::Empty(path.to_owned()));
+    }
+    Ok(found.into_iter().map(|(_, entry)| entry).collect())
 }
 
-fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
+/// Whether the file's name ends as that of a manifest, for Go's `filepath.Ext`: `.yaml` does, too.
+#[must_use]
+pub fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    [&b".yaml"[..], b".yml", b".json"].iter().any(|end| name.ends_with(end))
+}
+
+/// Returns the path of an entry that is a file or a link to one. Anything else is an error: a pipe would block, and an
+/// entry that is left out without a word looks like one without objections.
+///
+/// # Errors
+///
+/// An entry that is not a file, or that the system refuses to follow.
+pub fn file(path: PathBuf) -> Entry {
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => Ok(path),
+        Ok(found) if found.is_dir() => Err(InputError::NoFile { path, found: "a link to a folder" }),
+        Ok(_) => Err(InputError::NoFile { path, found: "a pipe, socket or device" }),
+        Err(source) => Err(InputError::Read { path, source }),
+    }
 }
 
 /// Reads one file. `named` is false for a file that was found in a folder.
@@ -138,11 +192,8 @@ pub fn read(file: &Path, named: bool) -> Result<File, InputError> {
     for document in &parsed {
         let value = document.value().unwrap_or_default();
         let objects = objects(&value, &origin)?;
-        let objects = objects.into_iter().map(|object| Source {
-            origin: origin.clone(),
-            json: object.to_string(),
-            named,
-        });
+        let objects =
+            objects.into_iter().map(|object| Source { origin: origin.clone(), json: object, named });
         let yaml = document.is_yaml().then(|| document.text.to_owned());
         let separator = document.separator.to_owned();
         documents.push(Document { separator, yaml, objects: objects.collect(), value });
@@ -152,26 +203,67 @@ pub fn read(file: &Path, named: bool) -> Result<File, InputError> {
 }
 
 /// Returns the objects of a document: itself, or the items of a list. Null is no object.
-fn objects<'v>(document: &'v Value, origin: &str) -> Result<Vec<&'v Value>, InputError> {
-    let Some(items) = items(document) else {
-        return Ok(if document.is_null() { Vec::new() } else { vec![document] });
+fn objects(document: &Value, origin: &str) -> Result<Vec<String>, InputError> {
+    let items = match list(document) {
+        None if document.is_null() => return Ok(Vec::new()),
+        None => return Ok(vec![yaml::to_json(document)]),
+        Some(Ok(items)) => items,
+        Some(Err(found)) => {
+            let kind = one_line(kind(document).unwrap_or_default(), MAX_KIND);
+            return Err(InputError::Items { origin: origin.to_owned(), kind, found });
+        }
     };
-    if items.iter().any(|item| self::items(item).is_some()) {
+    if items.iter().any(|item| list(item).is_some()) {
         return Err(InputError::NestedList { origin: origin.to_owned() });
     }
-    Ok(items.iter().filter(|item| !item.is_null()).collect())
+    let items = items.iter().filter(|item| !item.is_null());
+    Ok(items.map(|item| yaml::to_json(&typed(item, document))).collect())
 }
 
 /// Returns the items of a list, `None` for other objects. A list without items counts as empty.
 #[must_use]
 pub fn items(object: &Value) -> Option<&[Value]> {
-    let kind = object.get("kind")?.as_str()?;
-    match object.get("items") {
-        Some(Value::Array(items)) if kind.ends_with("List") => Some(items),
-        Some(Value::Null) if kind.ends_with("List") => Some(&[]),
-        None if kind == "List" => Some(&[]),
-        _ => None,
+    list(object)?.ok()
+}
+
+/// Returns the items of a list, or the type of something else in their place. As in apimachinery, the field makes an
+/// object of any kind a list.
+fn list(object: &Value) -> Option<Result<&[Value], &'static str>> {
+    let kind = kind(object)?;
+    Some(match object.get("items") {
+        Some(Value::Array(items)) => Ok(items),
+        Some(Value::Null) => Ok(&[]),
+        Some(Value::Object(_)) => Err("a mapping"),
+        Some(_) => Err("a single value"),
+        None if kind == "List" => Ok(&[]),
+        None => return None,
+    })
+}
+
+/// Returns an item of a list with `apiVersion` and `kind`. If it has neither, they follow from the list, as in
+/// apimachinery: a `DaemonSetList` holds DaemonSets.
+fn typed<'v>(item: &'v Value, list: &Value) -> Cow<'v, Value> {
+    let Value::Object(members) = item else { return Cow::Borrowed(item) };
+    if kind(item).is_some() || text(item, "apiVersion").is_some() {
+        return Cow::Borrowed(item);
     }
+    let of_list = kind(list).unwrap_or_default();
+    let mut typed = Map::new();
+    typed.insert("apiVersion".to_owned(), text(list, "apiVersion").unwrap_or_default().into());
+    typed.insert("kind".to_owned(), of_list.strip_suffix("List").unwrap_or(of_list).into());
+    for (key, value) in members {
+        typed.entry(key).or_insert_with(|| value.clone());
+    }
+    Cow::Owned(Value::Object(typed))
+}
+
+fn kind(object: &Value) -> Option<&str> {
+    text(object, "kind")
+}
+
+/// Returns a string that is not empty.
+fn text<'v>(object: &'v Value, field: &str) -> Option<&'v str> {
+    object.get(field)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// Adds the position to the origins of a file's objects if it has several.

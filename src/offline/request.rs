@@ -47,7 +47,7 @@ impl Default for Settings {
 pub enum Built {
     /// A request, ready to be parsed as the server would.
     Request(Box<Request>),
-    /// Not a DaemonSet of `apps`.
+    /// Not a DaemonSet of `apps/v1`.
     Skipped(Skipped),
 }
 
@@ -154,6 +154,9 @@ struct Question<'a> {
 /// An API server makes a random one for each request; decisions must not depend on it.
 const UID: &str = "00000000-0000-0000-0000-000000000001";
 
+/// The group and version of DaemonSets.
+const DAEMONSETS: &str = "apps/v1";
+
 /// Makes the request for a document; an AdmissionReview stays as it is.
 ///
 /// # Errors
@@ -165,7 +168,7 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
         let is_list = manifest.text().starts_with('[');
         return Err(BuildError::NoObject(if is_list { "a list" } else { "a single value" }));
     }
-    let field = |name| manifest.string(pointer(name)).map(Cow::into_owned);
+    let field = |name| manifest.string(pointer(name)).map(Cow::into_owned).filter(|text| !text.is_empty());
     let (kind, api_version) = match (field("/kind"), field("/apiVersion")) {
         (Some(kind), Some(api_version)) => (kind, api_version),
         (None, None) if !source.named => return Ok(Built::Skipped(Skipped::NoObject)),
@@ -183,9 +186,9 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
     }
     let name = field("/metadata/name").unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    if group != "apps" || kind != "DaemonSet" {
-        let is_old = group == "extensions" && kind == "DaemonSet";
-        return Ok(Built::Skipped(if is_old {
+    if api_version != DAEMONSETS || kind != "DaemonSet" {
+        let is_old_version = matches!(group, "apps" | "extensions") && version.starts_with("v1beta");
+        return Ok(Built::Skipped(if is_old_version && kind == "DaemonSet" {
             Skipped::OldDaemonSet { api_version, name }
         } else {
             Skipped::Kind { api_version, kind, name }
@@ -261,15 +264,13 @@ fn old_object(
 ) -> Result<Option<Document>, BuildError> {
     for source in &settings.old {
         let mut old = Document::parse(source.json.as_str())?;
-        if old.string(pointer("/kind")).as_deref() != Some(kind) {
-            continue;
-        }
         if assume_namespace(&mut old, settings).is_err() {
             // Without metadata it has no name to compare.
             continue;
         }
         let is = |at, text: &str| old.string(pointer(at)).as_deref() == Some(text);
-        if is("/metadata/name", name) && is("/metadata/namespace", namespace) {
+        let is_daemonset = is("/apiVersion", DAEMONSETS) && is("/kind", kind);
+        if is_daemonset && is("/metadata/name", name) && is("/metadata/namespace", namespace) {
             return Ok(Some(old));
         }
     }

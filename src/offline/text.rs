@@ -10,6 +10,7 @@ use wardset_core::document::Document;
 use wardset_core::gate::Reach;
 use wardset_core::policy::{Mode, TemplateRule};
 use wardset_core::review::Operation;
+use wardset_core::text::one_line;
 use wardset_core::verdict::Note;
 use wardset_runtime::Finding;
 
@@ -18,6 +19,9 @@ use crate::yaml;
 
 /// Length above which the reasons for one change stand on a line each, in bytes.
 const WIDTH: usize = 100;
+
+/// Bytes of a file's name. No path of Linux is longer.
+const MAX_ORIGIN: usize = 4096;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -45,7 +49,7 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         out,
         "{BOLD}DaemonSet {}{BOLD:#}  {operation}  {DIM}{}{DIM:#}",
         reviewed.title(),
-        reviewed.origin
+        one_line(&reviewed.origin, MAX_ORIGIN)
     )?;
     if reviewed.assumed_namespace {
         let namespace = &reviewed.review.namespace;
@@ -211,7 +215,7 @@ fn write_group(out: &mut String, group: &Group<'_>, mode: Mode) -> fmt::Result {
     // A change that is not made has no diff to show it.
     match operation.value() {
         Some(value) if mode != Mode::Enforce => {
-            writeln!(out, " {}", wardset_core::text::one_line(value, 160))?;
+            writeln!(out, " {}", one_line(value, 160))?;
         }
         _ => writeln!(out)?,
     }
@@ -306,7 +310,7 @@ pub fn table(decided: &[&Reviewed]) -> String {
         let by = decision.audit.get("changed-by").filter(|_| !decision.patch.is_empty());
         let by = by.map_or_else(|| "-".to_owned(), |names| names.replace(',', ", "));
         let (word, warnings) = (decision.outcome.label().to_owned(), decision.warnings.len().to_string());
-        table.add_row([reviewed.title(), word, by, warnings, reviewed.origin.clone()]);
+        table.add_row([reviewed.title(), word, by, warnings, one_line(&reviewed.origin, MAX_ORIGIN)]);
     }
     let total = count(decided.len(), "DaemonSet");
     let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };

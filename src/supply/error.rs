@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wardset_core::policy::{ModuleRef, PolicyError};
+use wardset_core::policy::{API_VERSION, ModuleRef, PolicyError};
 use wardset_runtime::{LoadError, Unusable};
 
 use super::sources::FetchError;
+use crate::offline::input::InputError;
 use crate::yaml::{EncodingError, YamlError};
 
 /// An error in policies or their modules.
@@ -42,16 +43,24 @@ pub enum PoliciesError {
         /// Problem and place.
         source: YamlError,
     },
-    /// A list in the place of a policy.
-    #[error(
-        "failed to parse `{origin}`: expected `kind: Policy`, found `kind: {kind}`; hint: write its items as documents of \
-         their own, with `---` between them"
-    )]
-    List {
+    /// An entry of a folder that is named like a policy and cannot be read.
+    #[error(transparent)]
+    Entry(#[from] InputError),
+    /// Another kind of object in the place of a policy.
+    #[error("failed to parse `{origin}`: expected `kind: Policy`, found `kind: {kind}`{}", list_hint(kind))]
+    Kind {
         /// The file.
         origin: String,
-        /// Such as `List`.
+        /// Such as `DaemonSet`.
         kind: String,
+    },
+    /// A policy of another product, or of another version.
+    #[error("failed to parse `{origin}`: expected `apiVersion: {API_VERSION}`, found `apiVersion: {found}`")]
+    ApiVersion {
+        /// The file.
+        origin: String,
+        /// Such as `kyverno.io/v1`.
+        found: String,
     },
     /// A policy with an invalid field.
     #[error("policy `{name}` in `{origin}`")]
@@ -92,4 +101,12 @@ pub enum PoliciesError {
     /// Policies that exclude each other, or settings that a module rejects.
     #[error(transparent)]
     Unusable(#[from] Unusable),
+}
+
+fn list_hint(kind: &str) -> &'static str {
+    if kind.ends_with("List") {
+        "; hint: write its items as documents of their own, with `---` between them"
+    } else {
+        ""
+    }
 }

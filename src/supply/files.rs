@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use wardset_core::policy::{Policy, Resource};
+use wardset_core::policy::{API_VERSION, Policy, Resource};
 use wardset_core::text::one_line;
 use wardset_runtime::{Member, Snapshot};
 
 use super::builtin;
 use super::error::PoliciesError;
 use super::modules::Modules;
-use crate::offline::input;
+use crate::offline::input::{self};
 use crate::yaml;
 
 /// Bytes of a kind that an error repeats.
@@ -52,7 +52,8 @@ pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
     let mut found = Vec::new();
     for file in all_files(paths)? {
-        for (_, policy) in read_file(&file)? {
+        file.entry?;
+        for (_, policy) in read_file(&file.path)? {
             found.push(policy?);
         }
     }
@@ -81,7 +82,13 @@ pub(super) async fn members<'f>(
 /// Each policy of a file by its name, or its error.
 pub(super) type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
 
-pub(super) fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PoliciesError> {
+/// A file that was named, or an entry of a folder, which may be unreadable.
+pub(super) struct Listed {
+    pub(super) path: PathBuf,
+    pub(super) entry: Result<(), PoliciesError>,
+}
+
+pub(super) fn all_files(paths: &[PathBuf]) -> Result<Vec<Listed>, PoliciesError> {
     let files: Vec<_> = paths.iter().map(|path| files(path)).collect::<Result<_, _>>()?;
     Ok(files.into_iter().flatten().collect())
 }
@@ -96,30 +103,41 @@ pub(super) fn read_file(file: &Path) -> Result<Parsed, PoliciesError> {
     if policies.is_empty() { Err(PoliciesError::EmptyFile(file.to_owned())) } else { Ok(policies) }
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, PoliciesError> {
+fn files(path: &Path) -> Result<Vec<Listed>, PoliciesError> {
     let read = |source| PoliciesError::Read { path: path.to_owned(), source };
     if !std::fs::metadata(path).map_err(read)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(vec![Listed { path: path.to_owned(), entry: Ok(()) }]);
     }
-    let entries = std::fs::read_dir(path).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
-    let mut files: Vec<PathBuf> =
-        entries.into_iter().map(|entry| entry.path()).filter(|file| is_policy(file)).collect();
-    files.sort();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        if input::is_manifest(&entry.path()) && !entry.file_type().map_err(read)?.is_dir() {
+            let (path, entry) = (entry.path(), input::file(entry.path()));
+            files.push(Listed { path, entry: entry.map(drop).map_err(PoliciesError::from) });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     if files.is_empty() { Err(PoliciesError::Empty(path.to_owned())) } else { Ok(files) }
 }
 
-fn is_policy(file: &Path) -> bool {
-    let ends = file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-    ends && file.is_file()
+/// Checks that a document says it is a policy. Without this, another object is an error about its fields. A document
+/// without `kind` is left to the reader of fields.
+fn check_kind(document: &Value, origin: &str) -> Result<(), PoliciesError> {
+    let text = |field| document.get(field).and_then(Value::as_str).map(|text| one_line(text, MAX_KIND));
+    match (text("kind"), text("apiVersion")) {
+        (Some(kind), _) if kind != "Policy" => Err(PoliciesError::Kind { origin: origin.to_owned(), kind }),
+        (Some(_), Some(found)) if found != API_VERSION => {
+            Err(PoliciesError::ApiVersion { origin: origin.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesError> {
     let shape = |source| PoliciesError::Shape { origin: origin.to_owned(), source };
     let documents = yaml::parse(text).map_err(shape)?;
-    let is_list = |document: &Value| input::items(document).is_some();
-    if let Some(list) = documents.iter().filter_map(yaml::Document::value).find(is_list) {
-        let kind = list["kind"].as_str().unwrap_or_default();
-        return Err(PoliciesError::List { origin: origin.to_owned(), kind: one_line(kind, MAX_KIND) });
+    for document in documents.iter().filter_map(yaml::Document::value) {
+        check_kind(&document, origin)?;
     }
     let resources = documents.iter().filter_map(yaml::Document::read);
     let resources: Vec<Resource> = resources.collect::<Result<_, _>>().map_err(shape)?;

@@ -9,7 +9,7 @@ use wardset_core::policy::ModuleRef;
 use wardset_core::text;
 
 use super::error::PoliciesError;
-use super::files::{Found, all_files, members, read_file};
+use super::files::{Found, Listed, all_files, members, read_file};
 use super::store::{Source, Store, Wanted};
 use crate::folder::Folder;
 
@@ -38,10 +38,11 @@ impl Followed {
         // Before the first read, so that a write in between counts as a change.
         let seen = Folder::new(paths.clone());
         let mut files = Vec::new();
-        for file in all_files(&paths)? {
+        for Listed { path, entry } in all_files(&paths)? {
+            entry?;
             let found: Result<Vec<Found>, _> =
-                read_file(&file)?.into_iter().map(|(_, found)| found).collect();
-            files.push((file, found?));
+                read_file(&path)?.into_iter().map(|(_, found)| found).collect();
+            files.push((path, found?));
         }
         // Held until the policies are in the store, so that no module is loaded twice.
         let _members = members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
@@ -76,15 +77,15 @@ impl Followed {
             }
         };
         let mut before = std::mem::take(&mut self.read);
-        for file in files {
-            let policies = match read_file(&file) {
+        for Listed { path, entry } in files {
+            let policies = match entry.and_then(|()| read_file(&path)) {
                 Ok(parsed) => parsed
                     .into_iter()
                     .map(|(name, found)| found.map_or_else(|error| broken(&name, &error), Wanted::from))
                     .collect(),
-                Err(error) => held_up(before.remove(&file).unwrap_or_default(), &error),
+                Err(error) => held_up(before.remove(&path).unwrap_or_default(), &error),
             };
-            self.read.insert(file, policies);
+            self.read.insert(path, policies);
         }
         if let Err(error) = self.put().await {
             problem(&error);

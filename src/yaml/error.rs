@@ -6,7 +6,7 @@ use serde::de::{self, Expected, Unexpected};
 use wardset_core::text::{nearest, one_line};
 
 use super::node::Place;
-use super::parse::{MAX_DEPTH, MAX_VALUES};
+use super::parse::{MAX_ALIAS_BYTES, MAX_DEPTH, MAX_VALUES};
 
 /// Bytes of a field's path that an error repeats.
 const MAX_PATH: usize = 256;
@@ -55,9 +55,12 @@ pub(super) enum Problem {
     NotFinite,
     TooManyDocuments,
     TooManyValues,
+    TooManyAliasBytes,
     TooDeep,
     /// The text begins like JSON and is neither JSON nor YAML.
     Json(String),
+    /// A number of a JSON text that Go cannot read, although the syntax is right.
+    OutOfRange(String),
     /// A value of another type than expected.
     Type {
         expected: String,
@@ -93,6 +96,11 @@ impl YamlError {
             *self.problem,
             Problem::Syntax { .. } | Problem::Tab | Problem::Key(_) | Problem::Separator(_)
         )
+    }
+
+    /// Whether another reading of the text would hide the error.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(*self.problem, Problem::OutOfRange(_))
     }
 
     /// Adds where in the tree the error is; called from the innermost value outwards.
@@ -186,6 +194,11 @@ impl fmt::Display for Problem {
                 f,
                 "limit exceeded: a file may have at most {MAX_VALUES} values, aliased ones counted each time"
             ),
+            Self::TooManyAliasBytes => write!(
+                f,
+                "limit exceeded: the aliases of a file may repeat at most {} MiB of text",
+                MAX_ALIAS_BYTES >> 20
+            ),
             Self::TooDeep => {
                 write!(
                     f,
@@ -193,6 +206,9 @@ impl fmt::Display for Problem {
                 )
             }
             Self::Json(problem) => write!(f, "expected JSON: {problem}"),
+            Self::OutOfRange(problem) => {
+                write!(f, "{problem}; hint: write a smaller number, or put it in quotes")
+            }
             Self::Type { expected, found } => write!(f, "expected {expected}, found {found}"),
             Self::UnknownField { field, known } => {
                 write!(f, "unknown field `{}`", one_line(field, MAX_NAME))?;

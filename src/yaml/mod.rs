@@ -18,7 +18,7 @@ mod write;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wardset_core::document;
+use wardset_core::document::{self, SyntaxProblem};
 
 pub use error::YamlError;
 use error::{MAX_DOCUMENTS, Problem};
@@ -68,7 +68,8 @@ impl Document<'_> {
 ///
 /// # Errors
 ///
-/// Text that is neither YAML nor JSON, duplicate keys, and the limits: 10,000 documents, 1,000,000 values and 127 levels.
+/// Text that is neither YAML nor JSON, duplicate keys, and the limits: 10,000 documents, 1,000,000 values, 127 levels. The
+/// aliases of a file may repeat 16 MiB of text.
 pub fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
     // A byte order mark is no content.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -79,6 +80,10 @@ pub fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
     let is_json = text.trim_start()[1..].trim_start().starts_with('"')
         && !text.lines().any(|line| line.starts_with("---"));
     json(text).or_else(|problem| {
+        // kubectl reads JSON as YAML only if its syntax is wrong.
+        if problem.is_final() {
+            return Err(problem);
+        }
         yaml(text).map_err(|error| explain(if error.is_syntax() && is_json { problem } else { error }, text))
     })
 }
@@ -101,15 +106,22 @@ pub fn to_string(value: &impl Serialize) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// Returns `value` as JSON text, as kubectl sends it to the API server.
+#[must_use]
+pub fn to_json(value: &Value) -> String {
+    // All keys are strings, so it can be written.
+    String::from_utf8(write::json(value).unwrap_or_default()).unwrap_or_default()
+}
+
 fn yaml(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
-    let mut values_left = parse::MAX_VALUES;
+    let mut budget = parse::Budget::of_a_file();
     let mut documents = Vec::new();
     for chunk in text::split(text)? {
         if documents.len() == MAX_DOCUMENTS {
             let place = node::Place { line: chunk.first_line, column: 1 };
             return Err(YamlError::at(Problem::TooManyDocuments, place));
         }
-        let tree = parse::document(chunk.text, chunk.first_line, &mut values_left)?;
+        let tree = parse::document(chunk.text, chunk.first_line, &mut budget)?;
         documents.push(Document { separator: chunk.separator, text: chunk.text, is_json: false, tree });
     }
     Ok(documents)
@@ -125,13 +137,17 @@ fn json(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
         if documents.len() == MAX_DOCUMENTS {
             return Err(YamlError::new(Problem::TooManyDocuments, None));
         }
+        let end = values.byte_offset();
         // `serde_json` keeps the last of two equal keys; a document refuses them.
         if let Err(error) = document::Document::parse(raw.get()) {
+            if error.problem == SyntaxProblem::Number {
+                let at = node::Place::of(text, end - raw.get().len() + error.offset);
+                return Err(YamlError::at(Problem::OutOfRange(error.problem.to_string()), at));
+            }
             return Err(YamlError::new(Problem::Json(error.to_string()), None));
         }
         let value: Value = serde_json::from_str(raw.get())
             .map_err(|error| YamlError::new(Problem::Json(error.to_string()), None))?;
-        let end = values.byte_offset();
         documents.push(Document {
             separator: "",
             text: &text[begin..end],

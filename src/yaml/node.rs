@@ -1,6 +1,7 @@
 //! The tree of one document: values, and the place at which each begins.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
@@ -9,6 +10,15 @@ use serde_json::{Map, Number, Value};
 pub(super) struct Place {
     pub(super) line: usize,
     pub(super) column: usize,
+}
+
+impl Place {
+    /// Returns the place of a byte of a file.
+    pub(super) fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Self { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
+    }
 }
 
 impl fmt::Display for Place {
@@ -25,14 +35,26 @@ pub(super) struct Node {
     pub(super) content: Content,
 }
 
+/// A value. Lists and mappings are shared, so that an anchor and its aliases cost no copy of the tree.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Null,
     Bool(bool),
     Number(Number),
     String(String),
-    List(Vec<Node>),
-    Mapping(Vec<Member>),
+    List(Arc<Vec<Node>>),
+    Mapping(Arc<Vec<Member>>),
+}
+
+/// The size of a tree that an alias repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Number of values, keys not counted.
+    pub(super) values: usize,
+    /// Bytes of all strings and keys.
+    pub(super) bytes: usize,
+    /// Number of lists and mappings inside each other at the deepest place.
+    pub(super) depth: usize,
 }
 
 /// A member of a mapping.
@@ -44,23 +66,25 @@ pub(super) struct Member {
 }
 
 impl Node {
-    /// Returns the number of values in the tree, keys not counted.
-    pub(super) fn size(&self) -> usize {
-        1 + match &self.content {
-            Content::List(items) => items.iter().map(Self::size).sum(),
-            Content::Mapping(members) => members.iter().map(|member| member.value.size()).sum(),
-            _ => 0,
-        }
-    }
-
-    /// Returns the number of lists and mappings inside each other at the deepest place.
-    pub(super) fn depth(&self) -> usize {
-        match &self.content {
-            Content::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Content::Mapping(members) => {
-                1 + members.iter().map(|member| member.value.depth()).max().unwrap_or(0)
+    /// Returns the size of the tree.
+    pub(super) fn size(&self) -> Size {
+        let scalar = |bytes| Size { values: 1, bytes, depth: 0 };
+        let empty = Size { values: 1, bytes: 0, depth: 1 };
+        let add = |sum: Size, key: usize, value: &Self| {
+            let size = value.size();
+            Size {
+                values: sum.values.saturating_add(size.values),
+                bytes: sum.bytes.saturating_add(key).saturating_add(size.bytes),
+                depth: sum.depth.max(1 + size.depth),
             }
-            _ => 0,
+        };
+        match &self.content {
+            Content::Null | Content::Bool(_) | Content::Number(_) => scalar(0),
+            Content::String(text) => scalar(text.len()),
+            Content::List(items) => items.iter().fold(empty, |sum, item| add(sum, 0, item)),
+            Content::Mapping(members) => {
+                members.iter().fold(empty, |sum, member| add(sum, member.key.len(), &member.value))
+            }
         }
     }
 
@@ -90,13 +114,11 @@ impl From<Value> for Node {
             Value::Bool(value) => Content::Bool(value),
             Value::Number(value) => Content::Number(super::scalar::as_kubectl_sends(value)),
             Value::String(value) => Content::String(value),
-            Value::Array(items) => Content::List(items.into_iter().map(Self::from).collect()),
-            Value::Object(members) => Content::Mapping(
-                members
-                    .into_iter()
-                    .map(|(key, value)| Member { key, place: None, value: value.into() })
-                    .collect(),
-            ),
+            Value::Array(items) => Content::List(Arc::new(items.into_iter().map(Self::from).collect())),
+            Value::Object(members) => {
+                let member = |(key, value): (String, Value)| Member { key, place: None, value: value.into() };
+                Content::Mapping(Arc::new(members.into_iter().map(member).collect()))
+            }
         };
         Self { place: None, content }
     }

@@ -3,44 +3,85 @@
 //! The parser is libyaml's port to Rust, since kubectl's parser is libyaml's port to Go: both take and refuse the same
 //! texts. It gives events; this module makes a tree of them and holds it to the limits.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::sync::{Arc, Once};
 
 use libyaml_safer::{Event, EventData, Mark, Parser};
 
 use super::error::{Problem, YamlError};
-use super::node::{Content, Member, Node, Place};
+use super::node::{Content, Member, Node, Place, Size};
 use super::scalar::{self, Scalar};
 
 /// Number of values that one file may have, those behind aliases counted each time. A bundle of all CRDs of a large
 /// operator has about 100,000.
 pub(super) const MAX_VALUES: usize = 1_000_000;
+/// Bytes of strings and keys that the aliases of one file may repeat. Each alias of a long string is a copy of it.
+pub(super) const MAX_ALIAS_BYTES: usize = 16 << 20;
 /// Number of lists and mappings inside each other; JSON documents have the same limit.
 pub(super) const MAX_DEPTH: usize = 127;
+
+/// The parts of a file's limits that its documents so far have not used.
+#[derive(Debug)]
+pub(super) struct Budget {
+    values: usize,
+    alias_bytes: usize,
+}
+
+impl Budget {
+    /// Returns the limits of one file.
+    pub(super) fn of_a_file() -> Self {
+        Self { values: MAX_VALUES, alias_bytes: MAX_ALIAS_BYTES }
+    }
+}
 
 /// Parses the only document of `text`, as [`tree`] does, and contains a panic of the parser: libyaml-safer 0.3.0 panics at a
 /// tag directly before a comma, such as `[!x, 1]` (`scan_tag`). A file of a stranger must not end a server.
 pub(super) fn document(
     text: &str,
     first_line: usize,
-    values_left: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Option<Node>, YamlError> {
-    // After a panic nothing of the parser is used again, and the caller reads `values_left` no more.
-    let parse = std::panic::AssertUnwindSafe(|| tree(text, first_line, values_left));
-    std::panic::catch_unwind(parse)
+    // After a panic nothing of the parser is used again, and the caller reads `budget` no more.
+    let parse = std::panic::AssertUnwindSafe(|| tree(text, first_line, budget));
+    silently(|| std::panic::catch_unwind(parse))
         .unwrap_or_else(|_| Err(YamlError::at(Problem::Parser, Place { line: first_line, column: 1 })))
 }
 
+thread_local! {
+    /// Whether this thread is inside [`silently`].
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `f`, whose panics on this thread print no message: the error of the file describes them. Panics of other
+/// threads print theirs.
+fn silently<T>(f: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !SILENT.get() {
+                print(panic);
+            }
+        }));
+    });
+    SILENT.set(true);
+    // `f` contains its panics, so the next line always runs.
+    let value = f();
+    SILENT.set(false);
+    value
+}
+
 /// Parses the only document of `text`; `None` if it has none. `first_line` is the line of the file at which `text` begins.
-/// Takes the document's values from `values_left`.
-fn tree(text: &str, first_line: usize, values_left: &mut usize) -> Result<Option<Node>, YamlError> {
+/// Takes the document's values from `budget`.
+fn tree(text: &str, first_line: usize, budget: &mut Budget) -> Result<Option<Node>, YamlError> {
     // kubectl ends each line with a line break, the last one too. The parser needs it: without one it panics at the end of
     // a block scalar (libyaml-safer 0.3.0, `read_line_break`).
     let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
     let mut parser = Parser::new();
     parser.set_input(text.as_bytes().chain(end));
-    let mut builder =
-        Builder { first_line, values_left, open: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder { first_line, budget, open: Vec::new(), anchors: HashMap::new(), root: None };
     let mut documents = 0;
     loop {
         let Event { data, start_mark, .. } = parser.parse().map_err(|error| builder.syntax(text, &error))?;
@@ -71,11 +112,28 @@ fn tree(text: &str, first_line: usize, values_left: &mut usize) -> Result<Option
 
 struct Builder<'b> {
     first_line: usize,
-    values_left: &'b mut usize,
+    budget: &'b mut Budget,
     /// The lists and mappings that are not complete, outermost first.
     open: Vec<Open>,
-    anchors: HashMap<String, Node>,
+    anchors: HashMap<String, Anchored>,
     root: Option<Node>,
+}
+
+/// The value of an anchor.
+enum Anchored {
+    /// As the file has it, since a key and a value write it in different ways.
+    Scalar(Scalar),
+    Tree(Node),
+}
+
+impl Anchored {
+    fn size(&self) -> Size {
+        match self {
+            Self::Scalar(Scalar::String(text)) => Size { values: 1, bytes: text.len(), depth: 0 },
+            Self::Scalar(_) => Size { values: 1, bytes: 0, depth: 0 },
+            Self::Tree(node) => node.size(),
+        }
+    }
 }
 
 struct Open {
@@ -134,11 +192,29 @@ impl Builder<'_> {
     }
 
     fn count(&mut self, values: usize, place: Place) -> Result<(), YamlError> {
-        match self.values_left.checked_sub(values) {
-            Some(left) => *self.values_left = left,
+        match self.budget.values.checked_sub(values) {
+            Some(left) => self.budget.values = left,
             None => return Err(YamlError::at(Problem::TooManyValues, place)),
         }
         Ok(())
+    }
+
+    /// Counts the tree that an alias repeats, before any copy of it.
+    fn count_alias(&mut self, size: Size, place: Place) -> Result<(), YamlError> {
+        self.count(size.values, place)?;
+        match self.budget.alias_bytes.checked_sub(size.bytes) {
+            Some(left) => self.budget.alias_bytes = left,
+            None => return Err(YamlError::at(Problem::TooManyAliasBytes, place)),
+        }
+        Ok(())
+    }
+
+    /// The mapping whose next key is due.
+    fn at_key(&mut self) -> Option<&mut Building> {
+        match self.open.last_mut() {
+            Some(Open { kind: Kind::Mapping(mapping), .. }) if mapping.key.is_none() => Some(mapping),
+            _ => None,
+        }
     }
 
     fn scalar(
@@ -151,44 +227,48 @@ impl Builder<'_> {
     ) -> Result<(), YamlError> {
         let mismatch = |_| YamlError::at(Problem::Tag(tag.unwrap_or_default().to_owned()), place);
         let scalar = scalar::resolve(tag, text, plain).map_err(mismatch)?;
-        if let Some(Open { kind: Kind::Mapping(mapping), .. }) = self.open.last_mut()
-            && mapping.key.is_none()
-        {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Anchored::Scalar(scalar.clone()));
+        }
+        if let Some(mapping) = self.at_key() {
             let is_merge = text == "<<" && (plain || tag == Some("tag:yaml.org,2002:merge"));
-            mapping.key = Some(if is_merge {
-                Key::Merge
-            } else {
-                let content = content(&scalar, place)?;
-                if let Some(anchor) = anchor {
-                    self.anchors.insert(anchor, Node { place: Some(place), content });
-                }
-                let name = scalar::key(scalar).ok_or_else(|| YamlError::at(Problem::Key("null"), place))?;
-                Key::Name(name, place)
-            });
+            mapping.key = Some(if is_merge { Key::Merge } else { key(scalar, place)? });
             return Ok(());
         }
         self.count(1, place)?;
-        self.value(Node { place: Some(place), content: content(&scalar, place)? }, anchor)
+        self.value(Node { place: Some(place), content: content(scalar, place)? })
     }
 
     fn alias(&mut self, place: Place, anchor: &str) -> Result<(), YamlError> {
         let unknown = || YamlError::at(Problem::Alias(anchor.to_owned()), place);
-        let node = self.anchors.get(anchor).ok_or_else(unknown)?;
-        if let Some(Open { kind: Kind::Mapping(mapping), .. }) = self.open.last_mut()
-            && mapping.key.is_none()
-        {
-            let Content::String(name) = &node.content else {
-                return Err(YamlError::at(Problem::Key("an alias of something else than a string"), place));
-            };
-            mapping.key = Some(Key::Name(name.clone(), place));
-            return Ok(());
-        }
-        if self.open.len() + node.depth() > MAX_DEPTH {
+        let size = self.anchors.get(anchor).ok_or_else(unknown)?.size();
+        if self.open.len() + size.depth > MAX_DEPTH {
             return Err(YamlError::at(Problem::TooDeep, place));
         }
-        let (node, size) = (node.clone(), node.size());
-        self.count(size, place)?;
-        self.value(node, None)
+        self.count_alias(size, place)?;
+        let node = match self.anchors.get(anchor).ok_or_else(unknown)? {
+            Anchored::Scalar(scalar) => {
+                let scalar = scalar.clone();
+                if let Some(mapping) = self.at_key() {
+                    mapping.key = Some(key(scalar, place)?);
+                    return Ok(());
+                }
+                Node { place: Some(place), content: content(scalar, place)? }
+            }
+            Anchored::Tree(node) => node.clone(),
+        };
+        let is_mapping = matches!(node.content, Content::Mapping(_));
+        match self.open.last() {
+            Some(Open { kind: Kind::Mapping(Building { key: None, .. }), .. }) => {
+                let found = if is_mapping { "an alias of a mapping" } else { "an alias of a list" };
+                Err(YamlError::at(Problem::Key(found), place))
+            }
+            // go-yaml merges a list only if it stands there itself.
+            Some(Open { kind: Kind::Mapping(Building { key: Some(Key::Merge), .. }), .. }) if !is_mapping => {
+                Err(YamlError::at(Problem::Merge, place))
+            }
+            _ => self.value(node),
+        }
     }
 
     fn open(&mut self, open: Open) -> Result<(), YamlError> {
@@ -207,17 +287,18 @@ impl Builder<'_> {
     fn close(&mut self) -> Result<(), YamlError> {
         let Some(Open { place, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let content = match kind {
-            Kind::List(items) => Content::List(items),
-            Kind::Mapping(mapping) => Content::Mapping(mapping.members),
+            Kind::List(items) => Content::List(Arc::new(items)),
+            Kind::Mapping(mapping) => Content::Mapping(Arc::new(mapping.members)),
         };
-        self.value(Node { place: Some(place), content }, anchor)
+        let node = Node { place: Some(place), content };
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Anchored::Tree(node.clone()));
+        }
+        self.value(node)
     }
 
     /// Puts a complete value where it belongs.
-    fn value(&mut self, node: Node, anchor: Option<String>) -> Result<(), YamlError> {
-        if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, node.clone());
-        }
+    fn value(&mut self, node: Node) -> Result<(), YamlError> {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.root = Some(node),
             Some(Kind::List(items)) => items.push(node),
@@ -258,15 +339,15 @@ impl Building {
         let mappings = match node.content {
             Content::Mapping(members) => vec![members],
             Content::List(items) => {
-                let of = |item: Node| match item.content {
-                    Content::Mapping(members) => Ok(members),
+                let of = |item: &Node| match &item.content {
+                    Content::Mapping(members) => Ok(Arc::clone(members)),
                     _ => Err(YamlError::new(Problem::Merge, item.place)),
                 };
-                items.into_iter().rev().map(of).collect::<Result<_, _>>()?
+                items.iter().rev().map(of).collect::<Result<_, _>>()?
             }
             _ => return Err(YamlError::new(Problem::Merge, place)),
         };
-        for member in mappings.into_iter().flatten() {
+        for member in mappings.into_iter().flat_map(Arc::unwrap_or_clone) {
             match self.positions.get(&member.key) {
                 Some(position) => self.members[position.at] = member,
                 None => {
@@ -280,13 +361,19 @@ impl Building {
     }
 }
 
-fn content(scalar: &Scalar, place: Place) -> Result<Content, YamlError> {
+fn key(scalar: Scalar, place: Place) -> Result<Key, YamlError> {
+    let found = if scalar == Scalar::Null { "null" } else { "an integer beyond 64 bits" };
+    let name = scalar::key(scalar).ok_or_else(|| YamlError::at(Problem::Key(found), place))?;
+    Ok(Key::Name(name, place))
+}
+
+fn content(scalar: Scalar, place: Place) -> Result<Content, YamlError> {
     Ok(match scalar {
         Scalar::Null => Content::Null,
-        Scalar::Bool(value) => Content::Bool(*value),
-        Scalar::String(value) => Content::String(value.clone()),
+        Scalar::Bool(value) => Content::Bool(value),
+        Scalar::String(value) => Content::String(value),
         number => {
-            Content::Number(scalar::number(number).ok_or_else(|| YamlError::at(Problem::NotFinite, place))?)
+            Content::Number(scalar::number(&number).ok_or_else(|| YamlError::at(Problem::NotFinite, place))?)
         }
     })
 }

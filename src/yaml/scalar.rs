@@ -1,7 +1,7 @@
 //! What a scalar means: the words of YAML 1.1, as `go.yaml.in/yaml/v2` (`resolve.go`) reads them for kubectl.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Number;
 
 /// The meaning of a scalar.
@@ -22,6 +22,12 @@ pub(super) struct Mismatch;
 
 const TAG: &str = "tag:yaml.org,2002:";
 
+/// Base64 as Go reads it, which ignores the bits behind the last byte.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 /// Returns the meaning of a scalar. `plain` is false for a scalar in quotes or in a block (`|`, `>`).
 ///
 /// # Errors
@@ -38,9 +44,11 @@ pub(super) fn resolve(tag: Option<&str>, text: &str, plain: bool) -> Result<Scal
         (Some("int"), value @ (Scalar::Integer(_) | Scalar::Unsigned(_))) => Ok(value),
         #[expect(clippy::cast_precision_loss, reason = "that is what the tag asks for")]
         (Some("float"), Scalar::Integer(value)) => Ok(Scalar::Float(value as f64)),
-        (Some("null" | "bool" | "int" | "float"), _) => Err(Mismatch),
+        (Some("timestamp"), _) if is_timestamp(text) => Ok(string()),
+        (Some("null" | "bool" | "int" | "float" | "timestamp"), _) => Err(Mismatch),
         (Some("binary"), _) => {
-            let bytes = STANDARD.decode(text.split_whitespace().collect::<String>()).map_err(|_| Mismatch)?;
+            // Go ignores line breaks, and no other blanks.
+            let bytes = BASE64.decode(text.replace(['\r', '\n'], "")).map_err(|_| Mismatch)?;
             String::from_utf8(bytes).map(Scalar::String).map_err(|_| Mismatch)
         }
         _ => Ok(string()),
@@ -62,7 +70,7 @@ fn untagged(text: &str) -> Scalar {
         _ => {}
     }
     let number = match text.as_bytes().first() {
-        Some(b'.') => float(text),
+        Some(b'.') if separates_digits(text) => float(&text.replace('_', "")),
         Some(b'0'..=b'9' | b'+' | b'-') => {
             let plain = text.replace('_', "");
             integer(&plain).or_else(|| float(&plain))
@@ -107,6 +115,65 @@ fn integer(text: &str) -> Option<Scalar> {
     }
 }
 
+/// Whether each `_` has a digit on both sides, as Go's `strconv.ParseFloat` wants it.
+fn separates_digits(text: &str) -> bool {
+    let is_digit = |at: Option<usize>| {
+        at.and_then(|at| text.as_bytes().get(at)).is_some_and(|byte| byte.is_ascii_digit())
+    };
+    text.match_indices('_').all(|(at, _)| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1)))
+}
+
+/// Whether Go reads the text as a timestamp: a date, or date and time with a zone after `T` and without one after a
+/// blank.
+fn is_timestamp(text: &str) -> bool {
+    let number = |text: &str, most: usize| {
+        let is_right = (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_right.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let within = |text: &str, range: std::ops::RangeInclusive<u32>| {
+        number(text, 2).is_some_and(|number| range.contains(&number))
+    };
+    let is_date = |text: &str| {
+        let [year, month, day] = text.split('-').collect::<Vec<_>>()[..] else { return false };
+        let Some(year) = number(year, 4).filter(|_| year.len() == 4) else { return false };
+        let Some(month) = number(month, 2) else { return false };
+        let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let days = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 if is_leap => 29,
+            2 => 28,
+            _ => return false,
+        };
+        within(day, 1..=days)
+    };
+    let is_time = |text: &str| {
+        let [hour, minute, seconds] = text.split(':').collect::<Vec<_>>()[..] else { return false };
+        let (second, has_fraction) = match seconds.split_once(['.', ',']) {
+            Some((second, fraction)) => {
+                (second, !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()))
+            }
+            None => (seconds, true),
+        };
+        within(hour, 0..=23) && within(minute, 0..=59) && within(second, 0..=59) && has_fraction
+    };
+    let is_zone = |text: &str| {
+        text.split_once(':').is_some_and(|(hours, minutes)| {
+            hours.len() == 2 && minutes.len() == 2 && within(hours, 0..=24) && within(minutes, 0..=60)
+        })
+    };
+    if let Some((date, time)) = text.split_once(' ') {
+        return is_date(date) && is_time(time.trim_start_matches(' '));
+    }
+    let Some((date, rest)) = text.split_once(['T', 't']) else { return is_date(text) };
+    let (time, has_zone) = match (rest.strip_suffix('Z'), rest.rfind(['+', '-'])) {
+        (Some(time), _) => (time, true),
+        (None, Some(at)) => (&rest[..at], is_zone(&rest[at + 1..])),
+        (None, None) => return false,
+    };
+    is_date(date) && is_time(time) && has_zone
+}
+
 /// Reads `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`. A number beyond the range of a float is a string.
 fn float(text: &str) -> Option<Scalar> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -133,16 +200,57 @@ pub(super) fn number(scalar: &Scalar) -> Option<Number> {
         Scalar::Integer(value) => Some(value.into()),
         #[expect(clippy::cast_precision_loss, reason = "as Go does, which knows no larger integer here")]
         Scalar::Unsigned(value) => Number::from_f64(value as f64),
-        #[expect(clippy::cast_possible_truncation, reason = "only whole numbers within the range are cast")]
-        Scalar::Float(value) if value.fract() == 0.0 && value.abs() < i64::MAX as f64 => {
-            Some((value as i64).into())
+        Scalar::Float(value) if value.is_finite() => {
+            // Go writes the shortest digits that mean this float, and reads them again as an integer.
+            let whole = if value == 0.0 { Some(0) } else { float_text(value).parse::<i64>().ok() };
+            whole.map(Number::from).or_else(|| Number::from_f64(value))
         }
-        Scalar::Float(value) => Number::from_f64(value),
         _ => None,
     }
 }
 
-/// The same for a number of a JSON file.
+/// Writes a number as Go's `encoding/json` does: the shortest digits, with an exponent from 1e21 and below 1e-6.
+pub(super) fn number_text(value: &Number) -> String {
+    match value.as_f64() {
+        Some(float) if value.is_f64() => float_text(float),
+        _ => value.to_string(),
+    }
+}
+
+/// Writes a float as [`number_text`] does. The digits are `serde_json`'s. Of two texts that are equally short and close,
+/// it takes the even one, as Go does; Rust's own formatting does not.
+pub(super) fn float_text(value: f64) -> String {
+    let text = Number::from_f64(value).map(|number| number.to_string()).unwrap_or_default();
+    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text.as_str()), |unsigned| ("-", unsigned));
+    let (mantissa, exponent) = unsigned.split_once('e').unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = [whole, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    // The number is `0.DIGITS` times ten to the power of `point`.
+    let point = exponent.parse::<i32>().unwrap_or(0) + length(whole) - (length(&all) - length(digits));
+    let digits = digits.trim_end_matches('0');
+    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or(0));
+    let unsigned = match (digits.chars().next(), point - 1) {
+        (None, _) => "0".to_owned(),
+        (Some(first), exponent) if !(-6..21).contains(&exponent) => {
+            let more = &digits[1..];
+            let dot = if more.is_empty() { "" } else { "." };
+            format!("{first}{dot}{more}e{exponent:+}")
+        }
+        _ if point <= 0 => format!("0.{}{digits}", zeros(-point)),
+        _ => match usize::try_from(point).ok().and_then(|point| digits.split_at_checked(point)) {
+            None | Some((_, "")) => format!("{digits}{}", zeros(point - length(digits))),
+            Some((whole, fraction)) => format!("{whole}.{fraction}"),
+        },
+    };
+    format!("{sign}{unsigned}")
+}
+
+fn length(digits: &str) -> i32 {
+    i32::try_from(digits.len()).unwrap_or(i32::MAX)
+}
+
+/// Returns a number of a JSON file as kubectl sends it.
 pub(super) fn as_kubectl_sends(value: Number) -> Number {
     let scalar = match (value.as_i64(), value.as_u64(), value.as_f64()) {
         (Some(value), ..) => Scalar::Integer(value),

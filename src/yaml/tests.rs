@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::json;
 
+use super::node::Content;
 use super::*;
 
 fn values(text: &str) -> Vec<Value> {
@@ -134,6 +137,12 @@ fn scalars_have_the_types_that_kubectl_sends() {
         ("-1.5E1", json!(-15)),
         ("1.25", json!(1.25)),
         (".5", json!(0.5)),
+        (".1_1", json!(0.11)),
+        (".5e1_0", json!(5_000_000_000i64)),
+        (".1_", json!(".1_")),
+        ("._1", json!("._1")),
+        (".1__1", json!(".1__1")),
+        (".5e_1", json!(".5e_1")),
         ("1__0", json!(10)),
         ("1_000.5", json!(1000.5)),
         ("0644", json!(420)),
@@ -168,11 +177,28 @@ fn scalars_have_the_types_that_kubectl_sends() {
         ("!!int \"3\"", json!(3)),
         ("!!float 3", json!(3)),
         ("!!binary aGk=", json!("hi")),
+        ("!!binary aGl=", json!("hi")),
+        ("!!binary \"aG\\nk=\"", json!("hi")),
+        ("!!timestamp 2001-1-1", json!("2001-1-1")),
+        ("!!timestamp 2004-02-29t1:2:3.5-07:00", json!("2004-02-29t1:2:3.5-07:00")),
+        ("!!timestamp \"2001-01-01 1:2:3,5\"", json!("2001-01-01 1:2:3,5")),
         ("!mine 3", json!("3")),
     ] {
         assert_eq!(values(&format!("a: {text}\n")), [json!({"a": expected})], "{text}");
     }
     assert!(error("a: .nan").contains("expected a finite number"));
+    for text in [
+        "!!binary \"aG k=\"",
+        "!!timestamp 5",
+        "!!timestamp soon",
+        "!!timestamp 2001-02-29",
+        "!!timestamp 2001-13-01",
+        "!!timestamp 2001-01-01T24:00:00Z",
+        "!!timestamp 2001-01-01T1:2:3",
+        "!!timestamp 2001-01-01 1:2:3Z",
+    ] {
+        assert!(error(&format!("a: {text}")).contains("the value does not fit its tag"), "{text}");
+    }
     assert!(error("a: !!int b").contains("the value does not fit its tag `tag:yaml.org,2002:int`"));
     assert_eq!(values(r#"{"a": 3e+02, "b": 300.0, "c": 0.5}"#), [json!({"a": 300, "b": 300, "c": 0.5})]);
 }
@@ -183,9 +209,65 @@ fn keys_are_text_as_sigs_yaml_writes_them() {
         values("1: a\ntrue: b\n1.50: c\n0x10: d\non2: e\n1e21: f\n"),
         [json!({"1": "a", "true": "b", "1.5": "c", "16": "d", "on2": "e", "1e+21": "f"})]
     );
+    // An alias is the key that its anchor would be; the number of a value has other digits.
+    assert_eq!(
+        values(
+            "{.inf: 1, -.inf: 2, .nan: 3, a: &x 1, *x : 2, b: &y 1000000.0, *y : 3, &z 7.50 : 4, d: *z, c: &t on, *t : 5}"
+        ),
+        [json!({
+            ".inf": 1, "7.5": 4, "d": 7.5, "-.inf": 2, ".nan": 3, "a": 1, "1": 2, "b": 1_000_000, "1e+06": 3, "c": true, "true": 5
+        })]
+    );
+    assert!(error("{&x .inf : 1, b: *x}").contains("expected a finite number"));
+    assert!(error("{18446744073709551615: 1}").contains("found an integer beyond 64 bits"));
+    assert!(error("{a: &x [1], *x : 1}").contains("found an alias of a list"));
     for (text, found) in [("? [a]\n: b\n", "a list"), ("{a: 1}: b\n", "a mapping"), ("~: b\n", "null")] {
         assert!(error(text).contains(&format!("expected a string as key, found {found}")), "{}", error(text));
     }
+}
+
+#[test]
+fn floats_have_the_digits_that_go_writes() {
+    for (text, expected) in [
+        ("3.652101413983158e+17", "365210141398315800"),
+        ("1e20", "100000000000000000000"),
+        ("99999999999999999999", "100000000000000000000"),
+        ("18446744073709551615", "18446744073709552000"),
+        ("9223372036854775808", "9223372036854776000"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("1e21", "1e+21"),
+        ("1.7976931348623157e308", "1.7976931348623157e+308"),
+        ("1e-6", "0.000001"),
+        ("-1.5e-7", "-1.5e-7"),
+        ("5e-324", "5e-324"),
+        ("4.35", "4.35"),
+        ("0.00001", "0.00001"),
+        ("120.5", "120.5"),
+        ("120.5e19", "1.205e+21"),
+        // Of two equally short and close texts, the even one.
+        ("711695623094422.25", "711695623094422.2"),
+        ("-118450862192203.125", "-118450862192203.12"),
+        ("-0.0", "0"),
+        // Without exact parsing, `serde_json` is one bit off.
+        ("61130.13650138121", "61130.13650138121"),
+    ] {
+        for file in [format!("{{\"a\": {text}}}"), format!("a: {text}")] {
+            let value = values(&file).remove(0);
+            assert_eq!(to_json(&value), format!("{{\"a\":{expected}}}"), "{file}");
+            assert_eq!(to_json(&values(&to_string(&value)).remove(0)), to_json(&value), "{file}");
+        }
+    }
+}
+
+#[test]
+fn a_number_of_a_json_file_beyond_the_range_is_no_string() {
+    assert_eq!(
+        error("{\"a\": 1,\n \"b\": 1e400}"),
+        "number too large for a 64-bit float; hint: write a smaller number, or put it in quotes at line 2, column 7"
+    );
+    assert!(error("{\"a\": 1}\n{\"b\": -1e400}").contains("at line 2, column 7"));
+    // This is YAML, in which Go reads a string.
+    assert_eq!(values("{a: 1e400}"), [json!({"a": "1e400"})]);
 }
 
 #[test]
@@ -216,6 +298,10 @@ fn aliases_and_merges_are_read_as_in_go() {
             "list": {"x": 4, "z": 2}, "again": {"x": 1, "z": 2}, "<<": 1,
         })]
     );
+    // The anchor of `<<` is the text `<<`.
+    assert_eq!(values("{&q <<: {a: 1}, d: *q}"), [json!({"a": 1, "d": "<<"})]);
+    assert_eq!(values("a: &x '<<'\nb: {*x : {c: 1}}"), [json!({"a": "<<", "b": {"<<": {"c": 1}}})]);
+    assert!(error("a: &x [{b: 1}]\nc: {<<: *x}").contains("expected a mapping or a list of mappings"));
     assert!(error("a: *b").contains("expected an anchor `&b` before the alias `*b`"));
     assert!(error("a: &a [*a]").contains("expected an anchor `&a`"));
     assert!(error("a: {<<: 1}").contains("expected a mapping or a list of mappings after `<<`"));
@@ -315,6 +401,65 @@ fn limits_are_called_limits() {
 }
 
 #[test]
+fn an_anchor_and_its_aliases_share_one_tree() {
+    let read = parse("a: &a [&b {x: 1}]\nb: *b\nc: *a\n").unwrap();
+    let Some(Content::Mapping(members)) = read[0].tree.as_ref().map(|tree| &tree.content) else { panic!() };
+    let list = |at: usize| match &members[at].value.content {
+        Content::List(items) => items,
+        other => panic!("{other:?}"),
+    };
+    assert!(Arc::ptr_eq(list(0), list(2)));
+    let (Content::Mapping(inner), Content::Mapping(alias)) = (&list(0)[0].content, &members[1].value.content)
+    else {
+        panic!()
+    };
+    assert!(Arc::ptr_eq(inner, alias));
+}
+
+#[test]
+fn aliases_may_repeat_only_so_many_bytes() {
+    let long = "k".repeat(1 << 20);
+    let aliases =
+        |n: usize, alias: &str| format!("a: &x {long}\nb: &y\n  ? {long}\n  : 1\nc:\n{}", alias.repeat(n));
+    for alias in ["- *x\n", "- *y\n", "- {*x : 1}\n", "- {<<: *y}\n"] {
+        assert!(parse(&aliases(16, alias)).is_ok(), "{alias}");
+        let error = error(&aliases(17, alias));
+        let expected =
+            "limit exceeded: the aliases of a file may repeat at most 16 MiB of text at line 22, column";
+        assert!(error.starts_with(expected), "{alias}{error}");
+    }
+    // All documents of a file share the limit.
+    let half = format!("---\n{}", aliases(9, "- *x\n"));
+    assert!(error(&half.repeat(2)).starts_with("limit exceeded: the aliases"));
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_code() {
+    let page = include_str!("../../docs/limits.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let grouped = |n: usize| format!("{},{:03}", n / 1000, n % 1000);
+    let values = format!(
+        "{},{:03},{:03}",
+        parse::MAX_VALUES / 1_000_000,
+        parse::MAX_VALUES / 1000 % 1000,
+        parse::MAX_VALUES % 1000
+    );
+    let (documents, levels) = (grouped(MAX_DOCUMENTS), parse::MAX_DEPTH);
+    let bytes = parse::MAX_ALIAS_BYTES >> 20;
+    for expected in [
+        format!("{documents} documents, {values} values and {levels} levels"),
+        format!("may repeat {bytes} MiB of text"),
+    ] {
+        assert!(page.contains(&expected), "{expected}");
+    }
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested =
+            |levels: usize| format!("{{\"a\": {}1{}}}", open.repeat(levels - 1), close.repeat(levels - 1));
+        assert!(parse(&nested(levels)).is_ok());
+        assert!(error(&nested(levels + 1)).starts_with("limit exceeded: at most 127"));
+    }
+}
+
+#[test]
 fn an_error_is_one_short_line_whatever_the_names_are() {
     let named = shape_error("spec: {order: 1, \"a\\nb\\e[31mc\": 1}");
     assert!(named.starts_with("`spec.a b [31mc`: unknown field"), "{named:?}");
@@ -334,6 +479,18 @@ fn encodings_are_named() {
     let without_mark: Vec<u8> = "a: 1".encode_utf16().flat_map(u16::to_be_bytes).collect();
     assert_eq!(decode(without_mark), Err(EncodingError::Utf16));
     assert_eq!(decode(b"a: 1\nb: \xe4".to_vec()), Err(EncodingError::Latin1 { byte: 0xe4, line: 2 }));
+    for (bytes, byte) in [
+        // A program, a picture, a module, UTF-8 that was cut, and letters that only Windows has.
+        (&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0\xf0"[..], 0xf0),
+        (b"\x89PNG", 0x89),
+        (b"\0asm\x01\0\0\0\xff", 0xff),
+        ("a: ä ö ü\nb: €".as_bytes().split_last().unwrap().1, 0xe2),
+        (b"a: \x93quoted\x94 text", 0x93),
+        (b"a: \xe4\xf6\xfc", 0xe4),
+    ] {
+        let line = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(decode(bytes.to_vec()), Err(EncodingError::Binary { byte, line }), "{bytes:?}");
+    }
 }
 
 #[test]

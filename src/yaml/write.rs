@@ -2,9 +2,26 @@
 //! quoted.
 
 use libyaml_safer::{Emitter, Encoding, Event, MappingStyle, ScalarStyle, SequenceStyle};
+use serde::Serialize as _;
 use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
 
 use super::scalar;
+
+/// Returns `value` as JSON text, with the numbers as Go's `encoding/json` writes them.
+pub(super) fn json(value: &Value) -> serde_json::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut out, GoNumbers))?;
+    Ok(out)
+}
+
+struct GoNumbers;
+
+impl Formatter for GoNumbers {
+    fn write_f64<W: std::io::Write + ?Sized>(&mut self, out: &mut W, value: f64) -> std::io::Result<()> {
+        out.write_all(scalar::float_text(value).as_bytes())
+    }
+}
 
 /// Writes `value` as one document.
 pub(super) fn document(value: &Value) -> Result<Vec<u8>, libyaml_safer::Error> {
@@ -30,7 +47,7 @@ fn emit(emitter: &mut Emitter<'_>, value: &Value) -> Result<(), libyaml_safer::E
     match value {
         Value::Null => emitter.emit(plain("null")),
         Value::Bool(value) => emitter.emit(plain(if *value { "true" } else { "false" })),
-        Value::Number(value) => emitter.emit(plain(&value.to_string())),
+        Value::Number(value) => emitter.emit(plain(&scalar::number_text(value))),
         Value::String(text) => emitter.emit(string(text)),
         Value::Array(items) => {
             let style = if items.is_empty() { SequenceStyle::Flow } else { SequenceStyle::Block };

@@ -56,6 +56,7 @@ async fn built_modules_pass_the_cases_of_their_sources() {
     for module in wardset::supply::builtin::MODULES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
         for file in wardset::offline::input::files(&folder, false).unwrap() {
+            let file = file.unwrap();
             let text = fs::read_to_string(&file).unwrap();
             for case in wardset::yaml::documents::<Case>(&text).unwrap() {
                 check(module.name, &case).await;

@@ -344,3 +344,243 @@ fn an_update_with_an_empty_namespace_finds_its_old_object() {
     assert_eq!(code, Some(0), "{out}");
     assert!(out.starts_with("DaemonSet default/a  UPDATE"), "{out}");
 }
+
+#[test]
+fn items_of_a_typed_list_have_the_kind_of_the_list() {
+    let daemonset: Value = wardset::yaml::documents(&manifest("a", NAMESPACED, "")).unwrap().remove(0);
+    let mut untyped = daemonset.clone();
+    let members = untyped.as_object_mut().unwrap();
+    members.remove("apiVersion");
+    members.remove("kind");
+    let mut empty = untyped.clone();
+    empty["kind"] = "".into();
+    empty["apiVersion"] = Value::Null;
+    // In apimachinery, `items` makes an object of any kind a list.
+    for kind in ["DaemonSetList", "DaemonSet"] {
+        let list = |item: &Value| json!({"apiVersion": "apps/v1", "kind": kind, "items": [item]}).to_string();
+        for item in [&untyped, &empty, &daemonset] {
+            let reviewed = object(&list(item));
+            assert_eq!(
+                (&reviewed["apiVersion"], &reviewed["kind"]),
+                (&json!("apps/v1"), &json!("DaemonSet"))
+            );
+            assert!(reviewed["spec"]["template"]["spec"]["affinity"].is_object(), "{kind} {reviewed}");
+        }
+        let (_, out, _) = review(&["-o", "yaml"], list(&untyped));
+        let written: Vec<Value> = wardset::yaml::documents(&out).unwrap();
+        assert_eq!(written[0]["items"][0]["kind"], "DaemonSet", "{out}");
+    }
+    // An update finds its old object in such a list, too.
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.json");
+    std::fs::write(
+        &old,
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSetList", "items": [untyped]}).to_string(),
+    )
+    .unwrap();
+    let (_, out, _) = review(&["--old", old.to_str().unwrap()], daemonset.to_string());
+    assert!(out.starts_with("DaemonSet logging/a  UPDATE"), "{out}");
+}
+
+#[test]
+fn an_item_without_a_kind_is_an_error_if_the_list_has_no_type() {
+    let list = "apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]\n";
+    for item in [list.to_owned(), list.replace("metadata", "apiVersion: apps/v1, metadata")] {
+        let (code, _, words) = review_folder(&[("a.yaml", &item)], &[]);
+        assert_eq!(code, Some(2), "{words}");
+        assert!(words.contains("expected a string in `kind`"), "{words}");
+    }
+}
+
+#[test]
+fn items_that_are_not_a_list_are_an_error() {
+    for (items, found) in [("{}", "a mapping"), ("3", "a single value")] {
+        let (code, out, words) = review(&[], format!("apiVersion: v1\nkind: List\nitems: {items}\n"));
+        assert_eq!((code, &*out), (Some(2), ""));
+        let expected = format!("standard input: expected a list in `items` of the List, found {found}");
+        assert!(words.contains(&expected), "{words}");
+    }
+}
+
+#[test]
+fn an_unreadable_subfolder_hides_no_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("z.yaml"), manifest("a", NAMESPACED, "")).unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::write(folder.path().join("b/c.yaml"), manifest("b", NAMESPACED, "")).unwrap();
+    // A path that is longer than the system takes stops every user.
+    let half: std::path::PathBuf = std::iter::repeat_n("a".repeat(250), 10).collect();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name).join(&half));
+    std::fs::create_dir_all(&first).unwrap();
+    std::fs::create_dir_all(second).unwrap();
+    std::fs::rename(folder.path().join("second"), first.join("second")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (code, out, words) = outcome(&support::wardset(&["review", "-R", "-f", path], ""));
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.starts_with("error: failed to read `") && words.contains("File name too long"), "{words}");
+    assert!(out.contains("DaemonSet logging/a") && out.contains("DaemonSet logging/b"), "{out}");
+}
+
+/// Fills a folder with entries that are named like files of YAML and cannot be read, and a good file named `.yaml`.
+fn folder_of_odd_entries(good: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    symlink("nowhere", at("dangling.yaml")).unwrap();
+    symlink("loop.yml", at("loop.yml")).unwrap();
+    symlink(".", at("folder.json")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.yaml")).status().unwrap().success());
+    std::fs::create_dir(at("real-folder.yaml")).unwrap();
+    symlink("nowhere", at("dangling.txt")).unwrap();
+    std::fs::write(at(".yaml"), good).unwrap();
+    folder
+}
+
+#[test]
+fn entries_that_are_no_files_are_errors() {
+    let folder = folder_of_odd_entries(&manifest("a", NAMESPACED, ""));
+    let path = folder.path().to_str().unwrap();
+    for options in [&["review", "-f", path][..], &["review", "-R", "-f", path]] {
+        let (code, out, words) = outcome(&support::wardset(options, ""));
+        assert_eq!(code, Some(2));
+        assert!(out.starts_with("DaemonSet logging/a") && out.contains("allowed"), "{out}");
+        for expected in [
+            format!("failed to read `{path}/dangling.yaml`: No such file"),
+            format!("failed to read `{path}/loop.yml`: Too many levels"),
+            format!("expected a file, found a link to a folder at `{path}/folder.json`"),
+            format!("expected a file, found a pipe, socket or device at `{path}/pipe.yaml`"),
+        ] {
+            assert!(words.contains(&expected), "{expected}\n{words}");
+        }
+        assert_eq!(words.lines().count(), 4, "{words}");
+    }
+}
+
+#[test]
+fn entries_of_a_policy_folder_that_are_no_files_are_errors() {
+    let policy = support::policy("p", "default-labels", &json!({"labels": {"a": "b"}}), "");
+    let folder = folder_of_odd_entries(&policy);
+    let path = folder.path().to_str().unwrap();
+    let run = || review(&["--policies", path, "-o", "patch"], manifest("a", NAMESPACED, ""));
+    for (entry, expected) in [
+        ("dangling.yaml", "failed to read"),
+        ("folder.json", "expected a file, found a link to a folder"),
+        ("loop.yml", "failed to read"),
+        ("pipe.yaml", "expected a file, found a pipe, socket or device"),
+    ] {
+        let (code, _, words) = run();
+        assert_eq!(code, Some(2));
+        assert!(words.contains(expected) && words.contains(entry), "{words}");
+        std::fs::remove_file(folder.path().join(entry)).unwrap();
+    }
+    let (code, out, words) = run();
+    assert_eq!(code, Some(0), "{words}");
+    assert!(out.contains("/metadata/labels"), "{out}");
+}
+
+#[test]
+fn numbers_are_printed_with_the_digits_that_go_writes() {
+    let seconds = |written: &str| {
+        format!(
+            "      tolerations: [{{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: {written}}}]\n"
+        )
+    };
+    for (written, sent) in [
+        ("3.652101413983158e+17", "365210141398315800"),
+        ("99999999999999999999", "100000000000000000000"),
+        ("1e22", "1e+22"),
+    ] {
+        // A policy that reads tolerations would refuse these numbers.
+        let input = manifest("a", "  namespace: kube-system\n", &seconds(written));
+        for output in ["json", "yaml"] {
+            let (code, out, words) = review(&["-o", output], &input);
+            assert_eq!(code, Some(0), "{words}");
+            let written =
+                if output == "json" { format!("\"tolerationSeconds\":{sent}}}") } else { written.to_owned() };
+            assert!(out.contains(&written), "{output} {out}");
+        }
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", input.replace('\n', "\n  "));
+        assert!(review(&["-o", "json"], list).1.contains(&format!("\"tolerationSeconds\":{sent}}}")));
+    }
+}
+
+#[test]
+fn a_contained_panic_of_the_parser_prints_no_trace() {
+    let good = manifest("a", NAMESPACED, "");
+    let (code, out, words) = review_folder(&[("a.yaml", "a: [!x, 1]\n"), ("b.yaml", &good)], &[]);
+    assert_eq!(code, Some(2));
+    assert!(out.starts_with("DaemonSet logging/a"), "{out}");
+    assert!(words.contains("put a blank between a tag and a comma"), "{words}");
+    assert!(!words.contains("panicked") && words.lines().count() == 1, "{words}");
+}
+
+#[test]
+fn control_characters_of_file_names_do_not_reach_the_terminal() {
+    let name = "a\u{1b}[2J\r\u{9b}31m\n.yaml";
+    let good = manifest("a", NAMESPACED, "");
+    let two = format!("{good}---\n{}", manifest("b", NAMESPACED, ""));
+    let old = "apiVersion: extensions/v1beta1\nkind: DaemonSet\nmetadata: {name: old}\n";
+    for text in [&*good, &*two, old, "a: [\n", "kind: DaemonSet\napiVersion: apps/v1\n"] {
+        for output in ["text", "yaml", "patch"] {
+            let (_, out, words) = review_folder(&[(name, text)], &["-o", output]);
+            let is_bad = |c: char| c.is_control() && c != '\n';
+            assert!(!out.contains(is_bad) && !words.contains(is_bad), "{text}{out:?}{words:?}");
+            assert!(!out.contains("m\n.yaml") && !words.contains("m\n.yaml"), "{out:?}{words:?}");
+        }
+    }
+    // Programs get the name as it is.
+    let (_, out, _) = review_folder(&[(name, &good)], &["-o", "json"]);
+    assert!(serde_json::from_str::<Value>(&out).unwrap()["file"].as_str().unwrap().ends_with(name), "{out}");
+}
+
+#[test]
+fn only_apps_v1_is_the_group_and_version_of_daemonsets() {
+    for version in ["apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"] {
+        let old = manifest("a", NAMESPACED, "").replace("apps/v1", version);
+        let (code, out, words) = review(&[], &old);
+        assert_eq!((code, &*out), (Some(0), ""), "{words}");
+        let expected =
+            format!("{version}/DaemonSet `a`: Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`");
+        assert!(words.contains(&expected), "{words}");
+    }
+    for version in ["apps/v2", "v1", "apps.kruise.io/v1alpha1"] {
+        let (_, out, words) = review(&[], manifest("a", NAMESPACED, "").replace("apps/v1", version));
+        assert_eq!(out, "");
+        assert!(words.contains("only apps/v1 DaemonSets are reviewed"), "{words}");
+    }
+    // Nor is such an object the stored one.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.yaml");
+    std::fs::write(&file, manifest("a", NAMESPACED, "").replace("apps/v1", "apps.kruise.io/v1alpha1"))
+        .unwrap();
+    let (_, out, _) = review(&["--old", file.to_str().unwrap()], manifest("a", NAMESPACED, ""));
+    assert!(out.starts_with("DaemonSet logging/a  CREATE"), "{out}");
+}
+
+#[test]
+fn an_overflowing_number_of_a_json_file_is_an_error() {
+    let daemonset: Value = wardset::yaml::documents(&manifest("a", NAMESPACED, "")).unwrap().remove(0);
+    let text = daemonset.to_string().replace("\"spec\":{", "\"spec\":{\"minReadySeconds\":1e400,");
+    let (code, out, words) = review(&[], text);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert!(words.contains("number too large for a 64-bit float"), "{words}");
+}
+
+#[test]
+fn another_object_in_the_place_of_a_policy_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = support::policy("p", "default-labels", &json!({"labels": {"a": "b"}}), "");
+    for (text, expected) in [
+        (manifest("a", NAMESPACED, ""), "expected `kind: Policy`, found `kind: DaemonSet`\n"),
+        (
+            policy.replace("wardset.dev/v1alpha1", "kyverno.io/v1").replace("module:", "rules:"),
+            "expected `apiVersion: wardset.dev/v1alpha1`, found `apiVersion: kyverno.io/v1`\n",
+        ),
+    ] {
+        let file = folder.path().join("p.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let (code, _, words) = review(&["--policies", file.to_str().unwrap()], manifest("a", NAMESPACED, ""));
+        assert_eq!(code, Some(2), "{text}");
+        assert!(words.ends_with(expected), "{words}");
+    }
+}

@@ -193,11 +193,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
     let replace = |from: &str, to: &str| good.replace(from, to);
     for (name, text, expected) in [
         ("unknown.yaml", replace("module:", "modle:"), "unknown field"),
-        (
-            "kind.yaml",
-            replace("kind: Policy", "kind: Polcy"),
-            "expected `apiVersion: wardset.dev/v1alpha1` and `kind: Policy`, found `wardset.dev/v1alpha1` and `Polcy`",
-        ),
+        ("kind.yaml", replace("kind: Policy", "kind: Polcy"), "expected `kind: Policy`, found `kind: Polcy`"),
         (
             "builtin.yaml",
             replace("builtin:default-labels", "builtin:nope"),
@@ -274,11 +270,10 @@ fn octal_modes_are_read_as_kubectl_reads_them() {
 }
 
 #[test]
-fn walks_a_folder_once_if_it_links_to_itself_or_holds_a_pipe() {
+fn walks_a_folder_once_if_it_links_to_itself() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.yaml"), support::daemonset().to_string()).unwrap();
     std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
-    assert!(Command::new("mkfifo").arg(folder.path().join("pipe.yaml")).status().unwrap().success());
     let output = wardset(&["review", "-R", "-f", folder.path().to_str().unwrap(), "-o", "patch"]);
     assert_eq!((stdout(&output).lines().count(), output.status.code()), (1, Some(0)));
 }

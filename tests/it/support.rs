@@ -117,6 +117,7 @@ pub(crate) fn corpus() -> Vec<(String, Value)> {
     };
     let mut daemonsets = Vec::new();
     for file in wardset::offline::input::files(Path::new(&folder), false).unwrap() {
+        let file = file.unwrap();
         let documents = wardset::offline::input::read(&file, true).unwrap().documents;
         for source in documents.into_iter().flat_map(|document| document.objects) {
             let object: Value = serde_json::from_str(&source.json).unwrap();

@@ -194,8 +194,13 @@ fn edits(a: &str, b: &str) -> usize {
 }
 
 /// Returns the beginning of a text, with `…` for the rest.
-fn short(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MAX_FOUND) {
+pub(crate) fn short(text: &str) -> Cow<'_, str> {
+    cut(text, MAX_FOUND)
+}
+
+/// Returns the first `most` characters of a text, with `…` for the rest.
+pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
     }

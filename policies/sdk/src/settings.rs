@@ -3,11 +3,17 @@
 //! The types here reject unknown fields and own their strings. The types of the document, [`Toleration`] and
 //! [`Requirement`], skip unknown fields and borrow.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
+use crate::mismatch::{cut, short};
 use crate::{InvalidLabel, Operator, Requirement, Toleration, check_key, check_value, shape};
+
+/// Characters of a field's path that an error repeats.
+const MAX_FIELD: usize = 256;
+/// Characters of a message, which may repeat a value.
+const MAX_MESSAGE: usize = 512;
 
 /// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +27,18 @@ impl SettingsError {
     /// Makes an error. `field` has the form `tolerations[0].key`, and is empty for the settings as a whole. `message`
     /// names the expected and the found value, and `fix` is the text to write or the step to take.
     pub fn new(field: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), fix: fix.into() }
+        let shorten = |mut text: String, most| {
+            if let Cow::Owned(beginning) = cut(&text, most) {
+                text = beginning;
+            }
+            text
+        };
+        let (field, message) = (shorten(field.into(), MAX_FIELD), shorten(message.into(), MAX_MESSAGE));
+        Self { field, message, fix: fix.into() }
     }
 
     fn label(field: &str, expected: InvalidLabel, found: &str) -> Self {
-        Self::new(field, format!("{expected}, found `{found}`"), "change it")
+        Self::new(field, format!("{expected}, found `{}`", short(found)), "change it")
     }
 }
 
@@ -147,7 +160,7 @@ impl TolerationSetting {
         }
         match operator {
             Exists if !self.value.is_empty() => {
-                let message = format!("`Exists` takes no value, found `{}`", self.value);
+                let message = format!("`Exists` takes no value, found `{}`", short(&self.value));
                 Err(SettingsError::new(at("value"), message, "leave out `value`, or write `operator: Equal`"))
             }
             Equal => check_value(&self.value)
@@ -155,7 +168,8 @@ impl TolerationSetting {
             Lt | Gt
                 if self.value.parse::<i64>().ok().map(|n| n.to_string()).as_ref() != Some(&self.value) =>
             {
-                let message = format!("`Lt` and `Gt` compare with an integer, found `{}`", self.value);
+                let message =
+                    format!("`Lt` and `Gt` compare with an integer, found `{}`", short(&self.value));
                 Err(SettingsError::new(at("value"), message, "write an integer without leading zeros"))
             }
             Exists | Lt | Gt => Ok(()),
@@ -204,7 +218,7 @@ impl RequirementSetting {
         };
         if !is_right {
             let (operator, found) = (self.operator.name(), self.values.join(", "));
-            let message = format!("`{operator}` takes {expected}, found [{found}]");
+            let message = format!("`{operator}` takes {expected}, found [{}]", short(&found));
             return Err(SettingsError::new(at("values"), message, format!("write {expected}")));
         }
         if matches!(self.operator, Operator::In | Operator::NotIn) {
@@ -291,6 +305,37 @@ mod tests {
         let (start, end) =
             ("`require[0].values[1]`: expected nothing, or at most 63", "found `a b`; change it");
         assert!(error.starts_with(start) && error.ends_with(end), "{error}");
+    }
+
+    #[test]
+    fn an_error_is_short_whatever_the_author_wrote() {
+        let long = "k".repeat(500_000);
+        let labels = [(long.clone(), "a".to_owned()), ("a".to_owned(), format!("{long}!"))];
+        let mut errors = vec![SettingsError::new(format!("x.{long}.y"), "expected z", "write z")];
+        for (key, value) in &labels {
+            errors.push(check_labels("labels", [(key, value)]).expect_err("is too long"));
+        }
+        for text in [
+            format!(r#"{{"key":"{long}"}}"#),
+            format!(r#"{{"key":"a","value":"{long}"}}"#),
+            format!(r#"{{"operator":"Exists","value":"{long}"}}"#),
+            format!(r#"{{"key":"a","operator":"Gt","value":"{long}"}}"#),
+        ] {
+            errors.push(toleration(&text).expect_err("is too long"));
+        }
+        for text in [
+            format!(r#"{{"key":"{long}","operator":"Exists"}}"#),
+            format!(r#"{{"key":"a","operator":"In","values":["{long}"]}}"#),
+            format!(r#"{{"key":"a","operator":"Exists","values":["{long}"]}}"#),
+        ] {
+            let requirement: RequirementSetting = parse(&text).expect("a requirement");
+            errors.push(requirement.check("require[0]").expect_err("is too long"));
+        }
+        errors.push(parse::<RequirementSetting>(&format!(r#"{{"{long}":1}}"#)).expect_err("is unknown"));
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.len() < 1024 && text.contains('…'), "{}", text.len());
+        }
     }
 
     #[test]

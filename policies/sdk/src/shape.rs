@@ -49,6 +49,10 @@ impl<'j> Shape<'_, 'j> {
     fn no_string(self) -> Mismatch {
         let fix = match self.0.peek() {
             Some(b'{' | b'[') => Fix::Other("write one value, without `- ` and without fields".into()),
+            // The exponent is the host's, not the author's, who may have written digits.
+            Some(b'-' | b'0'..=b'9') if self.0.value().contains(['e', 'E']) => {
+                Fix::Other("put it in quotes".into())
+            }
             _ => Fix::Quote(self.0.value().to_owned()),
         };
         Mismatch::of("a string", *self.0, fix)

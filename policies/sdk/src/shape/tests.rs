@@ -34,6 +34,10 @@ fn an_error_points_at_the_field_and_says_what_to_type() {
             ],
         ),
         (
+            r#"[{"key": 1e+20}]"#,
+            ["/list/0/key", "expected a string, found the number `1e+20`", "put it in quotes"],
+        ),
+        (
             r#"[{"tolerationSeconds": "300"}]"#,
             [
                 "/list/0/tolerationSeconds",
