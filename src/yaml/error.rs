@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{self, Expected, Unexpected};
 use wardset_core::text::{nearest, one_line};
 
+use super::limits::{MAX_ALIAS_BYTES, MAX_DEPTH, MAX_VALUES};
 use super::node::Place;
-use super::parse::{MAX_ALIAS_BYTES, MAX_DEPTH, MAX_VALUES};
 
 /// Bytes of a field's path that an error repeats.
 const MAX_PATH: usize = 256;
@@ -239,7 +239,7 @@ impl de::Error for YamlError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = super::shape::found(&found);
+        let found = found_value(&found);
         Self::new(Problem::Type { expected: expected.to_string(), found }, None)
     }
 
@@ -259,3 +259,21 @@ impl de::Error for YamlError {
         Self::new(Problem::MissingField(field), None)
     }
 }
+
+/// Says in YAML's words what a value is.
+pub(super) fn found_value(value: &Unexpected<'_>) -> String {
+    match value {
+        Unexpected::Bool(value) => format!("the boolean `{value}`"),
+        Unexpected::Unsigned(value) => format!("the number `{value}`"),
+        Unexpected::Signed(value) => format!("the number `{value}`"),
+        Unexpected::Float(value) => format!("the number `{value}`"),
+        Unexpected::Str(value) => format!("the string `{}`", one_line(value, MAX_FOUND)),
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Bytes of a value that an error repeats.
+const MAX_FOUND: usize = 64;

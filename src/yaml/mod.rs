@@ -8,6 +8,7 @@
 //! file, and `sigs.k8s.io/yaml` reads a document. Stricter than kubectl in one point: duplicate keys are errors.
 
 mod error;
+mod limits;
 mod node;
 mod parse;
 mod scalar;

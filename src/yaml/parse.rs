@@ -11,16 +11,9 @@ use std::sync::{Arc, Once};
 use libyaml_safer::{Event, EventData, Mark, Parser};
 
 use super::error::{Problem, YamlError};
+use super::limits::{MAX_ALIAS_BYTES, MAX_DEPTH, MAX_VALUES};
 use super::node::{Content, Member, Node, Place, Size};
 use super::scalar::{self, Scalar};
-
-/// Number of values that one file may have, those behind aliases counted each time. A bundle of all CRDs of a large
-/// operator has about 100,000.
-pub(super) const MAX_VALUES: usize = 1_000_000;
-/// Bytes of strings and keys that the aliases of one file may repeat. Each alias of a long string is a copy of it.
-pub(super) const MAX_ALIAS_BYTES: usize = 16 << 20;
-/// Number of lists and mappings inside each other; JSON documents have the same limit.
-pub(super) const MAX_DEPTH: usize = 127;
 
 /// The parts of a file's limits that its documents so far have not used.
 #[derive(Debug)]

@@ -6,32 +6,13 @@ use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer as _, MapAccess, SeqAccess,
     Unexpected, Visitor,
 };
-use wardset_core::text::one_line;
 
-use super::error::{Problem, Segment, YamlError};
+use super::error::{Problem, Segment, YamlError, found_value};
 use super::node::{Content, Member, Node};
-
-/// Bytes of a value that an error repeats.
-const MAX_FOUND: usize = 64;
 
 /// Reads a tree as a `T`.
 pub(super) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, YamlError> {
     T::deserialize(Shape(node)).map_err(|error| error.or_at(node.place))
-}
-
-/// Says in YAML's words what a value is.
-pub(super) fn found(value: &Unexpected<'_>) -> String {
-    match value {
-        Unexpected::Bool(value) => format!("the boolean `{value}`"),
-        Unexpected::Unsigned(value) => format!("the number `{value}`"),
-        Unexpected::Signed(value) => format!("the number `{value}`"),
-        Unexpected::Float(value) => format!("the number `{value}`"),
-        Unexpected::Str(value) => format!("the string `{}`", one_line(value, MAX_FOUND)),
-        Unexpected::Unit => "null".to_owned(),
-        Unexpected::Seq => "a list".to_owned(),
-        Unexpected::Map => "a mapping".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 struct Shape<'n>(&'n Node);
@@ -52,7 +33,7 @@ impl Shape<'_> {
     }
 
     fn mismatch(&self, expected: &str) -> YamlError {
-        let mut found = found(&self.unexpected());
+        let mut found = found_value(&self.unexpected());
         // The two mistakes that YAML makes easy.
         if expected == "a string" && matches!(self.0.content, Content::Bool(_) | Content::Number(_)) {
             found.push_str("; put it in quotes");

@@ -439,12 +439,12 @@ fn the_documented_limits_are_those_of_the_code() {
     let grouped = |n: usize| format!("{},{:03}", n / 1000, n % 1000);
     let values = format!(
         "{},{:03},{:03}",
-        parse::MAX_VALUES / 1_000_000,
-        parse::MAX_VALUES / 1000 % 1000,
-        parse::MAX_VALUES % 1000
+        limits::MAX_VALUES / 1_000_000,
+        limits::MAX_VALUES / 1000 % 1000,
+        limits::MAX_VALUES % 1000
     );
-    let (documents, levels) = (grouped(MAX_DOCUMENTS), parse::MAX_DEPTH);
-    let bytes = parse::MAX_ALIAS_BYTES >> 20;
+    let (documents, levels) = (grouped(MAX_DOCUMENTS), limits::MAX_DEPTH);
+    let bytes = limits::MAX_ALIAS_BYTES >> 20;
     for expected in [
         format!("{documents} documents, {values} values and {levels} levels"),
         format!("may repeat {bytes} MiB of text"),

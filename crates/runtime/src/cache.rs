@@ -19,7 +19,7 @@ use wasmtime::component::Component;
 
 const DIGEST_LEN: usize = 32;
 
-/// Maximum size of all files, in bytes. The code of a built-in module has about 600 KiB, and no module's has more than
+/// Maximum size of all files, in bytes. The code of a built-in module has 460 to 710 KiB, and no module's has more than
 /// 128 MiB.
 const MAX_SIZE: u64 = 512 << 20;
 
