@@ -69,7 +69,7 @@ impl<'a> Taint<'a> {
         &*self.effect == "NoExecute"
     }
 
-    /// Whether pods that do not tolerate it stay off the node. The scheduler alone knows `PreferNoSchedule`.
+    /// Whether pods that do not tolerate it stay off the node. Only the scheduler considers `PreferNoSchedule`.
     #[must_use]
     pub fn keeps_off(&self) -> bool {
         self.evicts() || &*self.effect == "NoSchedule"
