@@ -1,15 +1,20 @@
-//! Checks the crate graph: core ← runtime ← edges.
+//! Checks the crate graph: placement ← core ← runtime ← edges, and placement ← policies.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Returns the names of the direct dependencies of `package`.
+/// Returns the names of the direct dependencies of `package`, which is in the root's workspace.
 fn dependencies(package: &str) -> Vec<String> {
+    dependencies_in(".", package)
+}
+
+/// Returns the names of the direct dependencies of `package`, which is in the workspace in `folder`.
+fn dependencies_in(folder: &str, package: &str) -> Vec<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -23,10 +28,32 @@ fn dependencies(package: &str) -> Vec<String> {
 
 #[test]
 fn core_depends_only_on_allowed_crates() {
-    let allowed = ["base64", "cel", "jsonptr", "schemars", "serde", "serde_json", "strsim", "thiserror"];
+    let allowed = [
+        "base64",
+        "cel",
+        "jsonptr",
+        "schemars",
+        "serde",
+        "serde_json",
+        "strsim",
+        "thiserror",
+        "wardset-placement",
+    ];
     for dependency in dependencies("wardset-core") {
         assert!(allowed.contains(&dependency.as_str()), "wardset-core must not depend on `{dependency}`");
     }
+}
+
+#[test]
+fn placement_depends_on_serde_alone() {
+    assert_eq!(dependencies("wardset-placement"), ["serde"]);
+}
+
+#[test]
+fn the_policies_depend_on_no_crate_of_the_host_but_placement() {
+    let sdk = dependencies_in("policies", "wardset-policy-sdk");
+    let of_host: Vec<_> = sdk.iter().filter(|dependency| dependency.starts_with("wardset")).collect();
+    assert_eq!(of_host, ["wardset-placement"]);
 }
 
 #[test]
@@ -41,9 +68,9 @@ fn only_the_runtime_depends_on_wasmtime_and_on_no_edge() {
 }
 
 #[test]
-fn core_uses_no_clock_io_or_threads_of_std() {
-    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/core/src");
-    let mut folders = vec![std::path::PathBuf::from(sources)];
+fn core_and_placement_use_no_clock_io_or_threads_of_std() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let mut folders = vec![crates.join("core/src"), crates.join("placement/src")];
     let mut seen = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -68,5 +95,5 @@ fn core_uses_no_clock_io_or_threads_of_std() {
             }
         }
     }
-    assert!(seen > 15, "expected more than 15 files, found {seen}");
+    assert!(seen > 25, "expected more than 25 files, found {seen}");
 }

@@ -7,8 +7,10 @@ mod worlds;
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use wardset_core::decision::Outcome;
+use wardset_placement::{Node, PodSpec};
 
 use crate::dice::Dice;
 use crate::support::{self, patched};
@@ -85,6 +87,34 @@ async fn reaches_exactly_the_nodes_that_author_and_settings_allow() {
     }
     let Seen { narrowed, same, conflict, exempt, nowhere } = seen;
     assert!([narrowed, same, conflict, exempt, nowhere].iter().all(|count| *count >= 5), "{seen:?}");
+}
+
+/// The crate that the host and the policies share must agree with the oracle about each pair of DaemonSet and node.
+#[test]
+fn the_shared_crate_decides_as_the_oracle_does() {
+    let (mut runs, mut stays_off) = (0, 0);
+    for world in 0..300 {
+        let mut dice = Dice::new(SEED, world);
+        let names: Vec<String> = (0..12).map(|n| format!("node-{n}")).collect();
+        let nodes: Vec<Value> = names.iter().map(|name| worlds::node(&mut dice, name)).collect();
+        for n in 0..8 {
+            let object = worlds::daemonset(&mut dice, &format!("agent-{n}"), &names);
+            let pod = PodSpec::deserialize(&object["spec"]["template"]["spec"]).unwrap();
+            let expected = reached(&object, &nodes);
+            for node in &nodes {
+                let typed = Node::deserialize(node).unwrap();
+                let placement = pod.on(&typed);
+                let reasons = placement.reasons();
+                assert_eq!(
+                    placement.runs(),
+                    expected.contains(name(node)),
+                    "world {world}: {object} on {node}: {reasons:?}"
+                );
+                if placement.runs() { runs += 1 } else { stays_off += 1 }
+            }
+        }
+    }
+    assert!(runs > 1000 && stays_off > 1000, "{runs} pairs run, {stays_off} do not");
 }
 
 /// Returns whether the settings allow a node, as their documentation describes.

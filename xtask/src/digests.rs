@@ -1,7 +1,7 @@
 //! The sources of `policies/built`: the policies, the digests of their sources and modules, and the file
 //! `digests.json` that records both. Needs no compiler for the guest target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -61,8 +61,9 @@ impl Digests {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     policies: Vec<Policy>,
-    /// The directories of the packages that are no policy: the SDK.
-    shared: Vec<PathBuf>,
+    /// The directories of the packages that are no policy: the SDK, and the crates that it has from outside the
+    /// workspace.
+    shared: BTreeSet<PathBuf>,
 }
 
 /// A package of the policies' workspace that becomes a module.
@@ -79,33 +80,16 @@ pub(crate) struct Policy {
 impl Workspace {
     /// Asks cargo which packages there are.
     pub(crate) fn read(repository: &Repository) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            packages: Vec<Package>,
-        }
-        #[derive(Deserialize)]
-        struct Package {
-            name: String,
-            manifest_path: PathBuf,
-            targets: Vec<Target>,
-        }
-        #[derive(Deserialize)]
-        struct Target {
-            name: String,
-            crate_types: Vec<String>,
-        }
         let dir = repository.policies();
         if !dir.join("Cargo.toml").is_file() {
             bail!("`{}` has no `Cargo.toml`: there are no policies to build", dir.display());
         }
-        let mut cargo = process::cargo(&dir);
-        cargo.args(["metadata", "--no-deps", "--format-version=1"]);
-        let metadata: Metadata = serde_json::from_str(&process::stdout(&mut cargo)?)
-            .context("cannot read what `cargo metadata` prints")?;
-
-        let mut workspace = Self { policies: Vec::new(), shared: Vec::new() };
-        for package in metadata.packages {
-            let dir = package.manifest_path.parent().context("a manifest without a directory")?.to_owned();
+        let mut workspace = Self { policies: Vec::new(), shared: BTreeSet::new() };
+        let (mut members, mut pending) = (BTreeSet::new(), Vec::new());
+        for package in packages(&dir)? {
+            let dir = package.dir()?.to_owned();
+            members.insert(dir.clone());
+            pending.extend(package.paths());
             match package.targets.into_iter().find(|target| target.crate_types.iter().any(|t| t == "cdylib"))
             {
                 Some(library) => workspace.policies.push(Policy {
@@ -113,7 +97,19 @@ impl Workspace {
                     library: library.name.replace('-', "_"),
                     dir,
                 }),
-                None => workspace.shared.push(dir),
+                None => {
+                    workspace.shared.insert(dir);
+                }
+            }
+        }
+        while let Some(dir) = pending.pop() {
+            if members.contains(&dir) || !workspace.shared.insert(dir.clone()) {
+                continue;
+            }
+            for package in packages(&dir)? {
+                if package.dir()? == dir {
+                    pending.extend(package.paths());
+                }
             }
         }
         workspace.policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -134,8 +130,8 @@ impl Workspace {
     /// SHA-256 over the path and content of each file that decides about the module, in order of path, and over the
     /// linker's flags. The same on every machine, as long as git leaves line ends alone.
     ///
-    /// Those files are the contract, the workspace's `Cargo.toml` and `Cargo.lock`, and of the SDK and the policy
-    /// `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
+    /// Those files are the contract, the workspace's `Cargo.toml` and `Cargo.lock`, and of the SDK, of its crates from
+    /// outside the workspace and of the policy `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
     pub(crate) fn sources(&self, repository: &Repository, policy: &Policy) -> Result<String> {
         let mut files = Vec::new();
         collect(&repository.wit(), &mut |path| path.extension().is_some_and(|e| e == "wit"), &mut files)?;
@@ -153,6 +149,53 @@ impl Workspace {
         let flags = guest::LINK_ARGS.iter().map(|arg| arg.as_bytes());
         Ok(of_parts(flags.chain(named.iter().flat_map(|(name, content)| [name.as_bytes(), content]))))
     }
+}
+
+/// A package, as `cargo metadata` prints it.
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+    crate_types: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    kind: Option<String>,
+    path: Option<PathBuf>,
+}
+
+impl Package {
+    fn dir(&self) -> Result<&Path> {
+        self.manifest_path.parent().context("a manifest without a directory")
+    }
+
+    /// The directories of the dependencies that are in the repository. Tests decide about no module, so their
+    /// dependencies are left out.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let of_library = self.dependencies.iter().filter(|found| found.kind.as_deref() != Some("dev"));
+        of_library.filter_map(|dependency| dependency.path.clone())
+    }
+}
+
+/// Asks cargo which packages are in the workspace of the directory.
+fn packages(dir: &Path) -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    let mut cargo = process::cargo(dir);
+    cargo.args(["metadata", "--no-deps", "--format-version=1"]);
+    let metadata: Metadata = serde_json::from_str(&process::stdout(&mut cargo)?)
+        .context("cannot read what `cargo metadata` prints")?;
+    Ok(metadata.packages)
 }
 
 /// Returns the problems of the committed modules of `policies`, a line each. With `all`, also modules that belong to
@@ -297,7 +340,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// A copy of the repository with an SDK, one policy `guard` and its committed module.
+    /// A copy of the repository with an SDK and its crates, one policy `guard` and its committed module.
     struct Copy {
         dir: tempfile::TempDir,
         repository: Repository,
@@ -313,8 +356,21 @@ mod tests {
                 "[workspace]\nmembers = [\"sdk\", \"guard\"]\nresolver = \"3\"\n",
             );
             copy.write("policies/Cargo.lock", "");
-            copy.write("policies/sdk/Cargo.toml", "[package]\nname = \"sdk\"\n");
+            copy.write(
+                "policies/sdk/Cargo.toml",
+                "[package]\nname = \"sdk\"\n\n[dependencies]\nnear = { path = \"../../crates/near\" }\n",
+            );
             copy.write("policies/sdk/src/lib.rs", "");
+            copy.write(
+                "crates/near/Cargo.toml",
+                "[package]\nname = \"near\"\n\n[dependencies]\nfar = { path = \"../far\" }\n\n\
+                 [dev-dependencies]\ntest = { path = \"../test\" }\n",
+            );
+            copy.write("crates/near/src/lib.rs", "");
+            for name in ["far", "test"] {
+                copy.write(&format!("crates/{name}/Cargo.toml"), &format!("[package]\nname = \"{name}\"\n"));
+                copy.write(&format!("crates/{name}/src/lib.rs"), "");
+            }
             copy.write(
                 "policies/guard/Cargo.toml",
                 "[package]\nname = \"guard\"\n\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n",
@@ -368,6 +424,8 @@ mod tests {
             "wit/deps/more.wit",
             "policies/Cargo.lock",
             "policies/sdk/src/new.rs",
+            "crates/near/src/new.rs",
+            "crates/far/src/lib.rs",
             "policies/guard/src/deep/new.rs",
             "policies/guard/settings.schema.json",
         ] {
@@ -385,6 +443,7 @@ mod tests {
         copy.write("policies/guard/README.md", "Guards well.");
         copy.write("policies/guard/tests/cases.yaml", "");
         copy.write("policies/built/README.md", "");
+        copy.write("crates/test/src/lib.rs", "other");
         copy.write("wit/README.md", "");
         assert_eq!(copy.problems(), [""; 0]);
     }

@@ -16,7 +16,7 @@ pub use condition::{Condition, ConditionError};
 pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
 pub(crate) use scope::LazyVariables;
 pub use scope::{Exclusion, Match, Mismatch, NamespaceLabels, ScopeError};
-pub use selector::{LabelSelector, Requirement, Selector, SelectorError};
+pub use selector::{LabelSelector, Selector, SelectorError};
 
 use std::fmt;
 use std::str::FromStr;

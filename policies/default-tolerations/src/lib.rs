@@ -6,8 +6,8 @@
 
 use serde::Deserialize;
 use wardset_policy_sdk::{
-    Manifest, Patch, Policy, Review, SettingsError, Stop, Toleration, Verdict, add_tolerations,
-    export_policy, settings::TolerationSetting,
+    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Manifest, Patch, Policy, Review, SettingsError, Stop, Toleration,
+    Verdict, add_tolerations, export_policy, settings::TolerationSetting,
 };
 
 /// The policy.
@@ -25,20 +25,6 @@ pub struct Settings {
 }
 
 const TOLERATIONS: &str = "/spec/template/spec/tolerations";
-
-/// Tolerations that the controller adds to every pod (`AddOrUpdateDaemonPodTolerations` in
-/// pkg/controller/daemon/util).
-const CONTROLLER_ADDS: [(&str, &str); 6] = [
-    ("node.kubernetes.io/not-ready", "NoExecute"),
-    ("node.kubernetes.io/unreachable", "NoExecute"),
-    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
-    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
-    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
-    ("node.kubernetes.io/unschedulable", "NoSchedule"),
-];
-
-/// A toleration that the controller adds to pods in the host network only.
-const NETWORK_UNAVAILABLE: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
 impl Policy for DefaultTolerations {
     type Settings = Settings;
@@ -62,12 +48,11 @@ impl Policy for DefaultTolerations {
             let field = format!("tolerations[{i}]");
             setting.check(&field)?;
             let wanted = setting.toleration();
-            let adds = |(key, effect)| Toleration::exists(key, effect).covers(&wanted);
-            if CONTROLLER_ADDS.into_iter().any(adds) {
+            if AUTOMATIC.iter().any(|added| added.covers(&wanted)) {
                 let message = format!("the DaemonSet controller adds `{wanted}` to every pod");
                 return Err(SettingsError::new(field, message, "remove it"));
             }
-            if adds(NETWORK_UNAVAILABLE) {
+            if AUTOMATIC_IN_HOST_NETWORK.covers(&wanted) {
                 let message = format!(
                     "the DaemonSet controller adds `{wanted}` if `hostNetwork` is true; other pods can't run \
                      without the network"

@@ -14,7 +14,7 @@ pub(crate) const VOLUMES: &str = "/spec/template/spec/volumes";
 
 /// The taint that keeps pods off RKE2's control plane. AKS taints its system nodes with the same key and
 /// `NoSchedule`; those are workers.
-const CRITICAL_ADDONS: Taint<'_> = Taint { key: "CriticalAddonsOnly", value: "true", effect: "NoExecute" };
+const CRITICAL_ADDONS: Taint<'_> = Taint::new("CriticalAddonsOnly", "true", "NoExecute");
 
 /// The directories in which network and storage drivers register with the kubelet, as path segments.
 ///
@@ -131,8 +131,8 @@ fn node_service(review: &Review, tolerations: &[Toleration<'_>]) -> Result<Optio
 
 /// Returns whether the toleration tolerates the control plane, by a key of it or by a wildcard.
 fn tolerates_control_plane(toleration: &Toleration<'_>) -> bool {
-    let wildcard = toleration.key.is_empty()
-        && toleration.tolerates(&Taint { key: CONTROL_PLANE[0], value: "", effect: "NoSchedule" });
+    let wildcard =
+        toleration.key.is_empty() && toleration.tolerates(&Taint::new(CONTROL_PLANE[0], "", "NoSchedule"));
     wildcard || names_control_plane(toleration)
 }
 

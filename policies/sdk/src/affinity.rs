@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use wardset_placement::{Affinity, Term};
 
 use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer};
 
@@ -195,41 +196,6 @@ struct Plan<'w> {
     /// The requirement after which no node is left.
     killer: Option<&'w Wanted<'w>>,
     added: Vec<&'w Wanted<'w>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Affinity<'a> {
-    #[serde(borrow)]
-    node_affinity: Option<NodeAffinity<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct NodeAffinity<'a> {
-    #[serde(borrow, rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    required: Option<NodeSelector<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeSelector<'a> {
-    #[serde(borrow, default)]
-    node_selector_terms: Vec<Term<'a>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Term<'a> {
-    #[serde(borrow, default)]
-    match_expressions: Vec<Requirement<'a>>,
-    #[serde(borrow, default)]
-    match_fields: Vec<Requirement<'a>>,
-}
-
-impl Term<'_> {
-    fn is_empty(&self) -> bool {
-        self.match_expressions.is_empty() && self.match_fields.is_empty()
-    }
 }
 
 #[derive(Serialize)]

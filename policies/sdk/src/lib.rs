@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The SDK connects a policy with the contract in `wit/`: it reads typed parts of the document, builds minimal patches
-//! and explains wrong settings. It also has the rules by which Kubernetes reads tolerations, node affinity and
-//! selectors. Natively, the [`testing`] harness tests policies without a sandbox.
+//! and explains wrong settings. It also has the merge rules for tolerations and node affinity; `wardset-placement` has the
+//! rules by which Kubernetes evaluates them. Natively, the [`testing`] harness tests policies without a sandbox.
 //!
 //! It never parses the whole document, and it never writes a field unless the policy asks for it. It has no clock, no
 //! random numbers and no I/O.
@@ -28,14 +28,11 @@ mod mismatch;
 mod patch;
 pub mod pointer;
 mod policy;
-mod requirement;
 mod review;
-mod selector;
 pub mod settings;
 mod shape;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
-mod text;
 mod toleration;
 mod verdict;
 #[doc(hidden)]
@@ -45,12 +42,13 @@ pub use affinity::{Outcome, Placement, Wanted};
 pub use label::{InvalidLabel, check_key, check_value};
 pub use patch::Patch;
 pub use policy::{Exported, Manifest, Policy, Stop};
-pub use requirement::{Domain, Operator, Requirement};
 pub use review::Review;
-pub use selector::{Clause, LabelSelector};
 pub use settings::SettingsError;
-pub use text::{Labels, Text};
-pub use toleration::{Taint, Toleration, add_tolerations};
+pub use toleration::add_tolerations;
+pub use wardset_placement::{
+    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Clause, Domain, LabelSelector, Labels, Operator, Requirement,
+    Taint, Text, Toleration,
+};
 pub use wit::wardset::policy::types::{
     Change, ClusterData, Denial, DenialCode, Edit, Level, Note, Operation, Placed, Request, TemplateGate,
     Verdict, Warning,

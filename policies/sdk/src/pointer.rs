@@ -1,5 +1,7 @@
 //! JSON Pointers (RFC 6901): the places that policies read and write.
 
+use crate::Clause;
+
 /// The parts that every DaemonSet has: the API server refuses an object without them, or always sends them. A
 /// policy need not check for them.
 pub(crate) const ALWAYS_THERE: [&str; 7] = [
@@ -26,6 +28,15 @@ pub fn join(parent: &str, token: &str) -> String {
         }
     }
     pointer
+}
+
+/// Returns the pointer to a clause of the label selector at `selector`.
+#[must_use]
+pub fn of_clause(selector: &str, clause: &Clause<'_>) -> String {
+    match clause.index() {
+        Some(i) => format!("{selector}/matchExpressions/{i}"),
+        None => join(&format!("{selector}/matchLabels"), &clause.requirement().key),
+    }
 }
 
 /// Whether `pointer` is at or below `prefix`.

@@ -185,10 +185,42 @@ pub struct RequirementSetting {
     /// The label's key.
     key: String,
     /// How the label is compared.
-    operator: Operator,
+    operator: RequirementOperator,
     /// At least one with `In` and `NotIn`, one integer with `Gt` and `Lt`, none with the others.
     #[serde(default)]
     values: Vec<String>,
+}
+
+/// The names of [`Operator`], with their descriptions in the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(not(target_arch = "wasm32"), schemars(inline))]
+enum RequirementOperator {
+    /// The label is there, with one of the values.
+    In,
+    /// The label is missing or has none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is missing.
+    DoesNotExist,
+    /// The label is an integer greater than the one value.
+    Gt,
+    /// The label is an integer less than the one value.
+    Lt,
+}
+
+impl RequirementOperator {
+    fn known(self) -> Operator {
+        match self {
+            Self::In => Operator::In,
+            Self::NotIn => Operator::NotIn,
+            Self::Exists => Operator::Exists,
+            Self::DoesNotExist => Operator::DoesNotExist,
+            Self::Gt => Operator::Gt,
+            Self::Lt => Operator::Lt,
+        }
+    }
 }
 
 impl RequirementSetting {
@@ -197,7 +229,7 @@ impl RequirementSetting {
     pub fn requirement(&self) -> Requirement<'_> {
         Requirement {
             key: self.key.as_str().into(),
-            operator: self.operator.name().into(),
+            operator: self.operator.known().name().into(),
             values: self.values.iter().map(|value| value.as_str().into()).collect(),
         }
     }
@@ -209,19 +241,18 @@ impl RequirementSetting {
     pub fn check(&self, field: &str) -> Result<(), SettingsError> {
         let at = |name: &str| format!("{field}.{name}");
         check_key(&self.key).map_err(|error| SettingsError::label(&at("key"), error, &self.key))?;
-        let (is_right, expected) = match self.operator {
-            Operator::In | Operator::NotIn => (!self.values.is_empty(), "at least one value"),
-            Operator::Exists | Operator::DoesNotExist => (self.values.is_empty(), "no values"),
-            Operator::Gt | Operator::Lt => {
-                (matches!(self.values.as_slice(), [bound] if bound.parse::<i64>().is_ok()), "one integer")
-            }
-        };
-        if !is_right {
-            let (operator, found) = (self.operator.name(), self.values.join(", "));
+        let operator = self.operator.known();
+        if !self.requirement().is_valid() {
+            let expected = match operator {
+                Operator::In | Operator::NotIn => "at least one value",
+                Operator::Exists | Operator::DoesNotExist => "no values",
+                Operator::Gt | Operator::Lt => "one integer",
+            };
+            let (operator, found) = (operator.name(), self.values.join(", "));
             let message = format!("`{operator}` takes {expected}, found [{}]", short(&found));
             return Err(SettingsError::new(at("values"), message, format!("write {expected}")));
         }
-        if matches!(self.operator, Operator::In | Operator::NotIn) {
+        if matches!(operator, Operator::In | Operator::NotIn) {
             for (n, value) in self.values.iter().enumerate() {
                 let at = at(&format!("values[{n}]"));
                 check_value(value).map_err(|error| SettingsError::label(&at, error, value))?;

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use wardset_policy_sdk::{
     Clause, Denial, LabelSelector, Labels, Manifest, Operator, Policy, Requirement, Review, SettingsError,
-    Stop, Verdict, check_key, check_value, export_policy,
+    Stop, Verdict, check_key, check_value, export_policy, pointer,
 };
 
 /// The policy.
@@ -111,7 +111,7 @@ impl Policy for SelectorSafety {
             verdict.denials.extend(faults(review, &selector)?);
         }
         for clause in selector.clauses().filter(|clause| settings.is_volatile(clause.requirement())) {
-            let (pointer, key) = (clause.pointer(SELECTOR), &clause.requirement().key);
+            let (pointer, key) = (pointer::of_clause(SELECTOR, &clause), &clause.requirement().key);
             verdict = if is_new {
                 verdict.with_denial(Denial::forbidden(
                     pointer,
@@ -171,12 +171,16 @@ fn faults(review: &Review, selector: &LabelSelector<'_>) -> Result<Vec<Denial>, 
         let deny = |clause: Clause<'_>| {
             let requirement = clause.requirement();
             let message = format!("no pod can match: `{requirement}` contradicts the rest of the selector");
-            Denial::invalid(clause.pointer(SELECTOR), message, "remove one of the requirements on this key")
+            Denial::invalid(
+                pointer::of_clause(SELECTOR, &clause),
+                message,
+                "remove one of the requirements on this key",
+            )
         };
         return Ok(contradictions.into_iter().map(deny).collect());
     }
     let labels: Labels<'_> = review.object(TEMPLATE_LABELS)?.unwrap_or_default();
-    let unmatched = selector.clauses().filter(|clause| !clause.holds(&labels));
+    let unmatched = selector.clauses().filter(|clause| !clause.holds(|key| labels.get(key)));
     Ok(unmatched
         .map(|clause| {
             let requirement = clause.requirement();
@@ -186,7 +190,7 @@ fn faults(review: &Review, selector: &LabelSelector<'_>) -> Result<Vec<Denial>, 
                 None => "no such label".to_owned(),
             };
             Denial::invalid(
-                clause.pointer(SELECTOR),
+                pointer::of_clause(SELECTOR, &clause),
                 format!("the selector requires `{requirement}`, found {found} in the pod template"),
                 format!("change `{key}` in `spec.template.metadata.labels` so that the selector matches it"),
             )
@@ -199,11 +203,12 @@ fn changed(review: &Review, old: &LabelSelector<'_>, new: &LabelSelector<'_>) ->
     let (name, namespace) = (&review.request().name, &review.request().namespace);
     let old_pods: Labels<'_> = review.old_object(TEMPLATE_LABELS)?.unwrap_or_default();
     let new_pods: Labels<'_> = review.object(TEMPLATE_LABELS)?.unwrap_or_default();
-    let rest = match new.clauses().find(|clause| !clause.holds(&old_pods)) {
+    let rest = match new.clauses().find(|clause| !clause.holds(|key| old_pods.get(key))) {
         None => "the new DaemonSet adopts the old pods, because their labels match its selector".to_owned(),
         Some(missed) => {
             let missed = missed.requirement();
-            let command = match kubectl_selector(old, old.matches(&new_pods).then_some(missed)) {
+            let command = match kubectl_selector(old, old.matches(|key| new_pods.get(key)).then_some(missed))
+            {
                 Some(pods) => format!(": `kubectl delete pods -n {namespace} -l '{pods}'`"),
                 None => " by name".to_owned(),
             };

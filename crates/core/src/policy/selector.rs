@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wardset_placement::Requirement;
 
 /// A label selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,22 +74,7 @@ pub enum Operator {
 
 /// A validated selector. An empty one selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector {
-    requirements: Vec<Requirement>,
-}
-
-/// One requirement of a [`Selector`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Requirement {
-    /// The label is there and has one of the values.
-    In(String, Vec<String>),
-    /// The label is absent or has none of the values.
-    NotIn(String, Vec<String>),
-    /// The label is there.
-    Exists(String),
-    /// The label is absent.
-    DoesNotExist(String),
-}
+pub struct Selector(wardset_placement::LabelSelector<'static>);
 
 /// The reason why a selector is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,32 +97,18 @@ impl Selector {
     /// Returns whether the selector selects everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.requirements.is_empty()
+        self.0.is_empty()
     }
 
     /// Returns whether labels satisfy every requirement. `label` returns a label's value, or `None` if the label is
     /// absent.
     pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<Cow<'l, str>>) -> bool {
-        self.requirements.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => {
-                label(key).is_some_and(|value| values.iter().any(|v| *v == value))
-            }
-            Requirement::NotIn(key, values) => {
-                label(key).is_none_or(|value| values.iter().all(|v| *v != value))
-            }
-            Requirement::Exists(key) => label(key).is_some(),
-            Requirement::DoesNotExist(key) => label(key).is_none(),
-        })
+        self.0.matches(label)
     }
 
     /// Returns the key of each requirement.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.requirements.iter().map(|requirement| match requirement {
-            Requirement::In(key, _)
-            | Requirement::NotIn(key, _)
-            | Requirement::Exists(key)
-            | Requirement::DoesNotExist(key) => key.as_str(),
-        })
+        self.0.keys()
     }
 }
 
@@ -144,18 +116,32 @@ impl TryFrom<LabelSelector> for Selector {
     type Error = SelectorError;
 
     fn try_from(typed: LabelSelector) -> Result<Self, SelectorError> {
-        let labels = typed.match_labels.into_iter().map(|(key, value)| Ok(Requirement::In(key, vec![value])));
-        let expressions =
-            typed.match_expressions.into_iter().map(|RequirementSpec { key, operator, values }| {
-                match (operator, values.is_empty()) {
-                    (Operator::In, false) => Ok(Requirement::In(key, values)),
-                    (Operator::NotIn, false) => Ok(Requirement::NotIn(key, values)),
-                    (Operator::Exists, true) => Ok(Requirement::Exists(key)),
-                    (Operator::DoesNotExist, true) => Ok(Requirement::DoesNotExist(key)),
-                    (Operator::In | Operator::NotIn, true) => Err(SelectorError::NoValues { key }),
-                    (Operator::Exists | Operator::DoesNotExist, false) => Err(SelectorError::Values { key }),
-                }
-            });
-        Ok(Self { requirements: labels.chain(expressions).collect::<Result<_, _>>()? })
+        let labels = typed.match_labels.into_iter().map(|(key, value)| (key.into(), value.into()));
+        let expressions = typed.match_expressions.into_iter().map(RequirementSpec::validate);
+        Ok(Self(wardset_placement::LabelSelector {
+            match_labels: labels.collect(),
+            match_expressions: expressions.collect::<Result<_, _>>()?,
+        }))
+    }
+}
+
+impl RequirementSpec {
+    fn validate(self) -> Result<Requirement<'static>, SelectorError> {
+        let Self { key, operator, values } = self;
+        let (known, takes_values) = match operator {
+            Operator::In => (wardset_placement::Operator::In, true),
+            Operator::NotIn => (wardset_placement::Operator::NotIn, true),
+            Operator::Exists => (wardset_placement::Operator::Exists, false),
+            Operator::DoesNotExist => (wardset_placement::Operator::DoesNotExist, false),
+        };
+        match (takes_values, values.is_empty()) {
+            (true, true) => Err(SelectorError::NoValues { key }),
+            (false, false) => Err(SelectorError::Values { key }),
+            _ => Ok(Requirement {
+                key: key.into(),
+                operator: known.name().into(),
+                values: values.into_iter().map(Into::into).collect(),
+            }),
+        }
     }
 }

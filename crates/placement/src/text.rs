@@ -14,10 +14,24 @@ pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// Labels as the document holds them.
 pub type Labels<'a> = BTreeMap<Text<'a>, Text<'a>>;
 
+impl<'a> Text<'a> {
+    /// Borrows `text`. Unlike `From`, it can make constants.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Text(Cow::Borrowed(text))
+    }
+}
+
 impl Deref for Text<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
         &self.0
     }
 }
@@ -30,7 +44,13 @@ impl Borrow<str> for Text<'_> {
 
 impl<'a> From<&'a str> for Text<'a> {
     fn from(text: &'a str) -> Self {
-        Text(Cow::Borrowed(text))
+        Text::new(text)
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Text(Cow::Owned(text))
     }
 }
 
