@@ -3,63 +3,24 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use wardset_cases::{Answer, Case, Denial, Gate, Outcome, Remark};
 use wardset_core::decision::{Applied, PolicyResult};
 use wardset_core::patch;
-use wardset_core::verdict::{Denial, DenialCode, Warning};
+use wardset_core::verdict::{self, DenialCode};
 
 use crate::support;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Case {
-    name: String,
-    #[serde(default)]
-    settings: Option<Value>,
-    #[serde(default = "create")]
-    operation: String,
-    #[serde(default)]
-    gate: Option<String>,
-    #[serde(default)]
-    object: Value,
-    #[serde(default)]
-    old_object: Option<Value>,
-    #[serde(default)]
-    expect: Expect,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Expect {
-    #[serde(default)]
-    denials: Vec<Value>,
-    #[serde(default)]
-    changes: Vec<Value>,
-    #[serde(default)]
-    warnings: Vec<Value>,
-    #[serde(default)]
-    notes: Vec<Value>,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    settings_error: Option<String>,
-}
-
-fn create() -> String {
-    "CREATE".to_owned()
-}
 
 #[tokio::test]
 async fn built_modules_pass_the_cases_of_their_sources() {
     let mut run = 0;
     for module in wardset::supply::builtin::MODULES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
-        for file in wardset::offline::input::files(&folder, false).unwrap() {
-            let file = file.unwrap();
-            let text = fs::read_to_string(&file).unwrap();
-            for case in wardset::yaml::documents::<Case>(&text).unwrap() {
-                check(module.name, &case).await;
+        for file in wardset_cases::read(&folder, wardset::yaml::documents).unwrap() {
+            for case in &file.cases {
+                let found = outcome(module.name, case).await;
+                let place = file.path.display();
+                case.expect.check(found).unwrap_or_else(|found| panic!("{place} ({}): {found}", case.name));
                 run += 1;
             }
         }
@@ -89,106 +50,42 @@ async fn the_guest_of_the_benchmark_fits_the_contract() {
     );
 }
 
-async fn check(module: &str, case: &Case) {
-    let place = format!("{module}: {}", case.name);
-    let settings = case.settings.clone().unwrap_or(json!({}));
+async fn outcome(module: &str, case: &Case) -> Outcome {
     // The case chooses the state of the gate. If the objects do not imply it, the policy's `template` field does.
-    let gate = case.gate.as_deref().unwrap_or("open");
-    let always = if gate == "open" { "  template: always" } else { "" };
-    let snapshot = support::try_snapshot(&support::policy("case", module, &settings, always)).await;
-    if let Some(expected) = &case.expect.settings_error {
-        let error = anyhow::Error::from(
-            snapshot.err().unwrap_or_else(|| panic!("{place}: the settings were accepted")),
-        );
-        assert!(format!("{error:#}").contains(expected), "{place}: {error:#}");
-        return;
-    }
-    let snapshot = snapshot.unwrap_or_else(|error| panic!("{place}: {error}"));
-    let mut object = case.object.clone();
-    fill_in(&mut object);
-    let old = match case.operation.as_str() {
-        "CREATE" => None,
-        _ => Some(case.old_object.clone().map_or_else(
-            || object.clone(),
-            |mut old| {
-                fill_in(&mut old);
-                old
-            },
-        )),
+    let always = if case.gate == Gate::Open { "  template: always" } else { "" };
+    let policy = support::policy("case", module, &case.settings(), always);
+    let snapshot = match support::try_snapshot(&policy).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Outcome::SettingsError(format!("{:#}", anyhow::Error::from(error))),
     };
-    // A closed gate requires an update with an unchanged template.
-    let old = if gate == "closed" { Some(with_template_of(&object, old)) } else { old };
+    let (object, old) = case.objects();
     let decision = support::decide(&snapshot, &object, old.as_ref()).await;
-    let result = &decision.reports[0].result;
-    match (result, &case.expect.error) {
-        (PolicyResult::Failed(failure), Some(expected)) => {
-            assert!(failure.detail.contains(expected), "{place}: {failure}")
-        }
-        (PolicyResult::Failed(failure), None) => panic!("{place}: {failure}"),
-        (_, Some(expected)) => panic!("{place}: expected the error `{expected}`"),
-        (PolicyResult::Denied { denials, warnings }, None) => {
-            assert_eq!(case.expect.changes, [] as [Value; 0], "{place}");
-            check_denials(&place, denials, &case.expect.denials);
-            check_warnings(&place, warnings, &case.expect.warnings);
-        }
-        (PolicyResult::Allowed { applied, warnings, notes, .. }, None) => {
-            assert_eq!(case.expect.denials, [] as [Value; 0], "{place}");
+    match &decision.reports[0].result {
+        PolicyResult::Failed(failure) => Outcome::Error(failure.detail.clone()),
+        PolicyResult::Denied { denials, warnings } => Outcome::Answer(Answer {
+            denials: denials.iter().map(denial).collect(),
+            warnings: warnings.iter().map(|found| remark(&found.pointer, &found.message)).collect(),
+            ..Answer::default()
+        }),
+        PolicyResult::Allowed { applied, warnings, notes, .. } => {
             let applied: Vec<_> = applied.iter().map(|Applied { operation, .. }| operation.clone()).collect();
-            let applied: Value = serde_json::from_str(&patch::to_json(&applied)).unwrap();
-            assert_eq!(applied, json!(case.expect.changes), "{place}");
-            check_warnings(&place, warnings, &case.expect.warnings);
-            assert_eq!(notes.len(), case.expect.notes.len(), "{place}: {notes:?}");
-            for (found, expected) in notes.iter().zip(&case.expect.notes) {
-                assert_eq!(found.pointer, expected["pointer"].as_str().unwrap(), "{place}");
-                let part = expected["contains"].as_str().unwrap_or_default();
-                assert!(found.message.contains(part), "{place}: {found:?}");
-            }
+            let changes: Vec<Value> = serde_json::from_str(&patch::to_json(&applied)).unwrap();
+            let warnings = warnings.iter().map(|found| remark(&found.pointer, &found.message)).collect();
+            let notes = notes.iter().map(|found| remark(&found.pointer, &found.message)).collect();
+            Outcome::Answer(Answer { changes, warnings, notes, ..Answer::default() })
         }
     }
 }
 
-fn fill_in(object: &mut Value) {
-    for (field, value) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
-        if object.get(field).is_none() {
-            object[field] = json!(value);
-        }
-    }
+fn denial(found: &verdict::Denial) -> Denial {
+    let code = match found.code {
+        DenialCode::Forbidden => "forbidden",
+        DenialCode::Invalid => "invalid",
+    };
+    let (pointer, message, fix) = (found.pointer.clone(), found.message.clone(), found.fix.clone());
+    Denial { code, pointer, message, fix }
 }
 
-fn with_template_of(object: &Value, old: Option<Value>) -> Value {
-    let mut old = old.unwrap_or_else(|| object.clone());
-    old["spec"]["template"] = object["spec"]["template"].clone();
-    old
-}
-
-fn check_denials(place: &str, found: &[Denial], expected: &[Value]) {
-    assert_eq!(found.len(), expected.len(), "{place}: {found:?}");
-    for (found, expected) in found.iter().zip(expected) {
-        let code = match found.code {
-            DenialCode::Forbidden => "forbidden",
-            DenialCode::Invalid => "invalid",
-        };
-        assert_eq!(
-            (code, found.pointer.as_str()),
-            (expected["code"].as_str().unwrap(), expected["pointer"].as_str().unwrap()),
-            "{place}"
-        );
-        assert!(
-            format!("{} {}", found.message, found.fix)
-                .contains(expected["contains"].as_str().unwrap_or_default()),
-            "{place}: {found:?}"
-        );
-        assert!(!found.fix.is_empty(), "{place}: a denial without a fix");
-    }
-}
-
-fn check_warnings(place: &str, found: &[Warning], expected: &[Value]) {
-    assert_eq!(found.len(), expected.len(), "{place}: {found:?}");
-    for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(found.pointer, expected["pointer"].as_str().unwrap(), "{place}");
-        assert!(
-            found.message.contains(expected["contains"].as_str().unwrap_or_default()),
-            "{place}: {found:?}"
-        );
-    }
+fn remark(pointer: &str, message: &str) -> Remark {
+    Remark { pointer: pointer.to_owned(), message: message.to_owned() }
 }

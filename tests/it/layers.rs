@@ -45,15 +45,16 @@ fn core_depends_only_on_allowed_crates() {
 }
 
 #[test]
-fn placement_depends_on_serde_alone() {
+fn the_crates_that_policies_share_depend_on_serde_alone() {
     assert_eq!(dependencies("wardset-placement"), ["serde"]);
+    assert_eq!(dependencies("wardset-cases"), ["serde", "serde_json"]);
 }
 
 #[test]
-fn the_policies_depend_on_no_crate_of_the_host_but_placement() {
+fn the_policies_depend_on_no_crate_of_the_host_but_placement_and_the_form_of_cases() {
     let sdk = dependencies_in("policies", "wardset-policy-sdk");
     let of_host: Vec<_> = sdk.iter().filter(|dependency| dependency.starts_with("wardset")).collect();
-    assert_eq!(of_host, ["wardset-placement"]);
+    assert_eq!(of_host, ["wardset-placement", "wardset-cases"]);
 }
 
 #[test]

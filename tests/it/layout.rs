@@ -5,7 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// The crates of the product, as folders of sources.
-const CRATES: [&str; 5] = ["crates/placement/src", "crates/core/src", "crates/port/src", "crates/runtime/src", "src"];
+const CRATES: [&str; 6] = [
+    "crates/cases/src",
+    "crates/placement/src",
+    "crates/core/src",
+    "crates/port/src",
+    "crates/runtime/src",
+    "src",
+];
 
 /// A module's path within its crate; empty for the root.
 type Module = Vec<String>;

@@ -130,8 +130,8 @@ impl Workspace {
     /// SHA-256 over the path and content of each file that decides about the module, in order of path, and over the
     /// linker's flags. The same on every machine, as long as git leaves line ends alone.
     ///
-    /// Those files are the contract, the workspace's `Cargo.toml` and `Cargo.lock`, and of the SDK, of its crates from
-    /// outside the workspace and of the policy `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
+    /// Those files are the contract, and the workspace's `Cargo.toml` and `Cargo.lock`. The policy, the SDK and the crates
+    /// from outside the workspace each add `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
     pub(crate) fn sources(&self, repository: &Repository, policy: &Policy) -> Result<String> {
         let mut files = Vec::new();
         collect(&repository.wit(), &mut |path| path.extension().is_some_and(|e| e == "wit"), &mut files)?;
@@ -169,8 +169,13 @@ struct Target {
 #[derive(Debug, Deserialize)]
 struct Dependency {
     kind: Option<String>,
+    /// The targets that have the dependency; all if it is `None`.
+    target: Option<String>,
     path: Option<PathBuf>,
 }
+
+/// The targets of dependencies that only native tests use.
+const NATIVE: &str = "cfg(not(target_arch = \"wasm32\"))";
 
 impl Package {
     fn dir(&self) -> Result<&Path> {
@@ -180,8 +185,11 @@ impl Package {
     /// The directories of the dependencies that are in the repository. Tests decide about no module, so their
     /// dependencies are left out.
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        let of_library = self.dependencies.iter().filter(|found| found.kind.as_deref() != Some("dev"));
-        of_library.filter_map(|dependency| dependency.path.clone())
+        let of_module = self
+            .dependencies
+            .iter()
+            .filter(|found| found.kind.as_deref() != Some("dev") && found.target.as_deref() != Some(NATIVE));
+        of_module.filter_map(|dependency| dependency.path.clone())
     }
 }
 
@@ -364,10 +372,11 @@ mod tests {
             copy.write(
                 "crates/near/Cargo.toml",
                 "[package]\nname = \"near\"\n\n[dependencies]\nfar = { path = \"../far\" }\n\n\
-                 [dev-dependencies]\ntest = { path = \"../test\" }\n",
+                 [dev-dependencies]\ntest = { path = \"../test\" }\n\n\
+                 [target.'cfg(not(target_arch = \"wasm32\"))'.dependencies]\nnative = { path = \"../native\" }\n",
             );
             copy.write("crates/near/src/lib.rs", "");
-            for name in ["far", "test"] {
+            for name in ["far", "native", "test"] {
                 copy.write(&format!("crates/{name}/Cargo.toml"), &format!("[package]\nname = \"{name}\"\n"));
                 copy.write(&format!("crates/{name}/src/lib.rs"), "");
             }
@@ -444,6 +453,7 @@ mod tests {
         copy.write("policies/guard/tests/cases.yaml", "");
         copy.write("policies/built/README.md", "");
         copy.write("crates/test/src/lib.rs", "other");
+        copy.write("crates/native/src/lib.rs", "other");
         copy.write("wit/README.md", "");
         assert_eq!(copy.problems(), [""; 0]);
     }

@@ -70,8 +70,8 @@ impl<'a> Requirement<'a> {
 
     /// Returns whether a label satisfies it. `label` is the label's value, or `None` if the label is missing.
     ///
-    /// The answer is `None` if the operator is unknown, or if the value of `Gt` or `Lt` is not one integer. The values
-    /// of the other operators are taken as they are, even where the API server refuses their number.
+    /// The answer is `None` if the operator is unknown, or if the value of `Gt` or `Lt` is not one integer. The other
+    /// operators accept any number of values, even if the API server refuses it.
     #[must_use]
     pub fn holds(&self, label: Option<&str>) -> Option<bool> {
         let is_listed = || label.is_some_and(|label| self.lists(label));

@@ -1,0 +1,240 @@
+//! Cases, and the files that have them.
+
+use std::path::{Path, PathBuf};
+use std::{error, fmt, fs, io};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Expect;
+
+/// A review, and the outcome that is expected.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Case {
+    /// A sentence of behaviour.
+    pub name: String,
+    /// The policy's settings. See [`Case::settings`].
+    #[serde(default)]
+    pub settings: Value,
+    /// The operation that the author requested.
+    #[serde(default)]
+    pub operation: Operation,
+    /// Whether the template may be changed.
+    #[serde(default)]
+    pub gate: Gate,
+    /// The DaemonSet, or the part of it that matters.
+    #[serde(default)]
+    pub object: Value,
+    /// The stored DaemonSet, on an update.
+    #[serde(default)]
+    pub old_object: Value,
+    /// The outcome that the policy must have.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The operation, as Kubernetes writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// The object is new.
+    #[default]
+    Create,
+    /// The object replaces a stored one.
+    Update,
+}
+
+/// The template gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// The template may be changed.
+    #[default]
+    Open,
+    /// The template must be left alone.
+    Closed,
+}
+
+impl Case {
+    /// Returns the settings: an empty object if the case has none.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        if self.settings.is_null() { json!({}) } else { self.settings.clone() }
+    }
+
+    /// Returns the objects of a review that a host can decide on: the new object, and on an update the old one.
+    ///
+    /// Both get the version and kind of a DaemonSet if they have none. An old object that is missing equals the new
+    /// one. The host closes the gate only for an update with an unchanged template, so a closed gate gives the old
+    /// object the new template.
+    #[must_use]
+    pub fn objects(&self) -> (Value, Option<Value>) {
+        let object = as_daemonset(&self.object);
+        let stored = if self.old_object.is_null() { object.clone() } else { as_daemonset(&self.old_object) };
+        let old = match (self.gate, self.operation) {
+            (Gate::Open, Operation::Create) => None,
+            (Gate::Open, Operation::Update) => Some(stored),
+            (Gate::Closed, operation) => {
+                let mut old = if operation == Operation::Create { object.clone() } else { stored };
+                old["spec"]["template"] = object["spec"]["template"].clone();
+                Some(old)
+            }
+        };
+        (object, old)
+    }
+}
+
+fn as_daemonset(object: &Value) -> Value {
+    let mut object = object.clone();
+    for (field, value) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
+        if object.get(field).is_none() {
+            object[field] = json!(value);
+        }
+    }
+    object
+}
+
+/// A case file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The cases, one for each document.
+    pub cases: Vec<Case>,
+}
+
+/// Reads all files of a folder that end in `.yaml` or `.yml`, in the order of their names. `parse` returns the cases
+/// of a file's text, one for each document.
+///
+/// # Errors
+///
+/// A file is unreadable, has no cases or malformed ones, or the folder has no such file.
+pub fn read<E: fmt::Display>(
+    folder: &Path,
+    parse: impl Fn(&str) -> Result<Vec<Case>, E>,
+) -> Result<Vec<File>, ReadError> {
+    let unreadable = |path: &Path, source| ReadError::Unreadable { path: path.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
+        let path = entry.map_err(|source| unreadable(folder, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(ReadError::Empty { path: folder.to_owned() });
+    }
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+        match parse(&text) {
+            Ok(cases) if cases.is_empty() => Err(ReadError::Empty { path }),
+            Ok(cases) => Ok(File { path, cases }),
+            Err(error) => Err(ReadError::Malformed { path, problem: error.to_string() }),
+        }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The reason why case files are not readable.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file or folder is not readable.
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file has no cases.
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message.
+        problem: String,
+    },
+    /// The folder has no case file, or the file has no case.
+    Empty {
+        /// The file or folder.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, .. } => write!(f, "failed to read `{}`", path.display()),
+            Self::Malformed { path, problem } => write!(f, "failed to read `{}`: {problem}", path.display()),
+            Self::Empty { path } => write!(f, "expected cases in `{}`, found none", path.display()),
+        }
+    }
+}
+
+impl error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Malformed { .. } | Self::Empty { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(text: &str) -> Result<Case, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn a_case_creates_with_an_open_gate_unless_it_says_otherwise() {
+        let case = case(r#"{"name": "n"}"#).unwrap();
+        assert_eq!((case.operation, case.gate, case.settings()), (Operation::Create, Gate::Open, json!({})));
+        assert_eq!(case.objects(), (json!({"apiVersion": "apps/v1", "kind": "DaemonSet"}), None));
+    }
+
+    #[test]
+    fn refuses_unknown_fields_and_words() {
+        for text in [
+            r#"{"name": "n", "objects": {}}"#,
+            r#"{"name": "n", "operation": "DELETE"}"#,
+            r#"{"name": "n", "gate": "ajar"}"#,
+            r#"{"name": "n", "expect": {"denial": []}}"#,
+            r#"{"object": {}}"#,
+        ] {
+            case(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn an_update_without_an_old_object_has_the_new_one_as_the_old_one() {
+        let case = case(r#"{"name": "n", "operation": "UPDATE", "object": {"metadata": {"name": "a"}}}"#);
+        let (object, old) = case.unwrap().objects();
+        assert_eq!(old, Some(object));
+    }
+
+    #[test]
+    fn a_closed_gate_has_an_old_object_with_the_new_template() {
+        let (new, old) = (json!({"spec": {"template": 1}}), json!({"spec": {"template": 2, "other": 3}}));
+        let case = |operation| Case {
+            gate: Gate::Closed,
+            operation,
+            object: new.clone(),
+            old_object: old.clone(),
+            ..Case::default()
+        };
+        let spec = |operation| case(operation).objects().1.unwrap()["spec"].clone();
+        assert_eq!(spec(Operation::Update), json!({"template": 1, "other": 3}));
+        assert_eq!(spec(Operation::Create), json!({"template": 1}));
+    }
+
+    #[test]
+    fn a_folder_without_cases_is_an_error() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let parse = |_: &str| Ok::<_, io::Error>(vec![Case::default()]);
+        let error = read(&folder, parse).unwrap_err();
+        assert_eq!(error.to_string(), format!("expected cases in `{}`, found none", folder.display()));
+    }
+}
