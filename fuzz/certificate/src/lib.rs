@@ -1,11 +1,11 @@
-//! The modules of `src/certificate` that only parse bytes.
+//! The modules of `src/certificates` that only parse bytes.
 
-#[path = "../../../src/certificate/facts.rs"]
+#[path = "../../../src/certificates/facts.rs"]
 mod facts;
 #[expect(dead_code, reason = "this crate lacks the server, which uses the rest")]
-#[path = "../../../src/certificate/pair.rs"]
+#[path = "../../../src/certificates/pair.rs"]
 mod pair;
-#[path = "../../../src/certificate/trust.rs"]
+#[path = "../../../src/certificates/trust.rs"]
 pub mod trust;
 
 pub use facts::{Facts, FactsError, certificates};
