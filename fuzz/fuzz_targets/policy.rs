@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Value, json};
-use wardset_core::plan::Phase;
 use wardset_core::decision::PolicyResult;
+use wardset_core::plan::Phase;
 use wardset_core::policy::{Policy, Resource};
 use wardset_core::review::Review;
 use wardset_core::text;

@@ -6,10 +6,10 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
+use wardset_core::answer;
 use wardset_core::chain::Turn;
 use wardset_core::gate::Gate;
 use wardset_core::plan::{Phase, Plan};
-use wardset_core::answer;
 use wardset_core::review::{Question, Review};
 use wardset_core::text;
 use wardset_core::verdict::{Denial, DenialCode, Failure, FailureClass, Verdict, Warning};

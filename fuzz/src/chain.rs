@@ -6,12 +6,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use wardset_core::chain::{Chain, MAX_CHANGES, Turn};
-use wardset_core::plan::{Phase, Plan};
 use wardset_core::decision::{Decision, Outcome, PolicyResult};
 use wardset_core::document::Document;
-use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestParts};
-use wardset_core::policy::{API_VERSION, Mode, Policy, Resource, TemplateRule};
 use wardset_core::gate::Reach;
+use wardset_core::manifest::{FORBIDDEN, Manifest, ManifestParts};
+use wardset_core::plan::{Phase, Plan};
+use wardset_core::policy::{API_VERSION, Mode, Policy, Resource, TemplateRule};
 use wardset_core::review::{Context, Question, Review};
 use wardset_core::verdict::{Change, Edit, Failure, MAX_DETAIL, MAX_TEXT, Verdict};
 
