@@ -85,8 +85,8 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     row.failed += again.failed;
     let (normal, loaded) = (normal.median(), loaded.median());
     row.seen = format!(
-        "{} answered, {refused} refused by 429; p99 of what is answered {loaded:.1} ms, {:.1} x that at capacity (goal 3), each in \
-         the middle of {ROUNDS}; {:.1} MiB more; a second later {:.1} x",
+        "{} answered, {refused} refused by 429; p99 of the answered reviews {loaded:.1} ms, {:.1} times that at capacity \
+         (goals: 10 ms, 4 times), the median of {ROUNDS}; {:.1} MiB more; a second later {:.1} times",
         row.sent - refused,
         loaded / normal,
         (after.saturating_sub(before)) as f64 / f64::from(1 << 20),
