@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::param::clock_ticks_per_second;
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Two cores: one for the server, one for the load.
@@ -66,6 +68,36 @@ pub fn cpu_time(process: u32) -> Result<Duration> {
         nanoseconds += running;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// CPU time of a process since its start: `utime` and `stime` of `/proc/PID/stat`. It includes threads that have ended,
+/// and has the resolution of a clock tick, 10 ms on most systems.
+///
+/// # Errors
+///
+/// A process that is gone.
+pub fn process_time(process: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("the server is gone")?;
+    // The second field, the program's name, can have spaces and parentheses in it.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<Result<u64, _>>().context("/proc/PID/stat")?;
+    Ok(Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second())?)
+}
+
+/// Moves all threads of a process to one core. Threads that it starts later run there, too.
+///
+/// # Errors
+///
+/// A process that is gone, and a core that this process may not use.
+pub fn pin_process(process: u32, core: usize) -> Result<()> {
+    let mut one = CpuSet::new();
+    one.set(core);
+    for thread in fs::read_dir(format!("/proc/{process}/task")).context("the server is gone")? {
+        let id = thread?.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        sched_setaffinity(id, &one).with_context(|| format!("core {core} can't be used"))?;
+    }
+    Ok(())
 }
 
 /// Bytes of a process's memory that are in RAM.

@@ -8,6 +8,7 @@
 //! It owns the samples, the load and the figures. It is no part of the product and never changes it: it runs the
 //! binary that users run.
 
+pub mod admission;
 pub mod cores;
 pub mod faults;
 pub mod inside;

@@ -10,10 +10,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::CONTENT_TYPE;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,6 +24,41 @@ use tokio_rustls::TlsConnector;
 pub struct Target {
     address: SocketAddr,
     tls: TlsConnector,
+}
+
+/// A client's own certificate and its key, in PEM.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The certificate.
+    pub certificate: &'a [u8],
+    /// Its key.
+    pub key: &'a [u8],
+}
+
+/// The request that clients repeat, and the expected answer.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The path, with its query.
+    pub path: String,
+    /// The body, as JSON.
+    pub body: Bytes,
+    /// The status of each answer.
+    pub status: StatusCode,
+    /// Tells whether an answer is as good as the first one.
+    pub is_like: fn(&Bytes, &Bytes) -> bool,
+}
+
+impl Call {
+    /// A review. Its answers are equal to the byte.
+    #[must_use]
+    pub fn review(body: &Bytes) -> Self {
+        Self {
+            path: "/mutate?timeout=10s".to_owned(),
+            body: body.clone(),
+            status: StatusCode::OK,
+            is_like: |first, answer| first == answer,
+        }
+    }
 }
 
 /// The results of the clients.
@@ -55,15 +90,30 @@ impl Target {
     ///
     /// A malformed CA.
     pub fn new(address: SocketAddr, ca: &[u8]) -> Result<Self> {
+        Self::with_identity(address, ca, None)
+    }
+
+    /// The same, as a client with its own certificate.
+    ///
+    /// # Errors
+    ///
+    /// A malformed CA, certificate or key.
+    pub fn with_identity(address: SocketAddr, ca: &[u8], identity: Option<Identity<'_>>) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca) {
             roots.add(certificate?)?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificate, key }) => {
+                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+                config.with_client_auth_cert(chain?, PrivateKeyDer::from_pem_slice(key)?)?
+            }
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A server that is started anew has other keys; and each handshake shall be whole.
         config.resumption = rustls::client::Resumption::disabled();
@@ -99,8 +149,22 @@ impl Connection {
     ///
     /// A connection that ends before the answer is whole.
     pub async fn post(&mut self, path: &str, body: &Bytes) -> Result<(StatusCode, Bytes), hyper::Error> {
+        self.send(Method::POST, path, body).await
+    }
+
+    /// Sends one request with a body of JSON, and waits for the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::post`].
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<(StatusCode, Bytes), hyper::Error> {
         self.0.ready().await?;
-        let response = self.0.send_request(request(path, body)).await?;
+        let response = self.0.send_request(request(method, path, body)).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
@@ -112,48 +176,76 @@ impl Connection {
     }
 }
 
-fn request(path: &str, body: &Bytes) -> Request<Full<Bytes>> {
-    let request = Request::post(path).header(CONTENT_TYPE, "application/json").header("Host", "localhost");
-    // Path and headers are constants of this crate, so they are valid.
+fn request(method: Method, path: &str, body: &Bytes) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(CONTENT_TYPE, "application/json").header("Host", "localhost");
+    // Callers in this crate send valid URIs and headers.
     request.body(Full::new(body.clone())).unwrap_or_default()
 }
 
-/// Has `clients` clients send `body` for `time`. Every answer must be a 200 and equal to the byte.
+/// Has `clients` clients send the review `body` for `time`. Every answer must be a 200 and equal to the byte.
 ///
 /// # Errors
 ///
 /// A connection that fails, and an answer that differs from the first one.
 pub async fn steady(target: &Target, clients: usize, body: &Bytes, time: Duration) -> Result<Seen> {
-    let mut connections = Vec::with_capacity(clients);
-    for _ in 0..clients {
-        connections.push(target.connect().await?);
+    Clients::connect(target, clients, Call::review(body)).await?.run(time).await
+}
+
+/// Clients whose connections are open, and whose first answers were as expected.
+#[derive(Debug)]
+pub struct Clients {
+    connections: Vec<Connection>,
+    call: Call,
+    first: Bytes,
+}
+
+impl Clients {
+    /// Opens the connections, and sends `call` once on each.
+    ///
+    /// # Errors
+    ///
+    /// A connection that fails, and an answer that is not like the first one.
+    pub async fn connect(target: &Target, clients: usize, call: Call) -> Result<Self> {
+        let mut connections = Vec::with_capacity(clients);
+        for _ in 0..clients {
+            connections.push(target.connect().await?);
+        }
+        let mut first = None;
+        for connection in &mut connections {
+            first = Some(expect(connection, &call, first.as_ref()).await?);
+        }
+        Ok(Self { connections, call, first: first.context("at least one client")? })
     }
-    let mut first = None;
-    for connection in &mut connections {
-        first = Some(expect(connection, body, first.as_ref()).await?);
-    }
-    let first = first.context("at least one client")?;
-    let started = Instant::now();
-    let mut tasks = JoinSet::new();
-    for mut connection in connections {
-        let (body, first) = (body.clone(), first.clone());
-        tasks.spawn(async move {
-            let mut times = histogram()?;
-            loop {
-                let sent = Instant::now();
-                if sent - started >= time {
-                    return Ok::<_, anyhow::Error>(times);
+
+    /// Repeats the call on each connection for `time`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clients::connect`].
+    pub async fn run(self, time: Duration) -> Result<Seen> {
+        let started = Instant::now();
+        let mut tasks = JoinSet::new();
+        for mut connection in self.connections {
+            let (call, first) = (self.call.clone(), self.first.clone());
+            tasks.spawn(async move {
+                let mut times = histogram()?;
+                loop {
+                    let sent = Instant::now();
+                    if sent - started >= time {
+                        return Ok::<_, anyhow::Error>(times);
+                    }
+                    expect(&mut connection, &call, Some(&first)).await?;
+                    times.saturating_record(nanoseconds(sent.elapsed()));
                 }
-                expect(&mut connection, &body, Some(&first)).await?;
-                times.saturating_record(nanoseconds(sent.elapsed()));
-            }
-        });
+            });
+        }
+        let mut times = histogram()?;
+        while let Some(one) = tasks.join_next().await {
+            times.add(one??)?;
+        }
+        Ok(Seen { times, took: started.elapsed() })
     }
-    let mut times = histogram()?;
-    while let Some(one) = tasks.join_next().await {
-        times.add(one??)?;
-    }
-    Ok(Seen { times, took: started.elapsed() })
 }
 
 /// Opens `n` connections one after the other, sends one request on each, and times the request alone.
@@ -162,25 +254,30 @@ pub async fn steady(target: &Target, clients: usize, body: &Bytes, time: Duratio
 ///
 /// As [`steady`].
 pub async fn fresh(target: &Target, n: usize, body: &Bytes) -> Result<Seen> {
+    let call = Call::review(body);
     let mut times = histogram()?;
     let started = Instant::now();
     let mut first = None;
     for _ in 0..n {
         let mut connection = target.connect().await?;
         let sent = Instant::now();
-        first = Some(expect(&mut connection, body, first.as_ref()).await?);
+        first = Some(expect(&mut connection, &call, first.as_ref()).await?);
         times.saturating_record(nanoseconds(sent.elapsed()));
     }
     Ok(Seen { times, took: started.elapsed() })
 }
 
-async fn expect(connection: &mut Connection, body: &Bytes, expected: Option<&Bytes>) -> Result<Bytes> {
-    let (status, answer) = connection.post("/mutate?timeout=10s", body).await?;
-    if status != StatusCode::OK {
+async fn expect(connection: &mut Connection, call: &Call, first: Option<&Bytes>) -> Result<Bytes> {
+    let (status, answer) = connection.post(&call.path, &call.body).await?;
+    if status != call.status {
         bail!("{status}: {}", String::from_utf8_lossy(&answer));
     }
-    if let Some(expected) = expected {
-        ensure!(*expected == answer, "another answer than before: {}", String::from_utf8_lossy(&answer));
+    if let Some(first) = first {
+        ensure!(
+            (call.is_like)(first, &answer),
+            "another answer than before: {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     Ok(answer)
 }

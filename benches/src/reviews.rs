@@ -53,7 +53,9 @@ pub fn review(size: Size) -> Vec<u8> {
     review.to_string().into_bytes()
 }
 
-fn daemon_set(size: Size) -> Value {
+/// The DaemonSet in that review.
+#[must_use]
+pub fn daemon_set(size: Size) -> Value {
     let variables = match size {
         Size::Usual => 12,
         Size::Large => 640,

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: the cost of Wardset, compared with a webhook that does nothing, and the instructions of one
-//! review.
+//! `cargo xtask bench`: the cost of Wardset, compared with a webhook that does nothing and with the API server's own
+//! policies, and the instructions of one review.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Options as ClusterOptions};
+use crate::interrupt::Interrupt;
 use crate::repository::Repository;
-use crate::{Outcome, process};
+use crate::{Outcome, lock, process};
 
 /// The kind of measurement.
 #[derive(Debug, Args)]
@@ -18,6 +20,9 @@ pub(crate) struct Options {
     /// Fewer cells, shorter: a look, not a figure to quote
     #[arg(long)]
     quick: bool,
+    /// Compare with MutatingAdmissionPolicies on a real API server instead; needs Go, which builds it
+    #[arg(long, conflicts_with = "instructions")]
+    admission: bool,
     /// Count the instructions of one review instead, by valgrind, and compare them with `benches/instructions.json`
     #[arg(long, conflicts_with = "quick")]
     instructions: bool,
@@ -50,6 +55,9 @@ struct Instructions {
 pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome> {
     if options.instructions {
         return count(repository, &build(repository)?, options.bless);
+    }
+    if options.admission {
+        return admission(repository, options.quick);
     }
     let mut bench = Command::new(build_as_shipped(repository)?.join("bench"));
     bench.current_dir(repository.root()).arg("--json").arg(repository.target()?.join("bench.json"));
@@ -92,6 +100,37 @@ fn pass(command: &mut Command) -> Result<()> {
         bail!("{} failed ({status})", process::line(command));
     }
     Ok(())
+}
+
+/// Starts an API server with its store, and compares Wardset with its policies.
+fn admission(repository: &Repository, quick: bool) -> Result<Outcome> {
+    let programs = build(repository)?;
+    let interrupt = Interrupt::listen()?;
+    let home = repository.target()?.join("admission");
+    let _lock = lock::take(&home.join("lock"), "another `cargo xtask bench --admission`", &interrupt)?;
+    let extent = Extent::ApiServer;
+    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
+    let plane = ControlPlane::start(&ClusterOptions {
+        repository,
+        binaries: &binaries,
+        folder: Folder::at(home.join("run")),
+        extent,
+        interrupt: &interrupt,
+    })?;
+    let (Some(api_server), Some(etcd)) = (plane.api_server(), plane.etcd()) else {
+        bail!("the API server was not started");
+    };
+    let mut bench = Command::new(programs.join("admission"));
+    bench.current_dir(repository.root()).arg(format!("127.0.0.1:{}", api_server.port));
+    bench.arg("--certificates").arg(plane.folder().certificates());
+    bench.args(["--api-server", &api_server.pid.to_string(), "--etcd", &etcd.pid.to_string()]);
+    bench.arg("--json").arg(repository.target()?.join("admission.json"));
+    if quick {
+        bench.arg("--quick");
+    }
+    process::pass_until(&mut bench, &interrupt)
+        .with_context(|| format!("logs of the API server: `{}`", plane.folder().logs().display()))?;
+    Ok(Outcome::Fine)
 }
 
 fn count(repository: &Repository, programs: &Path, bless: bool) -> Result<Outcome> {

@@ -25,7 +25,7 @@ use anyhow::{Result, anyhow};
 use clap::Subcommand;
 
 pub(crate) use self::binaries::Binaries;
-pub(crate) use self::control_plane::{ControlPlane, Options};
+pub(crate) use self::control_plane::{ControlPlane, Extent, Options};
 pub(crate) use self::nodes::Nodes;
 pub(crate) use self::state::Folder;
 
@@ -63,7 +63,8 @@ pub(crate) fn run(repository: &Repository, task: &Task) -> Result<Outcome> {
 
 fn up(repository: &Repository, folder: Folder, nodes: Nodes, lock: &Path) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
-    let binaries = Binaries::find(repository, &interrupt)?;
+    let extent = Extent::Whole(nodes);
+    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
     let _lock = lock::take(lock, WHOSE, &interrupt)?;
     match folder.state()? {
         Some(state) if state.ready => {
@@ -89,7 +90,7 @@ fn up(repository: &Repository, folder: Folder, nodes: Nodes, lock: &Path) -> Res
     let start = Instant::now();
     eprintln!("starting the control plane");
     let options =
-        Options { repository, binaries: &binaries, folder: folder.clone(), nodes, interrupt: &interrupt };
+        Options { repository, binaries: &binaries, folder: folder.clone(), extent, interrupt: &interrupt };
     let plane = ControlPlane::start(&options)?;
     plane.detach();
     eprintln!("up with {} nodes after {:.1} s", nodes.count(), start.elapsed().as_secs_f64());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::cluster::{Binaries, ControlPlane, Folder, Nodes, Options};
+use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Nodes, Options};
 use crate::interrupt::Interrupt;
 use crate::process::Ended;
 use crate::repository::Repository;
@@ -30,14 +30,15 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask e2e`", &interrupt)?;
     // Compile errors come first.
     process::show_until(process::cargo(repository.root()).args(TEST).arg("--no-run"), &interrupt)?;
-    let binaries = Binaries::find(repository, &interrupt)?;
+    let extent = Extent::Whole(Nodes::default());
+    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
     eprintln!("starting the control plane");
     let started = Instant::now();
     let plane = ControlPlane::start(&Options {
         repository,
         binaries: &binaries,
         folder: Folder::at(home.join("run")),
-        nodes: Nodes::default(),
+        extent,
         interrupt: &interrupt,
     })?;
     eprintln!("up after {:.1} s", started.elapsed().as_secs_f64());
@@ -48,8 +49,8 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
     tests.env("WARDSET_E2E", "1");
     tests.env("WARDSET_E2E_KUBECTL", &plane.kubectl().program);
     tests.env("WARDSET_E2E_CLUSTER", plane.folder().path());
-    if let Some(pid) = plane.api_server() {
-        tests.env("WARDSET_E2E_APISERVER_PID", pid.to_string());
+    if let Some(process) = plane.api_server() {
+        tests.env("WARDSET_E2E_APISERVER_PID", process.pid.to_string());
     }
     let outcome = match process::show_until(&mut tests, &interrupt) {
         Ok(()) => Outcome::Fine,

@@ -43,10 +43,17 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
 /// # Errors
 /// It cannot be started, it exits without success (an [`Ended`]), or this process is asked to stop.
 pub(crate) fn show_until(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
+    pass_until(command.stdout(std::io::stderr()), interrupt)
+}
+
+/// The same for a command whose stdout is the task's own.
+///
+/// # Errors
+/// As [`show_until`].
+pub(crate) fn pass_until(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
     interrupt.check()?;
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(std::io::stderr())
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", line(command)))?;

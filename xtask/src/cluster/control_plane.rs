@@ -29,10 +29,29 @@ pub(crate) struct Options<'a> {
     pub(crate) binaries: &'a Binaries,
     /// Folder for all of its data. Two in the same folder would end each other: the caller holds a lock.
     pub(crate) folder: Folder,
-    /// Its nodes.
-    pub(crate) nodes: Nodes,
+    /// Its parts.
+    pub(crate) extent: Extent,
     /// Ends the start, and all that was started.
     pub(crate) interrupt: &'a Interrupt,
+}
+
+/// The parts of a control plane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Extent {
+    /// etcd and the API server alone.
+    ApiServer,
+    /// All components, with these nodes.
+    Whole(Nodes),
+}
+
+impl Extent {
+    /// The programs that it needs, kubectl included.
+    pub(crate) fn programs(self) -> &'static [Program] {
+        match self {
+            Self::ApiServer => &[Program::KubeApiserver, Program::Kubectl, Program::Etcd],
+            Self::Whole(_) => &Program::ALL,
+        }
+    }
 }
 
 /// A running control plane, with ports and keys of its own. It ends with this value, and only the logs stay. Its time
@@ -71,9 +90,14 @@ impl ControlPlane {
         &self.folder
     }
 
-    /// The number of the API server's process.
-    pub(crate) fn api_server(&self) -> Option<u32> {
-        self.record(Program::KubeApiserver).map(|record| record.pid)
+    /// The API server's process.
+    pub(crate) fn api_server(&self) -> Option<&Record> {
+        self.record(Program::KubeApiserver)
+    }
+
+    /// etcd's process.
+    pub(crate) fn etcd(&self) -> Option<&Record> {
+        self.record(Program::Etcd)
     }
 
     /// Lets it run on when this process ends. [`Folder::end`] ends it.
@@ -99,30 +123,38 @@ impl ControlPlane {
         plane.wait(Program::Etcd, interrupt)?;
         plane.add(Program::KubeApiserver, &mut commands.api_server(), ports.api_server)?;
         plane.wait(Program::KubeApiserver, interrupt)?;
-        plane.add(
+        if let Extent::Whole(nodes) = options.extent {
+            plane.complete(&commands, nodes, interrupt)?;
+        }
+        plane.write(true)?;
+        Ok(plane)
+    }
+
+    /// Starts everything besides etcd and the API server, and waits until the nodes are ready.
+    fn complete(&mut self, commands: &Commands<'_>, nodes: Nodes, interrupt: &Interrupt) -> Result<()> {
+        let ports = commands.ports;
+        self.add(
             Program::KubeControllerManager,
             &mut commands.controller_manager()?,
             ports.controller_manager,
         )?;
-        plane.add(Program::KubeScheduler, &mut commands.scheduler()?, ports.scheduler)?;
-        plane.add(Program::Kwok, &mut commands.kwok()?, ports.kwok)?;
-        if options.nodes.count() > 0 {
-            plane.kubectl.create(&options.nodes.manifest()).context("cannot create the nodes")?;
+        self.add(Program::KubeScheduler, &mut commands.scheduler()?, ports.scheduler)?;
+        self.add(Program::Kwok, &mut commands.kwok()?, ports.kwok)?;
+        if nodes.count() > 0 {
+            self.kubectl.create(&nodes.manifest()).context("cannot create the nodes")?;
         }
         for program in [Program::KubeControllerManager, Program::KubeScheduler, Program::Kwok] {
-            plane.wait(program, interrupt)?;
+            self.wait(program, interrupt)?;
         }
-        plane.wait_until("the nodes to be ready", Program::Kwok, interrupt, |plane| {
-            let nodes = plane.kubectl.get(&["nodes"])?;
-            let ready = ready_nodes(&nodes);
-            if ready < options.nodes.count() {
-                return Err(anyhow!("{ready} of {} are", options.nodes.count()));
+        self.wait_until("the nodes to be ready", Program::Kwok, interrupt, |plane| {
+            let found = plane.kubectl.get(&["nodes"])?;
+            let ready = ready_nodes(&found);
+            if ready < nodes.count() {
+                return Err(anyhow!("{ready} of {} are", nodes.count()));
             }
             // Without it, no pod can be made in the namespace.
             plane.kubectl.get(&["serviceaccount", "default", "--namespace=default"]).map(drop)
-        })?;
-        plane.write(true)?;
-        Ok(plane)
+        })
     }
 
     fn add(&mut self, program: Program, command: &mut Command, port: u16) -> Result<()> {
@@ -291,7 +323,7 @@ mod tests {
             repository: &Repository::at(root.path()),
             binaries: &Binaries::at(Program::ALL.map(|_| etcd.clone())),
             folder: folder.clone(),
-            nodes: Nodes::default(),
+            extent: Extent::Whole(Nodes::default()),
             interrupt: &interrupt,
         };
         let error = message::of(&ControlPlane::start(&options).unwrap_err());
