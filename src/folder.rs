@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct Folder {
     paths: Vec<PathBuf>,
-    seen: Vec<Entry>,
+    seen: Vec<PolledFile>,
 }
 
 impl Folder {
@@ -54,7 +54,7 @@ impl Folder {
 
 /// A path and the file that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+struct PolledFile {
     path: PathBuf,
     /// `None` if the path leads to nothing or cannot be read.
     found: Option<Found>,
@@ -73,20 +73,20 @@ struct Found {
     changed: (i64, i64),
 }
 
-fn look(paths: &[PathBuf]) -> Vec<Entry> {
+fn look(paths: &[PathBuf]) -> Vec<PolledFile> {
     let mut entries = Vec::new();
     for path in paths {
-        entries.push(Entry::at(path));
+        entries.push(PolledFile::at(path));
         // Reading a file as a folder fails, and so does an unreadable folder; neither adds entries.
         for inside in fs::read_dir(path).into_iter().flatten().flatten() {
-            entries.push(Entry::at(&inside.path()));
+            entries.push(PolledFile::at(&inside.path()));
         }
     }
     entries.sort();
     entries
 }
 
-impl Entry {
+impl PolledFile {
     fn at(path: &Path) -> Self {
         let found =
             fs::canonicalize(path).and_then(|target| Ok(Found::new(&fs::metadata(&target)?, target))).ok();

@@ -117,13 +117,13 @@ pub struct Open {
     webhook: TcpListener,
     admin: JoinHandle<()>,
     admin_phase: watch::Sender<Phase>,
-    status: Arc<Status>,
+    status: Arc<ServerStatus>,
     /// The bound addresses.
     pub addresses: Addresses,
 }
 
 /// The state that the admin port reports.
-pub(crate) struct Status {
+pub(crate) struct ServerStatus {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: AtomicU8,
 }
@@ -168,7 +168,7 @@ impl Bound {
             options.limits.timeouts,
             Arc::clone(&metrics.ports.admin),
         );
-        let status = Arc::new(Status { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) });
+        let status = Arc::new(ServerStatus { metrics, readiness: AtomicU8::new(Readiness::Starting as u8) });
         let admin = tokio::net::TcpListener::from_std(admin).map_err(failed("admin"))?;
         let router = admin::router(Arc::clone(&status));
         let admin = Listener::new(admin, None, router, connections, Duration::ZERO);
@@ -240,7 +240,7 @@ impl Open {
     }
 }
 
-impl Status {
+impl ServerStatus {
     fn set(&self, readiness: Readiness) {
         self.readiness.store(readiness as u8, Ordering::Relaxed);
     }

@@ -9,12 +9,12 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::{Readiness, Status};
+use super::{Readiness, ServerStatus};
 
 /// Media type of `/metrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn router(status: Arc<Status>) -> Router {
+pub(super) fn router(status: Arc<ServerStatus>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -23,7 +23,7 @@ pub(super) fn router(status: Arc<Status>) -> Router {
         .with_state(status)
 }
 
-async fn readyz(State(status): State<Arc<Status>>) -> impl IntoResponse {
+async fn readyz(State(status): State<Arc<ServerStatus>>) -> impl IntoResponse {
     let readiness = status.readiness.load(Ordering::Relaxed);
     if readiness == Readiness::Ready as u8 {
         (StatusCode::OK, "ok\n")
@@ -34,6 +34,6 @@ async fn readyz(State(status): State<Arc<Status>>) -> impl IntoResponse {
     }
 }
 
-async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
+async fn metrics(State(status): State<Arc<ServerStatus>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], status.metrics.to_text())
 }

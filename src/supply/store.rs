@@ -87,14 +87,14 @@ pub struct Store {
     modules: Arc<Modules>,
     live: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
-    held: Mutex<BTreeMap<Key, Held>>,
+    held: Mutex<BTreeMap<PolicyKey, HeldPolicy>>,
     standings: watch::Sender<Arc<Vec<(Source, Standing)>>>,
     /// The sources that have delivered their first list.
     heard: watch::Sender<Vec<Source>>,
 }
 
 /// The state of one policy.
-struct Held {
+struct HeldPolicy {
     wanted: Wanted,
     /// The active member, unless it is shadowed. `None` if the policy is malformed, or if it is new and pending.
     member: Option<Member>,
@@ -117,7 +117,7 @@ struct Tried {
     last_good: Option<Member>,
 }
 
-type Key = (Source, Arc<str>);
+type PolicyKey = (Source, Arc<str>);
 
 impl Store {
     /// Creates a store without policies.
@@ -213,9 +213,9 @@ impl Store {
     }
 
     /// Starts to load a policy's module and to validate its settings.
-    fn attempt(&self, before: Option<&Held>, wanted: &Wanted) -> JoinHandle<Tried> {
+    fn attempt(&self, before: Option<&HeldPolicy>, wanted: &Wanted) -> JoinHandle<Tried> {
         let (modules, policy) = (Arc::clone(&self.modules), wanted.policy.clone());
-        let goes_on = before.is_some_and(Held::goes_on);
+        let goes_on = before.is_some_and(HeldPolicy::goes_on);
         let last_good = wanted.last_good.clone().filter(|_| !goes_on);
         tokio::spawn(async move {
             let member = match policy {
@@ -233,11 +233,11 @@ impl Store {
     /// Returns the policy's state while its module is compiled. `task` activates the policy later.
     fn leave_to_itself(
         self: &Arc<Self>,
-        before: Option<Held>,
+        before: Option<HeldPolicy>,
         wanted: Wanted,
         task: JoinHandle<Tried>,
-        key: Key,
-    ) -> Held {
+        key: PolicyKey,
+    ) -> HeldPolicy {
         tracing::info!(
             policy = &*wanted.name,
             "still compiling the policy's module; the policy becomes active afterwards"
@@ -251,13 +251,14 @@ impl Store {
         // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the
         // meantime.
         let member = before.and_then(|held| held.member);
-        Held { wanted, member, state: State::Pending, attempt: Some(attempt) }
+        HeldPolicy { wanted, member, state: State::Pending, attempt: Some(attempt) }
     }
 
     /// Activates a pending policy once its attempt has ended.
-    async fn arrived(self: &Arc<Self>, key: Key, id: tokio::task::Id, tried: Tried) {
+    async fn arrived(self: &Arc<Self>, key: PolicyKey, id: tokio::task::Id, tried: Tried) {
         let mut held = self.held.lock().await;
-        let is_this = |held: &Held| held.attempt.as_ref().is_some_and(|attempt| attempt.task.id() == id);
+        let is_this =
+            |held: &HeldPolicy| held.attempt.as_ref().is_some_and(|attempt| attempt.task.id() == id);
         // Another revision is desired by now, or none.
         if !held.get(&key).is_some_and(is_this) {
             return;
@@ -277,7 +278,7 @@ impl Store {
         self.modules.forget_unused();
     }
 
-    fn publish(&self, held: &BTreeMap<Key, Held>) {
+    fn publish(&self, held: &BTreeMap<PolicyKey, HeldPolicy>) {
         let shadowed = |source: &Source, name: &Arc<str>| {
             *source == Source::Cluster && held.contains_key(&(Source::Files, Arc::clone(name)))
         };
@@ -293,7 +294,7 @@ impl Store {
                 tracing::error!(%error, "failed to combine the policies; the previous ones stay active")
             }
         }
-        let standing = |((source, name), held): (&(Source, Arc<str>), &Held)| {
+        let standing = |((source, name), held): (&(Source, Arc<str>), &HeldPolicy)| {
             let state = if shadowed(source, name) {
                 State::Unready("a policy of the same name from `--policies` is active instead".to_owned())
             } else {
@@ -310,7 +311,7 @@ impl Store {
     }
 }
 
-impl Held {
+impl HeldPolicy {
     /// Returns whether the member has a module, so that it stays active if a new revision fails.
     fn goes_on(&self) -> bool {
         self.member.as_ref().is_some_and(|member| !member.plan().digest.is_empty())
@@ -329,7 +330,7 @@ impl Tried {
 }
 
 /// Returns whether nothing about a policy changed.
-fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
+fn is_unchanged(held: &mut HeldPolicy, wanted: &Wanted) -> bool {
     if held.wanted.revision != wanted.revision {
         return false;
     }
@@ -346,7 +347,7 @@ fn is_unchanged(held: &mut Held, wanted: &Wanted) -> bool {
 }
 
 /// Returns a policy's new state after an attempt.
-fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
+fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolicy {
     let problem = match tried.member {
         Ok(member) => {
             let former = before.as_ref().and_then(|held| held.member.as_ref());
@@ -354,16 +355,17 @@ fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
                 Some(former) => member.after(former),
                 None => member,
             };
-            let is_new = |held: Held| held.state != State::Ready || held.wanted.revision != wanted.revision;
+            let is_new =
+                |held: HeldPolicy| held.state != State::Ready || held.wanted.revision != wanted.revision;
             if before.is_none_or(is_new) {
                 let module = &*member.plan().digest;
                 tracing::info!(policy = &*wanted.name, module, "activated the policy");
             }
-            return Held { wanted, member: Some(member), state: State::Ready, attempt: None };
+            return HeldPolicy { wanted, member: Some(member), state: State::Ready, attempt: None };
         }
         Err(problem) => problem,
     };
-    let last_good = before.filter(Held::goes_on).and_then(|held| held.member).or(tried.last_good);
+    let last_good = before.filter(HeldPolicy::goes_on).and_then(|held| held.member).or(tried.last_good);
     let policy = &*wanted.name;
     let (member, state) = match last_good {
         Some(member) => {
@@ -385,7 +387,7 @@ fn settle(before: Option<Held>, wanted: Wanted, tried: Tried) -> Held {
             (policy.map(|policy| Member::unready(policy, &problem)), State::Unready(problem))
         }
     };
-    Held { wanted, member, state, attempt: None }
+    HeldPolicy { wanted, member, state, attempt: None }
 }
 
 fn said(error: &(dyn std::error::Error + 'static)) -> String {

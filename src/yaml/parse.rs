@@ -93,10 +93,10 @@ fn tree(text: &str, first_line: usize, budget: &mut Budget) -> Result<Option<Nod
             }
             EventData::Alias { anchor } => builder.alias(place, &anchor)?,
             EventData::SequenceStart { anchor, .. } => {
-                builder.open(Open { place, anchor, kind: Kind::List(Vec::new()) })?;
+                builder.open(Open { place, anchor, kind: OpenKind::List(Vec::new()) })?;
             }
             EventData::MappingStart { anchor, .. } => {
-                builder.open(Open { place, anchor, kind: Kind::Mapping(Building::default()) })?;
+                builder.open(Open { place, anchor, kind: OpenKind::Mapping(Building::default()) })?;
             }
             EventData::SequenceEnd | EventData::MappingEnd => builder.close()?,
         }
@@ -132,10 +132,10 @@ impl Anchored {
 struct Open {
     place: Place,
     anchor: Option<String>,
-    kind: Kind,
+    kind: OpenKind,
 }
 
-enum Kind {
+enum OpenKind {
     List(Vec<Node>),
     Mapping(Building),
 }
@@ -205,7 +205,7 @@ impl Builder<'_> {
     /// The mapping whose next key is due.
     fn at_key(&mut self) -> Option<&mut Building> {
         match self.open.last_mut() {
-            Some(Open { kind: Kind::Mapping(mapping), .. }) if mapping.key.is_none() => Some(mapping),
+            Some(Open { kind: OpenKind::Mapping(mapping), .. }) if mapping.key.is_none() => Some(mapping),
             _ => None,
         }
     }
@@ -252,12 +252,14 @@ impl Builder<'_> {
         };
         let is_mapping = matches!(node.content, Content::Mapping(_));
         match self.open.last() {
-            Some(Open { kind: Kind::Mapping(Building { key: None, .. }), .. }) => {
+            Some(Open { kind: OpenKind::Mapping(Building { key: None, .. }), .. }) => {
                 let found = if is_mapping { "an alias of a mapping" } else { "an alias of a list" };
                 Err(YamlError::at(Problem::Key(found), place))
             }
             // go-yaml merges a list only if it stands there itself.
-            Some(Open { kind: Kind::Mapping(Building { key: Some(Key::Merge), .. }), .. }) if !is_mapping => {
+            Some(Open { kind: OpenKind::Mapping(Building { key: Some(Key::Merge), .. }), .. })
+                if !is_mapping =>
+            {
                 Err(YamlError::at(Problem::Merge, place))
             }
             _ => self.value(node),
@@ -265,8 +267,8 @@ impl Builder<'_> {
     }
 
     fn open(&mut self, open: Open) -> Result<(), YamlError> {
-        if let Some(Open { kind: Kind::Mapping(Building { key: None, .. }), .. }) = self.open.last() {
-            let found = if matches!(open.kind, Kind::List(_)) { "a list" } else { "a mapping" };
+        if let Some(Open { kind: OpenKind::Mapping(Building { key: None, .. }), .. }) = self.open.last() {
+            let found = if matches!(open.kind, OpenKind::List(_)) { "a list" } else { "a mapping" };
             return Err(YamlError::at(Problem::Key(found), open.place));
         }
         if self.open.len() == MAX_DEPTH {
@@ -280,8 +282,8 @@ impl Builder<'_> {
     fn close(&mut self) -> Result<(), YamlError> {
         let Some(Open { place, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let content = match kind {
-            Kind::List(items) => Content::List(Arc::new(items)),
-            Kind::Mapping(mapping) => Content::Mapping(Arc::new(mapping.members)),
+            OpenKind::List(items) => Content::List(Arc::new(items)),
+            OpenKind::Mapping(mapping) => Content::Mapping(Arc::new(mapping.members)),
         };
         let node = Node { place: Some(place), content };
         if let Some(anchor) = anchor {
@@ -294,8 +296,8 @@ impl Builder<'_> {
     fn value(&mut self, node: Node) -> Result<(), YamlError> {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.root = Some(node),
-            Some(Kind::List(items)) => items.push(node),
-            Some(Kind::Mapping(mapping)) => match mapping.key.take() {
+            Some(OpenKind::List(items)) => items.push(node),
+            Some(OpenKind::Mapping(mapping)) => match mapping.key.take() {
                 Some(Key::Name(key, place)) => mapping.write(key, place, node)?,
                 Some(Key::Merge) => mapping.merge(node)?,
                 // The value is a key's own: `scalar`, `alias` and `open` let no other come here.

@@ -18,7 +18,7 @@ impl Decision {
             Outcome::Allowed => (true, None),
             Outcome::Denied { code, message } => {
                 let reason = if *code == 422 { "Invalid" } else { "Forbidden" };
-                (false, Some(Status { code: *code, reason, message }))
+                (false, Some(ResponseStatus { code: *code, reason, message }))
             }
             Outcome::Failed { .. } => return None,
         };
@@ -45,10 +45,10 @@ pub fn passed_over(uid: &str) -> Vec<u8> {
 /// Returns the response to a request with an invalid object: denied, with status 422.
 #[must_use]
 pub fn refused(uid: &str, message: &str) -> Vec<u8> {
-    bare(uid, Some(Status { code: 422, reason: "Invalid", message }))
+    bare(uid, Some(ResponseStatus { code: 422, reason: "Invalid", message }))
 }
 
-fn bare(uid: &str, status: Option<Status<'_>>) -> Vec<u8> {
+fn bare(uid: &str, status: Option<ResponseStatus<'_>>) -> Vec<u8> {
     answer(&Response {
         uid,
         allowed: status.is_none(),
@@ -74,7 +74,7 @@ struct Response<'a> {
     uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status<'a>>,
+    status: Option<ResponseStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ struct Response<'a> {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct ResponseStatus<'a> {
     code: u16,
     reason: &'static str,
     message: &'a str,

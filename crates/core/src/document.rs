@@ -21,7 +21,7 @@ pub use index::{MAX_DEPTH, SyntaxError, SyntaxProblem};
 
 use std::borrow::Cow;
 
-use index::{Kind, Node};
+use index::{Node, NodeKind};
 use jsonptr::{Pointer, Token};
 
 /// JSON text that is known to be well formed, indexed for reads by pointer.
@@ -81,7 +81,7 @@ impl Document {
         while let Some(path) = rest {
             let dot = path.bytes().position(|byte| byte == b'.');
             let (key, more) = dot.map_or((path, None), |dot| (&path[..dot], Some(&path[dot + 1..])));
-            at = if self.nodes[at].kind == Kind::Object { self.member(at, key)? } else { return None };
+            at = if self.nodes[at].kind == NodeKind::Object { self.member(at, key)? } else { return None };
             rest = more;
         }
         (self.span(at) != "null").then_some(at)
@@ -92,7 +92,7 @@ impl Document {
     }
 
     pub(crate) fn string_at(&self, at: usize) -> Option<Cow<'_, str>> {
-        (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
+        (self.nodes[at].kind == NodeKind::String).then(|| self.unquoted(at))
     }
 
     pub(crate) fn elements_at(&self, array: usize) -> impl Iterator<Item = usize> {
@@ -121,7 +121,7 @@ impl Document {
     #[must_use]
     pub fn string(&self, pointer: &Pointer) -> Option<Cow<'_, str>> {
         let at = self.find(pointer)?;
-        (self.nodes[at].kind == Kind::String).then(|| self.unquoted(at))
+        (self.nodes[at].kind == NodeKind::String).then(|| self.unquoted(at))
     }
 
     /// Returns the members of the map of strings at `pointer`, such as labels; none if there is no object.
@@ -130,11 +130,11 @@ impl Document {
     pub fn strings(&self, pointer: &Pointer) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.find(pointer)
             .into_iter()
-            .filter(|at| self.nodes[*at].kind == Kind::Object)
+            .filter(|at| self.nodes[*at].kind == NodeKind::Object)
             .flat_map(|at| self.members(at))
             .filter_map(|(key, value)| {
                 let value = match self.nodes[value].kind {
-                    Kind::String => self.unquoted(value),
+                    NodeKind::String => self.unquoted(value),
                     _ if self.span(value) == "null" => Cow::Borrowed(""),
                     _ => return None,
                 };
@@ -145,9 +145,9 @@ impl Document {
     /// Returns whether `pointer` leads to an object whose members are all strings or null.
     #[must_use]
     pub fn holds_strings(&self, pointer: &Pointer) -> bool {
-        let is_string = |at: usize| self.nodes[at].kind == Kind::String || self.span(at) == "null";
+        let is_string = |at: usize| self.nodes[at].kind == NodeKind::String || self.span(at) == "null";
         self.find(pointer).is_some_and(|at| {
-            self.nodes[at].kind == Kind::Object && self.members(at).all(|(_, value)| is_string(value))
+            self.nodes[at].kind == NodeKind::Object && self.members(at).all(|(_, value)| is_string(value))
         })
     }
 
@@ -163,8 +163,8 @@ impl Document {
 
     fn child(&self, parent: usize, token: &str) -> Option<usize> {
         match self.nodes[parent].kind {
-            Kind::Object => self.member(parent, token),
-            Kind::Array => self.elements(parent).nth(array_index(token)?),
+            NodeKind::Object => self.member(parent, token),
+            NodeKind::Array => self.elements(parent).nth(array_index(token)?),
             _ => None,
         }
     }

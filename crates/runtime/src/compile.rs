@@ -58,10 +58,10 @@ impl Default for CompileLimits {
 
 /// The place in which modules are compiled.
 #[derive(Clone)]
-pub struct Compiler(Place);
+pub struct Compiler(CompilerPlace);
 
 #[derive(Clone)]
-enum Place {
+enum CompilerPlace {
     Here,
     Children(Arc<Children>),
 }
@@ -77,7 +77,7 @@ impl Compiler {
     /// In this process, without bounds: for modules that one knows.
     #[must_use]
     pub fn here() -> Self {
-        Self(Place::Here)
+        Self(CompilerPlace::Here)
     }
 
     /// Compiles in children: runs `program` with `arguments`, followed by the limits as `--memory BYTES --seconds N`.
@@ -93,7 +93,7 @@ impl Compiler {
     ) -> Self {
         let (program, arguments) = (program.into(), arguments.into_iter().collect());
         let places = Semaphore::new(PLACES);
-        Self(Place::Children(Arc::new(Children { program, arguments, limits, places })))
+        Self(CompilerPlace::Children(Arc::new(Children { program, arguments, limits, places })))
     }
 
     /// The code of a component.
@@ -103,14 +103,14 @@ impl Compiler {
         bytes: Arc<[u8]>,
     ) -> Result<Vec<u8>, LoadError> {
         match &self.0 {
-            Place::Here => {
+            CompilerPlace::Here => {
                 let engine = engine.clone();
                 let compile = move || engine.precompile_component(&bytes).map_err(|error| refused(&error));
                 // One module that the compiler panics on must not take the others along.
                 let crashed = |error: tokio::task::JoinError| LoadError::Crashed(error.to_string());
                 spawn_blocking(compile).await.unwrap_or_else(|error| Err(crashed(error)))
             }
-            Place::Children(children) => children.compile(&bytes).await,
+            CompilerPlace::Children(children) => children.compile(&bytes).await,
         }
     }
 }

@@ -20,7 +20,7 @@ const MAX_LOG_LINE: usize = 512;
 pub(crate) struct Host {
     /// `None` while the module is loaded: it must not call anything then.
     evaluation: Option<Evaluation>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: SandboxLimits,
     log_lines: u32,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Level {
 }
 
 /// The limits of one sandbox.
-pub(crate) struct Limits {
+pub(crate) struct SandboxLimits {
     /// Maximum linear memory in bytes, all memories of the component together.
     memory: usize,
     /// Linear memory in use, in bytes.
@@ -55,7 +55,7 @@ pub(crate) struct Limits {
     pub(crate) late: bool,
 }
 
-impl Limits {
+impl SandboxLimits {
     pub(crate) fn new(memory: usize, own: Instant, review: Instant) -> Self {
         Self { memory, used: 0, deadline: own.min(review), late: review < own }
     }
@@ -109,7 +109,7 @@ fn name(data: ClusterData) -> &'static str {
 }
 
 impl Host {
-    pub(crate) fn new(evaluation: Option<Evaluation>, limits: Limits) -> Self {
+    pub(crate) fn new(evaluation: Option<Evaluation>, limits: SandboxLimits) -> Self {
         Self { evaluation, limits, log_lines: 0 }
     }
 
@@ -174,7 +174,7 @@ impl Evaluation {
     }
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for SandboxLimits {
     fn memory_growing(
         &mut self,
         current: usize,

@@ -10,7 +10,7 @@ use wardset_core::verdict::{Failure, FailureClass, MAX_DETAIL, Verdict};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::engine::Engine;
-use crate::host::{Evaluation, Host, Limits, Stopped};
+use crate::host::{Evaluation, Host, SandboxLimits, Stopped};
 use crate::worlds::wardset::{Guest, Instance};
 
 /// Maximum number of bytes that a guest may pass to the host in one call, or in its answer. wasmtime checks it before
@@ -29,7 +29,7 @@ impl Sandbox {
         engine: &Engine,
         guest: &Guest,
         evaluation: Option<Evaluation>,
-        limits: Limits,
+        limits: SandboxLimits,
     ) -> Result<Self, Failure> {
         let (deadline, late) = (limits.deadline, limits.late);
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
@@ -71,9 +71,9 @@ impl Sandbox {
 }
 
 /// Returns the limits of a call that starts now. It ends after `timeout`, or at the review's deadline.
-pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> Limits {
+pub(crate) fn limits(timeout: Duration, memory: u64, review_deadline: Instant) -> SandboxLimits {
     let own = Instant::now() + timeout;
-    Limits::new(usize::try_from(memory).unwrap_or(usize::MAX), own, review_deadline)
+    SandboxLimits::new(usize::try_from(memory).unwrap_or(usize::MAX), own, review_deadline)
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -23,12 +23,12 @@ pub(crate) struct Ticking<'t>(&'t Shared);
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<TickerState>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct TickerState {
     guests: usize,
     parked: bool,
     stopped: bool,
@@ -92,7 +92,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TickerState> {
         // No holder can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use crate::verdict::{Failure, FailureClass};
 
 /// The required type of a value, unless it is missing or `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Object,
     List,
     /// An object whose members are strings.
@@ -20,24 +20,24 @@ enum Kind {
 }
 
 /// The values that several policies use, and their types.
-const KINDS: [(&Pointer, Kind); 17] = [
-    (Pointer::from_static("/metadata"), Kind::Object),
-    (Pointer::from_static("/metadata/labels"), Kind::Strings),
-    (Pointer::from_static("/metadata/annotations"), Kind::Strings),
-    (Pointer::from_static("/spec"), Kind::Object),
-    (Pointer::from_static("/spec/updateStrategy"), Kind::Object),
-    (Pointer::from_static("/spec/template"), Kind::Object),
-    (Pointer::from_static("/spec/template/metadata"), Kind::Object),
-    (Pointer::from_static("/spec/template/metadata/labels"), Kind::Strings),
-    (Pointer::from_static("/spec/template/metadata/annotations"), Kind::Strings),
-    (Pointer::from_static("/spec/template/spec"), Kind::Object),
-    (Pointer::from_static("/spec/template/spec/affinity"), Kind::Object),
-    (Pointer::from_static("/spec/template/spec/affinity/nodeAffinity"), Kind::Object),
-    (Pointer::from_static("/spec/template/spec/nodeSelector"), Kind::Strings),
-    (Pointer::from_static("/spec/template/spec/tolerations"), Kind::List),
-    (Pointer::from_static("/spec/template/spec/containers"), Kind::List),
-    (Pointer::from_static("/spec/template/spec/initContainers"), Kind::List),
-    (Pointer::from_static("/spec/template/spec/volumes"), Kind::List),
+const KINDS: [(&Pointer, ValueKind); 17] = [
+    (Pointer::from_static("/metadata"), ValueKind::Object),
+    (Pointer::from_static("/metadata/labels"), ValueKind::Strings),
+    (Pointer::from_static("/metadata/annotations"), ValueKind::Strings),
+    (Pointer::from_static("/spec"), ValueKind::Object),
+    (Pointer::from_static("/spec/updateStrategy"), ValueKind::Object),
+    (Pointer::from_static("/spec/template"), ValueKind::Object),
+    (Pointer::from_static("/spec/template/metadata"), ValueKind::Object),
+    (Pointer::from_static("/spec/template/metadata/labels"), ValueKind::Strings),
+    (Pointer::from_static("/spec/template/metadata/annotations"), ValueKind::Strings),
+    (Pointer::from_static("/spec/template/spec"), ValueKind::Object),
+    (Pointer::from_static("/spec/template/spec/affinity"), ValueKind::Object),
+    (Pointer::from_static("/spec/template/spec/affinity/nodeAffinity"), ValueKind::Object),
+    (Pointer::from_static("/spec/template/spec/nodeSelector"), ValueKind::Strings),
+    (Pointer::from_static("/spec/template/spec/tolerations"), ValueKind::List),
+    (Pointer::from_static("/spec/template/spec/containers"), ValueKind::List),
+    (Pointer::from_static("/spec/template/spec/initContainers"), ValueKind::List),
+    (Pointer::from_static("/spec/template/spec/volumes"), ValueKind::List),
 ];
 
 /// Checks the type of each shared value that the changes may have affected.
@@ -63,7 +63,7 @@ pub(super) fn stay(before: &Document, after: &Document, applied: &[Applied]) -> 
     Ok(())
 }
 
-impl Kind {
+impl ValueKind {
     fn fits(self, json: &str, holds_strings: impl FnOnce() -> bool) -> bool {
         json == "null"
             || match self {
@@ -89,13 +89,13 @@ mod tests {
     #[test]
     fn accepts_values_of_the_required_type_and_null() {
         let samples = ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#, "[]", "\"text\"", "1", "true"];
-        let fits = |kind: Kind, json: &str| {
+        let fits = |kind: ValueKind, json: &str| {
             let document = Document::parse(json).unwrap();
             kind.fits(json, || document.holds_strings(Pointer::root()))
         };
         let fitting = |kind| samples.into_iter().filter(|json| fits(kind, json)).collect::<Vec<_>>();
-        assert_eq!(fitting(Kind::Object), ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#]);
-        assert_eq!(fitting(Kind::Strings), ["null", "{}", r#"{"a":"b"}"#]);
-        assert_eq!(fitting(Kind::List), ["null", "[]"]);
+        assert_eq!(fitting(ValueKind::Object), ["null", "{}", r#"{"a":"b"}"#, r#"{"a":1}"#]);
+        assert_eq!(fitting(ValueKind::Strings), ["null", "{}", r#"{"a":"b"}"#]);
+        assert_eq!(fitting(ValueKind::List), ["null", "[]"]);
     }
 }

@@ -6,7 +6,7 @@
 use jsonptr::{Pointer, PointerBuf};
 
 use super::Document;
-use super::index::Kind;
+use super::index::NodeKind;
 use crate::patch::Operation;
 
 /// Returns the operations that turn `old` into `new`; none if they are equal.
@@ -32,8 +32,8 @@ impl Differ<'_> {
             return;
         }
         match (self.old.nodes[old].kind, self.new.nodes[new].kind) {
-            (Kind::Object, Kind::Object) => self.object(path, old, new),
-            (Kind::Array, Kind::Array) => self.array(path, old, new),
+            (NodeKind::Object, NodeKind::Object) => self.object(path, old, new),
+            (NodeKind::Array, NodeKind::Array) => self.array(path, old, new),
             _ => self
                 .operations
                 .push(Operation::Replace { path: path.to_buf(), value: self.new.span(new).to_owned() }),

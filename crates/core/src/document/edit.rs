@@ -2,7 +2,7 @@
 
 use jsonptr::{Pointer, PointerBuf};
 
-use super::index::{Kind, Node, index};
+use super::index::{Node, NodeKind, index};
 use super::{Document, SyntaxError, array_index, tokens};
 use crate::patch::Operation;
 
@@ -80,14 +80,14 @@ impl Document {
         let end = self.nodes[parent].next as usize;
         let close = self.nodes[parent].end as usize - 1;
         match self.nodes[parent].kind {
-            Kind::Object => {
+            NodeKind::Object => {
                 if let Some(at) = self.child(parent, &token) {
                     return self.put(path, at, &parents, value);
                 }
                 let comma = if end == parent + 1 { "" } else { "," };
                 let key = crate::text::quoted(&token);
                 let escaped = key.contains('\\');
-                let member = Node { start: 0, end: key.len() as u32, next: 1, kind: Kind::Key, escaped };
+                let member = Node { start: 0, end: key.len() as u32, next: 1, kind: NodeKind::Key, escaped };
                 self.insert(
                     path,
                     &parents,
@@ -98,7 +98,7 @@ impl Document {
                     Some((comma.len(), member)),
                 )
             }
-            Kind::Array => {
+            NodeKind::Array => {
                 let len = self.elements(parent).count();
                 let position = if token == "-" { Some(len) } else { array_index(&token) };
                 let position = position.filter(|position| *position <= len);
@@ -124,7 +124,7 @@ impl Document {
         let Some(&parent) = parents.last() else { return Err(EditError::Root) };
         // A member of an object starts at its key. The comma before it is removed or, if it is the first, the one
         // after it.
-        let first = if self.nodes[parent].kind == Kind::Object { at - 1 } else { at };
+        let first = if self.nodes[parent].kind == NodeKind::Object { at - 1 } else { at };
         let past = self.nodes[at].next as usize;
         let (mut start, mut end) = (self.nodes[first].start as usize, self.nodes[at].end as usize);
         let bytes = self.text.as_bytes();
@@ -275,7 +275,7 @@ fn depth_of(nodes: &[Node]) -> usize {
         while open.last().is_some_and(|end| *end as usize <= at) {
             open.pop();
         }
-        if matches!(node.kind, Kind::Object | Kind::Array) {
+        if matches!(node.kind, NodeKind::Object | NodeKind::Array) {
             open.push(node.next);
             deepest = deepest.max(open.len());
         }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 /// The type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Object,
     Array,
     Key,
@@ -22,7 +22,7 @@ pub(super) struct Node {
     pub(super) end: u32,
     /// The index of the first node after this one's subtree.
     pub(super) next: u32,
-    pub(super) kind: Kind,
+    pub(super) kind: NodeKind,
     /// Whether the node is a string or key that contains a backslash.
     pub(super) escaped: bool,
 }
@@ -145,7 +145,7 @@ impl Indexer<'_> {
         match self.peek() {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
-            Some(b'"') => self.string(Kind::String).map(drop),
+            Some(b'"') => self.string(NodeKind::String).map(drop),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
@@ -155,7 +155,7 @@ impl Indexer<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Step<()> {
-        let object = self.open(Kind::Object, depth)?;
+        let object = self.open(NodeKind::Object, depth)?;
         let own = self.heads.len();
         let mut doubtful = false;
         self.skip_space();
@@ -167,7 +167,7 @@ impl Indexer<'_> {
                     return Err(self.expected("a key in double quotes"));
                 }
                 let start = self.at;
-                let escaped = self.string(Kind::Key)?;
+                let escaped = self.string(NodeKind::Key)?;
                 let head = head(&self.bytes[start..], self.at - start);
                 // Keys with different heads differ. If two heads are equal, `distinct_keys` compares the whole keys.
                 doubtful |= escaped || self.heads[own..].contains(&head);
@@ -193,7 +193,7 @@ impl Indexer<'_> {
     }
 
     fn array(&mut self, depth: usize) -> Step<()> {
-        let array = self.open(Kind::Array, depth)?;
+        let array = self.open(NodeKind::Array, depth)?;
         self.skip_space();
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -212,7 +212,7 @@ impl Indexer<'_> {
     }
 
     /// Reads a string or key, and returns whether it contains an escape sequence.
-    fn string(&mut self, kind: Kind) -> Step<bool> {
+    fn string(&mut self, kind: NodeKind) -> Step<bool> {
         let start = self.at;
         let mut escaped = false;
         self.at += 1;
@@ -296,7 +296,7 @@ impl Indexer<'_> {
         {
             return Err(Box::new(SyntaxError { offset: start, problem: SyntaxProblem::Number }));
         }
-        self.leaf(start, Kind::Scalar, false);
+        self.leaf(start, NodeKind::Scalar, false);
         Ok(())
     }
 
@@ -315,11 +315,11 @@ impl Indexer<'_> {
             return Err(self.expected("a JSON value"));
         }
         self.at += word.len();
-        self.leaf(start, Kind::Scalar, false);
+        self.leaf(start, NodeKind::Scalar, false);
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, depth: usize) -> Step<usize> {
+    fn open(&mut self, kind: NodeKind, depth: usize) -> Step<usize> {
         // serde_json counts down from 128 and fails at zero, so at most 127 containers may be open.
         if depth >= self.depth {
             return Err(Box::new(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep }));
@@ -337,7 +337,7 @@ impl Indexer<'_> {
         node.next = next;
     }
 
-    fn leaf(&mut self, start: usize, kind: Kind, escaped: bool) {
+    fn leaf(&mut self, start: usize, kind: NodeKind, escaped: bool) {
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind, escaped });
     }
