@@ -1,7 +1,8 @@
 //! The measurement: rounds that each visit every variant, so that a busy machine affects all alike.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
@@ -87,7 +88,7 @@ pub fn measure(runtime: &Runtime, stage: &mut Stage, api_server: u32, plan: &Pla
     let mut measured = Measured { rows: BTreeMap::new(), idle_ms: Figure::default() };
     for round in 0..plan.rounds {
         let before = process_time(api_server)?;
-        runtime.block_on(tokio::time::sleep(plan.idle));
+        thread::sleep(plan.idle);
         let idle = process_time(api_server)?.saturating_sub(before);
         measured.idle_ms.push(1e3 * idle.as_secs_f64() / plan.idle.as_secs_f64());
         let mut variants = Variant::ALL;
@@ -142,10 +143,9 @@ async fn cell(stage: &Stage, api_server: u32, key: &Key, time: Duration) -> Resu
 }
 
 async fn warm_up(stage: &Stage) -> Result<()> {
-    let start = Instant::now();
     let call = ApiServer::call(&daemon_set(Size::Usual));
     let clients = Clients::connect(&stage.api.target, 8, call).await?;
-    clients.run(WARM_UP.saturating_sub(start.elapsed())).await.map(drop)
+    clients.run(WARM_UP).await.map(drop)
 }
 
 /// Time for a new configuration until its code and data are in the caches of the processor.

@@ -112,9 +112,12 @@ pub fn one_policy() -> (String, Value) {
     let mut changes = Vec::new();
     for (_, rule) in &RULES[..5] {
         let cel = Cel::of(rule);
-        let before = parents.clone();
-        // A second `add` of the same parent would drop the entries that the first one received.
-        parents.extend(cel.parents.into_iter().filter(|parent| !before.contains(parent)));
+        for parent in cel.parents {
+            // A second `add` of the same parent would drop the entries that the first one received.
+            if !parents.contains(&parent) {
+                parents.push(parent);
+            }
+        }
         let gate = if matches!(rule, Rule::Label { .. }) { "true" } else { TEMPLATE_MAY_CHANGE };
         changes.push(format!("(({}) && ({gate}) ? {} : [])", cel.missing, cel.change));
     }
