@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use wardset_cases::{Answer, Case, Denial, Gate, Outcome, Remark};
+use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
 use wardset_core::decision::{Applied, PolicyResult};
 use wardset_core::patch;
 use wardset_core::verdict::{self, DenialCode};
@@ -50,40 +50,40 @@ async fn the_guest_of_the_benchmark_fits_the_contract() {
     );
 }
 
-async fn outcome(module: &str, case: &Case) -> Outcome {
+async fn outcome(module: &str, case: &Case) -> CaseOutcome {
     // The case chooses the state of the gate. If the objects do not imply it, the policy's `template` field does.
-    let always = if case.gate == Gate::Open { "  template: always" } else { "" };
+    let always = if case.gate == CaseGate::Open { "  template: always" } else { "" };
     let policy = support::policy("case", module, &case.settings(), always);
     let snapshot = match support::try_snapshot(&policy).await {
         Ok(snapshot) => snapshot,
-        Err(error) => return Outcome::SettingsError(format!("{:#}", anyhow::Error::from(error))),
+        Err(error) => return CaseOutcome::SettingsError(format!("{:#}", anyhow::Error::from(error))),
     };
     let (object, old) = case.objects();
     let decision = support::decide(&snapshot, &object, old.as_ref()).await;
     match &decision.reports[0].result {
-        PolicyResult::Failed(failure) => Outcome::Error(failure.detail.clone()),
-        PolicyResult::Denied { denials, warnings } => Outcome::Answer(Answer {
+        PolicyResult::Failed(failure) => CaseOutcome::Error(failure.detail.clone()),
+        PolicyResult::Denied { denials, warnings } => CaseOutcome::Answer(CaseAnswer {
             denials: denials.iter().map(denial).collect(),
             warnings: warnings.iter().map(|found| remark(&found.pointer, &found.message)).collect(),
-            ..Answer::default()
+            ..CaseAnswer::default()
         }),
         PolicyResult::Allowed { applied, warnings, notes, .. } => {
             let applied: Vec<_> = applied.iter().map(|Applied { operation, .. }| operation.clone()).collect();
             let changes: Vec<Value> = serde_json::from_str(&patch::to_json(&applied)).unwrap();
             let warnings = warnings.iter().map(|found| remark(&found.pointer, &found.message)).collect();
             let notes = notes.iter().map(|found| remark(&found.pointer, &found.message)).collect();
-            Outcome::Answer(Answer { changes, warnings, notes, ..Answer::default() })
+            CaseOutcome::Answer(CaseAnswer { changes, warnings, notes, ..CaseAnswer::default() })
         }
     }
 }
 
-fn denial(found: &verdict::Denial) -> Denial {
+fn denial(found: &verdict::Denial) -> CaseDenial {
     let code = match found.code {
         DenialCode::Forbidden => "forbidden",
         DenialCode::Invalid => "invalid",
     };
     let (pointer, message, fix) = (found.pointer.clone(), found.message.clone(), found.fix.clone());
-    Denial { code, pointer, message, fix }
+    CaseDenial { code, pointer, message, fix }
 }
 
 fn remark(pointer: &str, message: &str) -> Remark {

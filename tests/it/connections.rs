@@ -3,6 +3,7 @@
 mod ending;
 mod load;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,17 +50,22 @@ async fn connect(server: &Server) -> TlsStream<TcpStream> {
 }
 
 async fn connect_to(port: u16, certificates: &Path) -> TlsStream<TcpStream> {
+    handshake(port, certificates, b"http/1.1").await.unwrap()
+}
+
+/// Opens a TLS connection for one protocol.
+async fn handshake(port: u16, certificates: &Path, protocol: &[u8]) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     let ca = std::fs::read(certificates.join("ca.pem")).unwrap();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// Returns the headers of a review over HTTP/1.1 with a body of this length.
@@ -264,9 +270,9 @@ async fn refuses_oversized_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_http_2_in_the_handshake() {
     let server = server(|it| it).await;
-    let client = crate::serve::client(server.certificates.path(), |builder| builder.http2_prior_knowledge());
-    let error = client.post(server.url("/mutate")).send().await.unwrap_err();
-    assert!(format!("{:#}", anyhow::Error::new(error)).contains("NoApplicationProtocol"));
+    let error =
+        handshake(server.addresses.webhook.port(), server.certificates.path(), b"h2").await.unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
     assert!(is_served(&server).await);
     server.shut_down().await;
 }

@@ -1,7 +1,7 @@
 //! The sources of `policies/built`: the policies, the digests of their sources and modules, and the file
 //! `digests.json` that records both. Needs no compiler for the guest target.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::process;
 use crate::repository::Repository;
-use crate::{guest, process};
+use crate::toolchain::LINK_ARGS;
 
 /// The file name of the records, in `policies/built`.
 pub(crate) const FILE: &str = "digests.json";
@@ -61,9 +62,8 @@ impl Digests {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     policies: Vec<Policy>,
-    /// The directories of the packages that are no policy: the SDK, and the crates that it has from outside the
-    /// workspace.
-    shared: BTreeSet<PathBuf>,
+    /// The directories of the packages that are no policy: the SDK and the crates that it uses.
+    shared: Vec<PathBuf>,
 }
 
 /// A package of the policies' workspace that becomes a module.
@@ -84,12 +84,10 @@ impl Workspace {
         if !dir.join("Cargo.toml").is_file() {
             bail!("`{}` has no `Cargo.toml`: there are no policies to build", dir.display());
         }
-        let mut workspace = Self { policies: Vec::new(), shared: BTreeSet::new() };
-        let (mut members, mut pending) = (BTreeSet::new(), Vec::new());
+        let mut workspace = Self { policies: Vec::new(), shared: Vec::new() };
         for package in packages(&dir)? {
+            package.refuse_paths_outside(&dir)?;
             let dir = package.dir()?.to_owned();
-            members.insert(dir.clone());
-            pending.extend(package.paths());
             match package.targets.into_iter().find(|target| target.crate_types.iter().any(|t| t == "cdylib"))
             {
                 Some(library) => workspace.policies.push(Policy {
@@ -97,19 +95,7 @@ impl Workspace {
                     library: library.name.replace('-', "_"),
                     dir,
                 }),
-                None => {
-                    workspace.shared.insert(dir);
-                }
-            }
-        }
-        while let Some(dir) = pending.pop() {
-            if members.contains(&dir) || !workspace.shared.insert(dir.clone()) {
-                continue;
-            }
-            for package in packages(&dir)? {
-                if package.dir()? == dir {
-                    pending.extend(package.paths());
-                }
+                None => workspace.shared.push(dir),
             }
         }
         workspace.policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -130,8 +116,8 @@ impl Workspace {
     /// SHA-256 over the path and content of each file that decides about the module, in order of path, and over the
     /// linker's flags. The same on every machine, as long as git leaves line ends alone.
     ///
-    /// Those files are the contract, and the workspace's `Cargo.toml` and `Cargo.lock`. The policy, the SDK and the crates
-    /// from outside the workspace each add `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
+    /// Those files are the contract, and the workspace's `Cargo.toml` and `Cargo.lock`. The policy and each package that is
+    /// no policy add `Cargo.toml`, `build.rs`, `settings.schema.json` and all of `src`.
     pub(crate) fn sources(&self, repository: &Repository, policy: &Policy) -> Result<String> {
         let mut files = Vec::new();
         collect(&repository.wit(), &mut |path| path.extension().is_some_and(|e| e == "wit"), &mut files)?;
@@ -146,7 +132,7 @@ impl Workspace {
         }
 
         let named = named(repository, files)?;
-        let flags = guest::LINK_ARGS.iter().map(|arg| arg.as_bytes());
+        let flags = LINK_ARGS.iter().map(|arg| arg.as_bytes());
         Ok(of_parts(flags.chain(named.iter().flat_map(|(name, content)| [name.as_bytes(), content]))))
     }
 }
@@ -182,14 +168,25 @@ impl Package {
         self.manifest_path.parent().context("a manifest without a directory")
     }
 
-    /// The directories of the dependencies that are in the repository. Tests decide about no module, so their
-    /// dependencies are left out.
-    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+    /// Fails if a module would contain a package from outside the workspace. Cargo puts the absolute path of such a package
+    /// into its symbols, which decide the order of the functions: two checkouts would build different bytes.
+    fn refuse_paths_outside(&self, workspace: &Path) -> Result<()> {
         let of_module = self
             .dependencies
             .iter()
             .filter(|found| found.kind.as_deref() != Some("dev") && found.target.as_deref() != Some(NATIVE));
-        of_module.filter_map(|dependency| dependency.path.clone())
+        for path in of_module.filter_map(|dependency| dependency.path.as_deref()) {
+            if !path.starts_with(workspace) {
+                bail!(
+                    "`{}` depends on `{}`, which is outside `{}`: its modules would differ between checkouts\n\
+                     hint: link its sources into a package of that folder, as the SDK does with `placement`",
+                    self.name,
+                    path.display(),
+                    workspace.display()
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -346,6 +343,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// A copy of the repository with an SDK and its crates, one policy `guard` and its committed module.
@@ -361,22 +360,23 @@ mod tests {
             copy.write("wit/policy.wit", "package a:b;");
             copy.write(
                 "policies/Cargo.toml",
-                "[workspace]\nmembers = [\"sdk\", \"guard\"]\nresolver = \"3\"\n",
+                "[workspace]\nmembers = [\"sdk\", \"near\", \"guard\"]\nresolver = \"3\"\n",
             );
             copy.write("policies/Cargo.lock", "");
             copy.write(
                 "policies/sdk/Cargo.toml",
-                "[package]\nname = \"sdk\"\n\n[dependencies]\nnear = { path = \"../../crates/near\" }\n",
+                "[package]\nname = \"sdk\"\n\n[dependencies]\nnear = { path = \"../near\" }\n",
             );
             copy.write("policies/sdk/src/lib.rs", "");
             copy.write(
                 "crates/near/Cargo.toml",
-                "[package]\nname = \"near\"\n\n[dependencies]\nfar = { path = \"../far\" }\n\n\
-                 [dev-dependencies]\ntest = { path = \"../test\" }\n\n\
-                 [target.'cfg(not(target_arch = \"wasm32\"))'.dependencies]\nnative = { path = \"../native\" }\n",
+                "[package]\nname = \"near\"\n\n[dev-dependencies]\ntest = { path = \"../../crates/test\" }\n\n\
+                 [target.'cfg(not(target_arch = \"wasm32\"))'.dependencies]\n\
+                 native = { path = \"../../crates/native\" }\n",
             );
             copy.write("crates/near/src/lib.rs", "");
-            for name in ["far", "native", "test"] {
+            symlink("../crates/near", copy.dir.path().join("policies/near")).unwrap();
+            for name in ["native", "test"] {
                 copy.write(&format!("crates/{name}/Cargo.toml"), &format!("[package]\nname = \"{name}\"\n"));
                 copy.write(&format!("crates/{name}/src/lib.rs"), "");
             }
@@ -434,7 +434,6 @@ mod tests {
             "policies/Cargo.lock",
             "policies/sdk/src/new.rs",
             "crates/near/src/new.rs",
-            "crates/far/src/lib.rs",
             "policies/guard/src/deep/new.rs",
             "policies/guard/settings.schema.json",
         ] {
@@ -464,6 +463,18 @@ mod tests {
         one.write("policies/guard/src/a", "b");
         other.write("policies/guard/src/ab", "");
         assert_ne!(one.sources(), other.sources());
+    }
+
+    #[test]
+    fn refuses_a_package_whose_absolute_path_would_decide_the_bytes() {
+        let copy = Copy::new();
+        copy.write(
+            "policies/sdk/Cargo.toml",
+            "[package]\nname = \"sdk\"\n\n[dependencies]\nnear = { path = \"../../crates/near\" }\n",
+        );
+        let error = Workspace::read(&copy.repository).unwrap_err().to_string();
+        assert!(error.starts_with("`sdk` depends on `"), "{error}");
+        assert!(error.contains("crates/near`, which is outside `"), "{error}");
     }
 
     #[test]

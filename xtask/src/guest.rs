@@ -12,11 +12,7 @@ use wit_component::ComponentEncoder;
 use crate::digests::Policy;
 use crate::process;
 use crate::repository::Repository;
-use crate::toolchain::{Compiler, TARGET};
-
-/// Options of the linker. A guest lives for one evaluation, and its memory is cleared after it. So it gets a small
-/// stack and all of its memory at once: growing costs more than having it.
-pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
+use crate::toolchain::{Compiler, LINK_ARGS, TARGET};
 
 /// Builds `policies` and returns their components by name.
 ///

@@ -14,6 +14,10 @@ use crate::process;
 /// The guest target: the WebAssembly core without any system.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Options of the linker. A guest lives for one evaluation, and its memory is cleared after it. So it gets a small
+/// stack and all of its memory at once: growing costs more than having it.
+pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
+
 /// Time for rustup to add the target: about 20 MB with a network, an immediate answer without one, and nothing at all
 /// behind some firewalls.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);

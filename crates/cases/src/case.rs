@@ -19,10 +19,10 @@ pub struct Case {
     pub settings: Value,
     /// The operation that the author requested.
     #[serde(default)]
-    pub operation: Operation,
+    pub operation: CaseOperation,
     /// Whether the template may be changed.
     #[serde(default)]
-    pub gate: Gate,
+    pub gate: CaseGate,
     /// The DaemonSet, or the part of it that matters.
     #[serde(default)]
     pub object: Value,
@@ -37,7 +37,7 @@ pub struct Case {
 /// The operation, as Kubernetes writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Operation {
+pub enum CaseOperation {
     /// The object is new.
     #[default]
     Create,
@@ -48,7 +48,7 @@ pub enum Operation {
 /// The template gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Gate {
+pub enum CaseGate {
     /// The template may be changed.
     #[default]
     Open,
@@ -73,10 +73,10 @@ impl Case {
         let object = as_daemonset(&self.object);
         let stored = if self.old_object.is_null() { object.clone() } else { as_daemonset(&self.old_object) };
         let old = match (self.gate, self.operation) {
-            (Gate::Open, Operation::Create) => None,
-            (Gate::Open, Operation::Update) => Some(stored),
-            (Gate::Closed, operation) => {
-                let mut old = if operation == Operation::Create { object.clone() } else { stored };
+            (CaseGate::Open, CaseOperation::Create) => None,
+            (CaseGate::Open, CaseOperation::Update) => Some(stored),
+            (CaseGate::Closed, operation) => {
+                let mut old = if operation == CaseOperation::Create { object.clone() } else { stored };
                 old["spec"]["template"] = object["spec"]["template"].clone();
                 Some(old)
             }
@@ -97,7 +97,7 @@ fn as_daemonset(object: &Value) -> Value {
 
 /// A case file.
 #[derive(Clone, Debug)]
-pub struct File {
+pub struct CaseFile {
     /// The path of the file.
     pub path: PathBuf,
     /// The cases, one for each document.
@@ -113,7 +113,7 @@ pub struct File {
 pub fn read<E: fmt::Display>(
     folder: &Path,
     parse: impl Fn(&str) -> Result<Vec<Case>, E>,
-) -> Result<Vec<File>, ReadError> {
+) -> Result<Vec<CaseFile>, ReadError> {
     let unreadable = |path: &Path, source| ReadError::Unreadable { path: path.to_owned(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
@@ -130,7 +130,7 @@ pub fn read<E: fmt::Display>(
         let text = fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
         match parse(&text) {
             Ok(cases) if cases.is_empty() => Err(ReadError::Empty { path }),
-            Ok(cases) => Ok(File { path, cases }),
+            Ok(cases) => Ok(CaseFile { path, cases }),
             Err(error) => Err(ReadError::Malformed { path, problem: error.to_string() }),
         }
     };
@@ -191,7 +191,10 @@ mod tests {
     #[test]
     fn a_case_creates_with_an_open_gate_unless_it_says_otherwise() {
         let case = case(r#"{"name": "n"}"#).unwrap();
-        assert_eq!((case.operation, case.gate, case.settings()), (Operation::Create, Gate::Open, json!({})));
+        assert_eq!(
+            (case.operation, case.gate, case.settings()),
+            (CaseOperation::Create, CaseGate::Open, json!({}))
+        );
         assert_eq!(case.objects(), (json!({"apiVersion": "apps/v1", "kind": "DaemonSet"}), None));
     }
 
@@ -219,15 +222,15 @@ mod tests {
     fn a_closed_gate_has_an_old_object_with_the_new_template() {
         let (new, old) = (json!({"spec": {"template": 1}}), json!({"spec": {"template": 2, "other": 3}}));
         let case = |operation| Case {
-            gate: Gate::Closed,
+            gate: CaseGate::Closed,
             operation,
             object: new.clone(),
             old_object: old.clone(),
             ..Case::default()
         };
         let spec = |operation| case(operation).objects().1.unwrap()["spec"].clone();
-        assert_eq!(spec(Operation::Update), json!({"template": 1, "other": 3}));
-        assert_eq!(spec(Operation::Create), json!({"template": 1}));
+        assert_eq!(spec(CaseOperation::Update), json!({"template": 1, "other": 3}));
+        assert_eq!(spec(CaseOperation::Create), json!({"template": 1}));
     }
 
     #[test]

@@ -53,20 +53,20 @@ pub struct ExpectedRemark {
 
 /// The outcome of a policy.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum CaseOutcome {
     /// It refused the settings, with this message.
     SettingsError(String),
     /// It failed to decide, with this message.
     Error(String),
     /// It decided.
-    Answer(Answer),
+    Answer(CaseAnswer),
 }
 
 /// The answer of a policy.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub struct CaseAnswer {
     /// The denials.
-    pub denials: Vec<Denial>,
+    pub denials: Vec<CaseDenial>,
     /// The JSON Patch operations.
     pub changes: Vec<Value>,
     /// The warnings.
@@ -77,7 +77,7 @@ pub struct Answer {
 
 /// A denial.
 #[derive(Clone, Debug)]
-pub struct Denial {
+pub struct CaseDenial {
     /// `forbidden` or `invalid`.
     pub code: &'static str,
     /// The wrong value.
@@ -99,9 +99,9 @@ pub struct Remark {
 
 /// An outcome that the case does not expect.
 #[derive(Clone, Debug)]
-pub struct Difference {
+pub struct CaseDifference {
     expected: Box<Expect>,
-    found: Box<Outcome>,
+    found: Box<CaseOutcome>,
 }
 
 impl Expect {
@@ -110,20 +110,20 @@ impl Expect {
     /// # Errors
     ///
     /// The difference.
-    pub fn check(&self, found: Outcome) -> Result<(), Difference> {
+    pub fn check(&self, found: CaseOutcome) -> Result<(), CaseDifference> {
         let fits = match (&found, &self.settings_error, &self.error) {
-            (Outcome::SettingsError(message), Some(part), _)
-            | (Outcome::Error(message), None, Some(part)) => message.contains(part),
-            (Outcome::Answer(answer), None, None) => self.fits(answer),
+            (CaseOutcome::SettingsError(message), Some(part), _)
+            | (CaseOutcome::Error(message), None, Some(part)) => message.contains(part),
+            (CaseOutcome::Answer(answer), None, None) => self.fits(answer),
             _ => false,
         };
         if fits {
             return Ok(());
         }
-        Err(Difference { expected: Box::new(self.clone()), found: Box::new(found) })
+        Err(CaseDifference { expected: Box::new(self.clone()), found: Box::new(found) })
     }
 
-    fn fits(&self, found: &Answer) -> bool {
+    fn fits(&self, found: &CaseAnswer) -> bool {
         self.changes == found.changes
             && all(&self.denials, &found.denials, ExpectedDenial::fits)
             && all(&self.warnings, &found.warnings, ExpectedRemark::fits)
@@ -133,7 +133,7 @@ impl Expect {
 
 impl ExpectedDenial {
     /// A denial must have a fix, even if the case expects no text of it.
-    fn fits(&self, found: &Denial) -> bool {
+    fn fits(&self, found: &CaseDenial) -> bool {
         self.code == found.code
             && self.pointer == found.pointer
             && (found.message.contains(&self.contains) || found.fix.contains(&self.contains))
@@ -151,12 +151,12 @@ fn all<E, F>(expected: &[E], found: &[F], fits: impl Fn(&E, &F) -> bool) -> bool
     expected.len() == found.len() && expected.iter().zip(found).all(|(expected, found)| fits(expected, found))
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for CaseDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {:#?}\nfound ", self.expected)?;
         match &*self.found {
-            Outcome::Answer(answer) => {
-                let Answer { denials, changes, warnings, notes } = answer;
+            CaseOutcome::Answer(answer) => {
+                let CaseAnswer { denials, changes, warnings, notes } = answer;
                 write!(f, "changes {}\n{:#?}", Value::Array(changes.clone()), (denials, warnings, notes))
             }
             other => write!(f, "{other:?}"),
@@ -174,10 +174,10 @@ mod tests {
         serde_json::from_value(value).expect("an expectation")
     }
 
-    fn denied(fix: &str) -> Outcome {
+    fn denied(fix: &str) -> CaseOutcome {
         let (pointer, message) = ("/metadata".to_owned(), "no team".to_owned());
-        let denial = Denial { code: "forbidden", pointer, message, fix: fix.to_owned() };
-        Outcome::Answer(Answer { denials: vec![denial], ..Answer::default() })
+        let denial = CaseDenial { code: "forbidden", pointer, message, fix: fix.to_owned() };
+        CaseOutcome::Answer(CaseAnswer { denials: vec![denial], ..CaseAnswer::default() })
     }
 
     #[test]
@@ -206,12 +206,20 @@ mod tests {
         let change = json!({"op": "add", "path": "/a", "value": 1});
         for (field, expected, answer) in [
             ("denials", json!({"code": "forbidden", "pointer": "/metadata"}), None),
-            ("changes", change.clone(), Some(Answer { changes: vec![change], ..Answer::default() })),
-            ("warnings", json!({"pointer": "/a"}), Some(Answer { warnings: remark(), ..Answer::default() })),
-            ("notes", json!({"pointer": "/a"}), Some(Answer { notes: remark(), ..Answer::default() })),
+            ("changes", change.clone(), Some(CaseAnswer { changes: vec![change], ..CaseAnswer::default() })),
+            (
+                "warnings",
+                json!({"pointer": "/a"}),
+                Some(CaseAnswer { warnings: remark(), ..CaseAnswer::default() }),
+            ),
+            (
+                "notes",
+                json!({"pointer": "/a"}),
+                Some(CaseAnswer { notes: remark(), ..CaseAnswer::default() }),
+            ),
         ] {
-            let found = answer.map_or_else(|| denied("add one"), Outcome::Answer);
-            let nothing = Outcome::Answer(Answer::default());
+            let found = answer.map_or_else(|| denied("add one"), CaseOutcome::Answer);
+            let nothing = CaseOutcome::Answer(CaseAnswer::default());
             assert!(expect(json!({field: [expected]})).check(found.clone()).is_ok(), "{field}");
             assert!(expect(json!({field: [expected, expected]})).check(found.clone()).is_err(), "{field}");
             assert!(expect(json!({field: [expected]})).check(nothing).is_err(), "{field}");
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_error_fits_only_the_expectation_of_that_error() {
-        let outcomes = [Outcome::SettingsError("a b".to_owned()), Outcome::Error("a b".to_owned())];
+        let outcomes = [CaseOutcome::SettingsError("a b".to_owned()), CaseOutcome::Error("a b".to_owned())];
         let fits =
             |value: Value| outcomes.clone().map(|outcome| expect(value.clone()).check(outcome).is_ok());
         assert_eq!(fits(json!({"settingsError": "a"})), [true, false]);

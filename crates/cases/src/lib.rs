@@ -1,7 +1,7 @@
 //! Case files of policies. A case is a review, and the outcome that the policy must have.
 //!
 //! ```text
-//! folder ─► read ─► Case ─┬─ settings, object, old object ─► the policy ─► Outcome
+//! folder ─► read ─► Case ─┬─ settings, object, old object ─► the policy ─► CaseOutcome
 //!                         └─ Expect::check ◄──────────────────────────────────┘
 //! ```
 //!
@@ -11,5 +11,7 @@
 mod case;
 mod expect;
 
-pub use case::{Case, File, Gate, Operation, ReadError, read};
-pub use expect::{Answer, Denial, Difference, Expect, ExpectedDenial, ExpectedRemark, Outcome, Remark};
+pub use case::{Case, CaseFile, CaseGate, CaseOperation, ReadError, read};
+pub use expect::{
+    CaseAnswer, CaseDenial, CaseDifference, CaseOutcome, Expect, ExpectedDenial, ExpectedRemark, Remark,
+};

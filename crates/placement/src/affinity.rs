@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Node, Requirement};
+use super::{Node, Requirement};
 
 /// The affinity of a pod, of which only required node affinity decides where a DaemonSet runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

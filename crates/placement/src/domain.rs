@@ -1,6 +1,6 @@
 //! The values that a set of requirements allows for one key.
 
-use crate::{Operator, Requirement};
+use super::{Operator, Requirement};
 
 /// The possibilities that requirements leave for ONE key: whether the label may be missing, and its allowed values.
 ///

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{
+use super::{
     AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Affinity, Labels, Requirement, Taint, Term, Text, Toleration,
 };
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Text;
+use super::text::Text;
 
 /// `key operator values`, as node selector terms and label selectors write it.
 ///

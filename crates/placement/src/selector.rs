@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 
-use crate::{Domain, Labels, Operator, Requirement};
+use super::{Domain, Labels, Operator, Requirement};
 
 /// A label selector, such as a DaemonSet's `spec.selector`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

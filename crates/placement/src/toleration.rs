@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Text;
+use super::Text;
 
 /// A toleration of the document. An empty field has the meaning of a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::placement::{Affinity, Term};
 use serde::Serialize;
-use wardset_placement::{Affinity, Term};
 
 use crate::{Domain, Labels, Patch, Requirement, Review, Stop, pointer};
 

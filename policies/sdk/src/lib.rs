@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The SDK connects a policy with the contract in `wit/`: it reads typed parts of the document, builds minimal patches
-//! and explains wrong settings. It also has the merge rules for tolerations and node affinity; `wardset-placement` has the
-//! rules by which Kubernetes evaluates them. Natively, the [`testing`] harness tests policies without a sandbox.
+//! and explains wrong settings. It also has the merge rules for tolerations and node affinity; `placement` has the rules
+//! by which Kubernetes evaluates them. Natively, the [`testing`] harness tests policies without a sandbox.
 //!
 //! It never parses the whole document, and it never writes a field unless the policy asks for it. It has no clock, no
 //! random numbers and no I/O.
@@ -26,6 +26,10 @@ mod json;
 mod label;
 mod mismatch;
 mod patch;
+// A link to the sources of `crates/placement`: the host evaluates by the same code. As a package outside this workspace,
+// it would put the checkout's absolute path into the symbols of the modules.
+#[path = "placement/lib.rs"]
+pub mod placement;
 pub mod pointer;
 mod policy;
 mod review;
@@ -41,14 +45,14 @@ pub mod wit;
 pub use affinity::{Outcome, Placement, Wanted};
 pub use label::{InvalidLabel, check_key, check_value};
 pub use patch::Patch;
+pub use placement::{
+    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Clause, Domain, LabelSelector, Labels, Operator, Requirement,
+    Taint, Text, Toleration,
+};
 pub use policy::{Exported, Manifest, Policy, Stop};
 pub use review::Review;
 pub use settings::SettingsError;
 pub use toleration::add_tolerations;
-pub use wardset_placement::{
-    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Clause, Domain, LabelSelector, Labels, Operator, Requirement,
-    Taint, Text, Toleration,
-};
 pub use wit::wardset::policy::types::{
     Change, ClusterData, Denial, DenialCode, Edit, Level, Note, Operation, Placed, Request, TemplateGate,
     Verdict, Warning,

@@ -8,7 +8,7 @@ use std::{env, fs, path::Path};
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
-use wardset_cases::{Answer, Case, Gate, Outcome, Remark};
+use wardset_cases::{Case, CaseAnswer, CaseGate, CaseOutcome, Remark};
 
 use crate::{
     Change, ClusterData, Denial, DenialCode, Edit, Exported, Level, Operation, Policy, Request, Review,
@@ -77,11 +77,11 @@ pub fn run<P: Policy>(case: &Case) -> Result<(), String> {
     let settings = case.settings().to_string();
     let review = review_of(case, P::MANIFEST.reads);
     let verdict = Exported::<P>::check_settings(&settings)
-        .map_err(Outcome::SettingsError)
-        .and_then(|()| Exported::<P>::judge(&review, &settings).map_err(Outcome::Error));
+        .map_err(CaseOutcome::SettingsError)
+        .and_then(|()| Exported::<P>::judge(&review, &settings).map_err(CaseOutcome::Error));
     match verdict {
         Ok(verdict) => {
-            let found = Outcome::Answer(answer(&verdict));
+            let found = CaseOutcome::Answer(answer(&verdict));
             case.expect.check(found).map_err(|difference| difference.to_string())?;
             keeps_the_laws::<P>(case, &verdict)
         }
@@ -93,8 +93,8 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
     let text = |pointer| case.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let request = Request {
         operation: match case.operation {
-            wardset_cases::Operation::Create => Operation::Create,
-            wardset_cases::Operation::Update => Operation::Update,
+            wardset_cases::CaseOperation::Create => Operation::Create,
+            wardset_cases::CaseOperation::Update => Operation::Update,
         },
         kind: "DaemonSet".to_owned(),
         name: text("/metadata/name"),
@@ -102,8 +102,8 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
         user: "author".to_owned(),
         dry_run: false,
         template: match case.gate {
-            Gate::Open => TemplateGate::Open,
-            Gate::Closed => TemplateGate::Closed,
+            CaseGate::Open => TemplateGate::Open,
+            CaseGate::Closed => TemplateGate::Closed,
         },
     };
     let document = Document {
@@ -121,7 +121,7 @@ fn keeps_the_laws<P: Policy>(case: &Case, verdict: &Verdict) -> Result<(), Strin
         if !P::MANIFEST.writes.iter().any(|prefix| is_within(path, prefix)) {
             return Err(format!("the manifest's `writes` do not cover `{path}`"));
         }
-        if case.gate == Gate::Closed && is_within(path, "/spec/template") {
+        if case.gate == CaseGate::Closed && is_within(path, "/spec/template") {
             return Err(format!("changes `{path}` though the gate is closed"));
         }
     }
@@ -139,8 +139,8 @@ fn keeps_the_laws<P: Policy>(case: &Case, verdict: &Verdict) -> Result<(), Strin
     }
 }
 
-fn answer(verdict: &Verdict) -> Answer {
-    let denial = |denial: &Denial| wardset_cases::Denial {
+fn answer(verdict: &Verdict) -> CaseAnswer {
+    let denial = |denial: &Denial| wardset_cases::CaseDenial {
         code: match denial.code {
             DenialCode::Forbidden => "forbidden",
             DenialCode::Invalid => "invalid",
@@ -151,7 +151,7 @@ fn answer(verdict: &Verdict) -> Answer {
     };
     let remark =
         |pointer: &String, message: &String| Remark { pointer: pointer.clone(), message: message.clone() };
-    Answer {
+    CaseAnswer {
         denials: verdict.denials.iter().map(denial).collect(),
         changes: verdict.changes.iter().map(|change| operation(&change.edit)).collect(),
         warnings: verdict.warnings.iter().map(|found| remark(&found.pointer, &found.message)).collect(),

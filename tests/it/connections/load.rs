@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use super::*;
@@ -129,7 +129,7 @@ async fn guests_use_no_time_of_the_thread_that_answers() {
 
 /// Returns the CPU time of this thread.
 fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// Returns a policy that times out in every dry run.

@@ -168,7 +168,7 @@ fn gives_every_reason_with_the_values_that_differ() {
         "spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}, {"key": "soft", "effect": "PreferNoSchedule"}]},
     });
     let (pod, node) = (PodSpec::deserialize(&pod).unwrap(), Node::deserialize(&node).unwrap());
-    let gpu = Requirement::new("gpu", crate::Operator::Exists, &[]);
+    let gpu = Requirement::new("gpu", super::super::Operator::Exists, &[]);
     let placement = pod.on(&node);
     assert_eq!(
         placement.reasons(),
