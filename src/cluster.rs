@@ -27,7 +27,7 @@ pub use namespaces::Namespaces;
 
 /// The server's names in its cluster.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct LeaseNames {
     /// The server's namespace.
     pub namespace: String,
     /// The Lease that elects the replica that writes.
@@ -72,7 +72,7 @@ pub async fn client() -> Result<(Client, String), ClusterError> {
 impl Cluster {
     /// Starts to watch the cluster, and keeps `store` up to date.
     #[must_use]
-    pub fn start(client: &Client, names: &Names, store: &Arc<Store>, metrics: &Arc<Metrics>) -> Self {
+    pub fn start(client: &Client, names: &LeaseNames, store: &Arc<Store>, metrics: &Arc<Metrics>) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (leads, leading) = watch::channel(false);
         let mut election = JoinSet::new();

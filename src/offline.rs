@@ -21,8 +21,8 @@ use wardset_core::review::{Question, RequestError, Review};
 use wardset_runtime::{Finding, Full};
 
 use crate::admission::Judge;
-use input::Source;
-use request::{Built, Settings, Skipped};
+use input::InputSource;
+use request::{Built, Settings, SkippedObject};
 
 /// Time for one document; the API server's default for a webhook.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ pub enum Outcomes {
         /// The file and the object's position in it.
         origin: String,
         /// The reason.
-        reason: Skipped,
+        reason: SkippedObject,
     },
 }
 
@@ -127,7 +127,11 @@ pub enum ReviewError {
 /// # Errors
 ///
 /// A document that no AdmissionReview can be made of.
-pub async fn review(judge: &Judge, source: &Source, settings: &Settings) -> Result<Outcomes, ReviewError> {
+pub async fn review(
+    judge: &Judge,
+    source: &InputSource,
+    settings: &Settings,
+) -> Result<Outcomes, ReviewError> {
     let origin = source.origin.clone();
     let built = request::build(source, settings)
         .map_err(|source| ReviewError::Request { origin: origin.clone(), source })?;
@@ -139,7 +143,7 @@ pub async fn review(judge: &Judge, source: &Source, settings: &Settings) -> Resu
         .map_err(|source| ReviewError::Question { origin: origin.clone(), source })?;
     let review = match question {
         Question::PassOver { reason, .. } => {
-            return Ok(Outcomes::Skipped { origin, reason: Skipped::Question(reason.to_string()) });
+            return Ok(Outcomes::Skipped { origin, reason: SkippedObject::Question(reason.to_string()) });
         }
         Question::Decide(review) => Arc::new(*review),
     };

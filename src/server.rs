@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wardset_port::{Bodies, Connections, Listener, Phase, Timeouts};
+use wardset_port::{Bodies, Connections, Listener, PortPhase, Timeouts};
 
 use crate::admission::Desk;
 use crate::admission::webhook::{self, Webhook};
@@ -116,7 +116,7 @@ pub struct Open {
     options: Options,
     webhook: TcpListener,
     admin: JoinHandle<()>,
-    admin_phase: watch::Sender<Phase>,
+    admin_phase: watch::Sender<PortPhase>,
     status: Arc<ServerStatus>,
     /// The bound addresses.
     pub addresses: Addresses,
@@ -172,7 +172,7 @@ impl Bound {
         let admin = tokio::net::TcpListener::from_std(admin).map_err(failed("admin"))?;
         let router = admin::router(Arc::clone(&status));
         let admin = Listener::new(admin, None, router, connections, Duration::ZERO);
-        let (admin_phase, phase) = watch::channel(Phase::Serving);
+        let (admin_phase, phase) = watch::channel(PortPhase::Serving);
         let admin = tokio::spawn(admin.serve(phase));
         Ok(Open { options, webhook, admin, admin_phase, status, addresses })
     }
@@ -203,7 +203,7 @@ impl Open {
         let webhook = tokio::net::TcpListener::from_std(self.webhook).map_err(failed("webhook"))?;
         let router = webhook::router(Arc::clone(&answering));
         let webhook = Listener::new(webhook, Some(tls), router, Arc::clone(&connections), limits.closing);
-        let (phases, phase) = watch::channel(Phase::Serving);
+        let (phases, phase) = watch::channel(PortPhase::Serving);
         self.status.set(Readiness::Ready);
         let stop = async {
             shutdown.await;
@@ -213,12 +213,12 @@ impl Open {
                 connections = connections.count(),
                 "shutting down: not ready any more, finishing open reviews"
             );
-            phases.send_replace(Phase::Closing);
+            phases.send_replace(PortPhase::Closing);
             // Some clients do not know of the shutdown yet and must still reach a listener. If none has connected for
             // a while, all of them know.
             let gone = connections.quiet(limits.closing / 4);
             let _ = tokio::time::timeout(limits.closing.min(drain), gone).await;
-            phases.send_replace(Phase::Ending);
+            phases.send_replace(PortPhase::Ending);
             tokio::time::sleep_until(end.into()).await;
             let left = connections.count();
             if left > 0 {
@@ -234,7 +234,7 @@ impl Open {
             () = answering.report_overload() => {}
         }
         // The admin port stays up until the last review is answered.
-        self.admin_phase.send_replace(Phase::Ending);
+        self.admin_phase.send_replace(PortPhase::Ending);
         let _ = tokio::time::timeout(ADMIN_DRAIN, self.admin).await;
         Ok(())
     }

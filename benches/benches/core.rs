@@ -10,7 +10,7 @@ use wardset_bench::policies;
 use wardset_bench::reviews::{Size, review};
 use wardset_core::chain::Chain;
 use wardset_core::document::{Document, diff};
-use wardset_core::patch::Operation;
+use wardset_core::patch::PatchOperation;
 use wardset_core::plan::Phase;
 use wardset_core::review::Context;
 use wardset_core::review::Question;
@@ -41,7 +41,7 @@ fn document(criterion: &mut Criterion) {
 
 fn patch(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("patch");
-    let operation = Operation::Add {
+    let operation = PatchOperation::Add {
         path: PointerBuf::parse("/spec/template/spec/tolerations/-").unwrap(),
         value: r#"{"key":"nvidia.com/gpu","operator":"Exists"}"#.to_owned(),
     };

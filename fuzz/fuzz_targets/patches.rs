@@ -7,7 +7,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
 use wardset_core::PointerBuf;
 use wardset_core::document::{Document, MAX_DEPTH, diff};
-use wardset_core::patch::{self, Operation};
+use wardset_core::patch::{self, PatchOperation};
 use wardset_core::verdict::Edit;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let mut tree: Value = tree(&first);
     for operation in lines.filter_map(wardset_fuzz::edit).filter_map(operation) {
         // Removing the root is an error here; json-patch makes it null.
-        if matches!(&operation, Operation::Remove { path } if path.is_root()) {
+        if matches!(&operation, PatchOperation::Remove { path } if path.is_root()) {
             continue;
         }
         let before = document.clone();
@@ -54,12 +54,12 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-fn operation(edit: Edit) -> Option<Operation> {
+fn operation(edit: Edit) -> Option<PatchOperation> {
     let pointer = |path: String| PointerBuf::parse(path).ok();
     Some(match edit {
-        Edit::Add { path, value } => Operation::Add { path: pointer(path)?, value },
-        Edit::Replace { path, value } => Operation::Replace { path: pointer(path)?, value },
-        Edit::Remove { path } => Operation::Remove { path: pointer(path)? },
+        Edit::Add { path, value } => PatchOperation::Add { path: pointer(path)?, value },
+        Edit::Replace { path, value } => PatchOperation::Replace { path: pointer(path)?, value },
+        Edit::Remove { path } => PatchOperation::Remove { path: pointer(path)? },
     })
 }
 
@@ -67,7 +67,7 @@ fn tree(document: &Document) -> Value {
     serde_json::from_str(document.text()).expect("a document is JSON")
 }
 
-fn patched(tree: &Value, operations: &[Operation]) -> Option<Value> {
+fn patched(tree: &Value, operations: &[PatchOperation]) -> Option<Value> {
     let patch: json_patch::Patch =
         serde_json::from_str(&patch::to_json(operations)).expect("operations are JSON");
     let mut tree = tree.clone();

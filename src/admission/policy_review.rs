@@ -15,7 +15,7 @@ const MAX_MESSAGE: usize = 1024;
 
 /// An error in a request to review a `Policy`.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RequestError {
+pub(crate) enum PolicyReviewError {
     /// The body is not JSON or does not have the expected shape.
     #[error("failed to parse the body as an AdmissionReview")]
     Shape(#[from] serde_json::Error),
@@ -57,17 +57,20 @@ struct Kind {
 }
 
 /// Returns the AdmissionReview that answers `body`.
-pub(crate) async fn answer(modules: &Modules, body: &[u8]) -> Result<Vec<u8>, RequestError> {
+pub(crate) async fn answer(modules: &Modules, body: &[u8]) -> Result<Vec<u8>, PolicyReviewError> {
     let AdmissionReview { api_version, kind, request } = serde_json::from_slice(body)?;
     if api_version != API_VERSION || kind != "AdmissionReview" {
-        return Err(RequestError::Kind(text::one_line(&format!("{api_version} {kind}"), 256)));
+        return Err(PolicyReviewError::Kind(text::one_line(&format!("{api_version} {kind}"), 256)));
     }
     let Request { uid, kind, operation, object } = request;
     if uid.len() > MAX_UID {
-        return Err(RequestError::Uid);
+        return Err(PolicyReviewError::Uid);
     }
     if kind.group != "wardset.dev" || kind.kind != "Policy" {
-        return Err(RequestError::Kind(text::one_line(&format!("{} of {}", kind.kind, kind.group), 256)));
+        return Err(PolicyReviewError::Kind(text::one_line(
+            &format!("{} of {}", kind.kind, kind.group),
+            256,
+        )));
     }
     let Some(object) = object.filter(|_| operation == "CREATE" || operation == "UPDATE") else {
         return Ok(answer::passed_over(&uid));

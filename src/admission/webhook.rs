@@ -86,7 +86,7 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Request(#[from] wardset_core::review::RequestError),
     #[error(transparent)]
-    PolicyReview(#[from] policy_review::RequestError),
+    PolicyReview(#[from] policy_review::PolicyReviewError),
     #[error(transparent)]
     Full(#[from] Full),
     #[error("too many policies under review at once; try again")]
@@ -189,7 +189,7 @@ async fn answer_for_policy(webhook: Arc<Webhook>, request: Request) -> Response 
         let answer = policy_review::answer(&webhook.desk.modules, &body.bytes);
         Ok(tokio::time::timeout_at(deadline.into(), answer)
             .await
-            .map_err(|_| policy_review::RequestError::Late)??)
+            .map_err(|_| policy_review::PolicyReviewError::Late)??)
     };
     match answered.await {
         Ok(answer) => json(answer),

@@ -53,7 +53,7 @@ use ca_bundle::{Configuration, Kind, Service};
 pub use authority::IssueError;
 pub use contents::{Contents, Foreign, ISSUED, Own, RENEW, RETIRE};
 pub use lifetimes::{CLOCK_SKEW, Lifetimes, LifetimesError};
-pub use plan::{Action, ApplyError, Plan, plan};
+pub use plan::{Action, ApplyError, CertificatePlan, plan};
 
 /// Field manager of the server's writes.
 const FIELD_MANAGER: &str = "wardset";

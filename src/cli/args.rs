@@ -20,7 +20,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Review manifests without a cluster, with the same code as the server
-    Review(Review),
+    Review(ReviewArgs),
     /// Answer AdmissionReviews over TLS
     Serve(Box<Serve>),
     /// List the active policies
@@ -88,7 +88,7 @@ Exit codes:
   0  every DaemonSet is allowed
   1  a DaemonSet is denied, a policy failed to decide, or --verify found a difference
   2  the review could not run")]
-pub(super) struct Review {
+pub(super) struct ReviewArgs {
     /// Manifests: a file, a folder, or `-` for standard input, with YAML, JSON or AdmissionReviews. Repeatable
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     pub(super) files: Vec<PathBuf>,
@@ -195,7 +195,7 @@ pub(super) struct Serve {
     pub(super) drain_seconds: u32,
 
     #[command(flatten)]
-    pub(super) cluster: Cluster,
+    pub(super) cluster: ClusterArgs,
 
     /// Format of log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WARDSET_LOG_FORMAT", hide_env_values = true)]
@@ -205,7 +205,7 @@ pub(super) struct Serve {
 /// The server's names in its cluster. The chart sets all of them.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "In a cluster")]
-pub(super) struct Cluster {
+pub(super) struct ClusterArgs {
     /// Watch the cluster's `Policy` resources and the labels of its namespaces. The cluster is the Pod's, else the
     /// kubeconfig's. Without --tls-dir, the server issues and renews its own certificates
     #[arg(long)]
@@ -276,7 +276,7 @@ pub(super) struct Cluster {
     pub(super) ca_retirement_seconds: Option<u64>,
 }
 
-impl Cluster {
+impl ClusterArgs {
     /// Returns the lifetimes of the server's own certificates.
     pub(super) fn lifetimes(&self) -> Result<Lifetimes, LifetimesError> {
         let default = Lifetimes::default();

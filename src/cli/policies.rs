@@ -8,7 +8,7 @@ use serde_json::json;
 use wardset_core::plan::Plan;
 
 use super::args::{ListOutput, Policies, PolicySources};
-use super::setup::{self, Sources};
+use super::setup::{self, SupplyOptions};
 use crate::telemetry;
 
 pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
@@ -22,7 +22,7 @@ pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<PolicySources> for Sources {
+impl From<PolicySources> for SupplyOptions {
     fn from(typed: PolicySources) -> Self {
         let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(setup::default_cache) };
         let compile = setup::compile_limits(

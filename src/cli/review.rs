@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
 
-use super::args::{Output, Review};
+use super::args::{Output, ReviewArgs};
 use super::setup;
-use crate::offline::input::{File, InputError};
-use crate::offline::request::Skipped;
+use crate::offline::input::{InputError, InputFile};
+use crate::offline::request::SkippedObject;
 use crate::offline::{Outcomes, Reviewed, input, machine, request, text};
 use crate::telemetry;
 
@@ -19,7 +19,7 @@ const MAX_REMARK: usize = 1024;
 /// DaemonSets that the text shows in full. Above that it has a table, and in full only those that are not allowed.
 const MOST_IN_FULL: usize = 5;
 
-pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
     let (files, mut broken) = read(&args);
     let old = args.old.as_deref().map(|old| input::read(old, true)).transpose()?;
@@ -80,7 +80,7 @@ pub(super) async fn run(args: Review) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads all files. Says which ones fail, and returns whether any did: a bad file hides no other.
-fn read(args: &Review) -> (Vec<File>, bool) {
+fn read(args: &ReviewArgs) -> (Vec<InputFile>, bool) {
     let mut files = Vec::new();
     let mut broken = false;
     let mut say = |error: InputError| {
@@ -148,7 +148,7 @@ fn say_skipped(outcomes: &[Option<Outcomes>], verbose: bool) {
     let mut unlisted = 0;
     for (origin, reason) in &skipped {
         // An old DaemonSet is a mistake, and never just another object.
-        if verbose || skipped.len() == 1 || matches!(reason, Skipped::OldDaemonSet { .. }) {
+        if verbose || skipped.len() == 1 || matches!(reason, SkippedObject::OldDaemonSet { .. }) {
             super::say(&one_line(&format!("skipped {origin}: {reason}"), MAX_REMARK));
         } else {
             unlisted += 1;

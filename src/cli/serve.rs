@@ -15,14 +15,14 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
-use super::setup::{self, Sources};
+use super::setup::{self, SupplyOptions};
 use crate::admission::observers::LogLine;
 use crate::admission::{Desk, Judge, NamespaceSource};
 use crate::certificates::own::{self, Certificates};
 use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
-use crate::offline::input::Source;
+use crate::offline::input::InputSource;
 use crate::offline::request::{self, Built};
 use crate::server::{Addresses, Limits, Options};
 use crate::supply::store::{self, Store};
@@ -149,7 +149,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
         let folder = CertificateFolder::open(folder, Arc::clone(&served))?;
         tasks.spawn(folder.watch(CERTIFICATE_PERIOD));
     }
-    let sources: Sources = args.policies.into();
+    let sources: SupplyOptions = args.policies.into();
     let store = Arc::new(Store::new(setup::modules(&sources)?, Arc::clone(metrics))?);
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
@@ -177,7 +177,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
 /// Joins a cluster and returns once its policies are active. If `certificates` is given, the server issues and renews
 /// its own certificates there.
 async fn join(
-    typed: args::Cluster,
+    typed: args::ClusterArgs,
     store: &Arc<Store>,
     metrics: &Arc<Metrics>,
     certificates: Option<&Arc<ServedCertificate>>,
@@ -186,7 +186,7 @@ async fn join(
     let lifetimes = typed.lifetimes()?;
     let (client, namespace) = cluster::client().await?;
     let namespace = typed.namespace.unwrap_or(namespace);
-    let names = cluster::Names { namespace: namespace.clone(), lease: typed.lease };
+    let names = cluster::LeaseNames { namespace: namespace.clone(), lease: typed.lease };
     let cluster = Cluster::start(&client, &names, store, metrics);
     if let Some(served) = certificates {
         let names = own::Names {
@@ -259,7 +259,7 @@ fn announce(desk: &Desk, addresses: Addresses) {
 fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
     let manifest: serde_json::Value =
         crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
-    let source = Source { origin: String::new(), json: manifest.to_string(), named: true };
+    let source = InputSource { origin: String::new(), json: manifest.to_string(), named: true };
     let Built::Request(sample) = request::build(&source, &request::Settings::default())? else {
         anyhow::bail!("expected a DaemonSet in the built-in example");
     };

@@ -15,7 +15,7 @@ use crate::supply::modules::Modules;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
-pub(crate) struct Sources {
+pub(crate) struct SupplyOptions {
     /// Files and folders with policies. If empty, the built-in policies apply.
     pub(crate) policies: Vec<PathBuf>,
     /// Folder of compiled modules. If none, modules are compiled at every start.
@@ -30,7 +30,7 @@ pub(crate) struct Sources {
 /// # Errors
 ///
 /// An engine that this machine cannot run.
-pub(crate) fn modules(sources: &Sources) -> anyhow::Result<Arc<Modules>> {
+pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
     let engine = Engine::new(EngineOptions::default())?;
     let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
         Ok(cache) => Some(cache),
@@ -83,11 +83,11 @@ fn compiler(limits: CompileLimits) -> anyhow::Result<Compiler> {
 /// # Errors
 ///
 /// A policy that cannot become active.
-pub(crate) async fn snapshot(sources: &Sources) -> anyhow::Result<Snapshot> {
+pub(crate) async fn snapshot(sources: &SupplyOptions) -> anyhow::Result<Snapshot> {
     load(&*modules(sources)?, sources).await
 }
 
-async fn load(modules: &Modules, sources: &Sources) -> anyhow::Result<Snapshot> {
+async fn load(modules: &Modules, sources: &SupplyOptions) -> anyhow::Result<Snapshot> {
     let found = if sources.policies.is_empty() { files::defaults() } else { files::read(&sources.policies) }?;
     files::load(modules, found).await.context("failed to load the policies")
 }
@@ -98,7 +98,7 @@ async fn load(modules: &Modules, sources: &Sources) -> anyhow::Result<Snapshot> 
 /// # Errors
 ///
 /// A policy that cannot become active.
-pub(crate) async fn judge(sources: &Sources, labels: NamespaceLabels) -> anyhow::Result<Judge> {
+pub(crate) async fn judge(sources: &SupplyOptions, labels: NamespaceLabels) -> anyhow::Result<Judge> {
     let modules = modules(sources)?;
     let policies = ArcSwap::from_pointee(load(&modules, sources).await?);
     let evaluator = Evaluator::new(Arc::clone(modules.engine()), 1);

@@ -14,16 +14,16 @@ const MAX_KIND: usize = 64;
 
 /// A file and its documents.
 #[derive(Debug, Clone)]
-pub struct File {
+pub struct InputFile {
     /// The path, or `standard input`.
     pub origin: String,
     /// All of them, in order, those without an object too.
-    pub documents: Vec<Document>,
+    pub documents: Vec<InputDocument>,
 }
 
 /// One document of a file.
 #[derive(Debug, Clone)]
-pub struct Document {
+pub struct InputDocument {
     /// The separator line before it, with its line break.
     pub separator: String,
     /// Its text, byte for byte. None for JSON, which YAML output writes anew.
@@ -31,12 +31,12 @@ pub struct Document {
     /// The object; null for comments and blank lines.
     pub value: Value,
     /// Its objects: itself, or the items of a list.
-    pub objects: Vec<Source>,
+    pub objects: Vec<InputSource>,
 }
 
 /// One object of a file.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct InputSource {
     /// The file, and the object's position if the file has several.
     pub origin: String,
     /// The object as JSON text.
@@ -104,7 +104,7 @@ pub enum InputError {
 }
 
 /// An entry of a folder whose name ends as a manifest's does, or the reason why it cannot be read.
-pub type Entry = Result<PathBuf, InputError>;
+pub type FolderEntry = Result<PathBuf, InputError>;
 
 /// Returns the files that `path` stands for: itself, or a folder's manifests by name. `-` is standard input. An entry or
 /// subfolder that the system refuses to read is an error of its own, so that it hides no other.
@@ -112,7 +112,7 @@ pub type Entry = Result<PathBuf, InputError>;
 /// # Errors
 ///
 /// A path that the system refuses to read, and a folder without manifests.
-pub fn files(path: &Path, recursive: bool) -> Result<Vec<Entry>, InputError> {
+pub fn files(path: &Path, recursive: bool) -> Result<Vec<FolderEntry>, InputError> {
     if path == Path::new("-") {
         return Ok(vec![Ok(path.to_owned())]);
     }
@@ -120,7 +120,7 @@ pub fn files(path: &Path, recursive: bool) -> Result<Vec<Entry>, InputError> {
     if !std::fs::metadata(path).map_err(read)?.is_dir() {
         return Ok(vec![Ok(path.to_owned())]);
     }
-    let mut found: Vec<(PathBuf, Entry)> = Vec::new();
+    let mut found: Vec<(PathBuf, FolderEntry)> = Vec::new();
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
         let read = |source| (folder.clone(), Err(InputError::Read { path: folder.clone(), source }));
@@ -161,7 +161,7 @@ pub fn is_manifest(path: &Path) -> bool {
 /// # Errors
 ///
 /// An entry that is not a file, or that the system refuses to follow.
-pub fn file(path: PathBuf) -> Entry {
+pub fn file(path: PathBuf) -> FolderEntry {
     match std::fs::metadata(&path) {
         Ok(found) if found.is_file() => Ok(path),
         Ok(found) if found.is_dir() => Err(InputError::NoFile { path, found: "a link to a folder" }),
@@ -175,7 +175,7 @@ pub fn file(path: PathBuf) -> Entry {
 /// # Errors
 ///
 /// A file that the system refuses to read, in another encoding than UTF-8, or neither YAML nor JSON.
-pub fn read(file: &Path, named: bool) -> Result<File, InputError> {
+pub fn read(file: &Path, named: bool) -> Result<InputFile, InputError> {
     let (origin, bytes) = if file == Path::new("-") {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);
@@ -193,13 +193,13 @@ pub fn read(file: &Path, named: bool) -> Result<File, InputError> {
         let value = document.value().unwrap_or_default();
         let objects = objects(&value, &origin)?;
         let objects =
-            objects.into_iter().map(|object| Source { origin: origin.clone(), json: object, named });
+            objects.into_iter().map(|object| InputSource { origin: origin.clone(), json: object, named });
         let yaml = document.is_yaml().then(|| document.text.to_owned());
         let separator = document.separator.to_owned();
-        documents.push(Document { separator, yaml, objects: objects.collect(), value });
+        documents.push(InputDocument { separator, yaml, objects: objects.collect(), value });
     }
     number(&origin, &mut documents);
-    Ok(File { origin, documents })
+    Ok(InputFile { origin, documents })
 }
 
 /// Returns the objects of a document: itself, or the items of a list. Null is no object.
@@ -267,8 +267,8 @@ fn text<'v>(object: &'v Value, field: &str) -> Option<&'v str> {
 }
 
 /// Adds the position to the origins of a file's objects if it has several.
-fn number(origin: &str, documents: &mut [Document]) {
-    let mut objects: Vec<&mut Source> =
+fn number(origin: &str, documents: &mut [InputDocument]) {
+    let mut objects: Vec<&mut InputSource> =
         documents.iter_mut().flat_map(|document| &mut document.objects).collect();
     if objects.len() > 1 {
         for (n, object) in objects.iter_mut().enumerate() {

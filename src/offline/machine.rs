@@ -10,7 +10,7 @@ use wardset_core::policy::Mode;
 use wardset_core::review::Operation;
 use wardset_core::verdict;
 
-use super::input::{self, File};
+use super::input::{self, InputFile};
 use super::text::finding;
 use super::{Outcomes, Reviewed};
 use crate::yaml;
@@ -128,7 +128,7 @@ pub fn json(reviewed: &[&Reviewed]) -> String {
 /// document stays in its place, byte for byte. A refused DaemonSet is left out. `outcomes` has one entry for each object
 /// of the files, in their order; `None` for an object that could not be reviewed, which is left out, too.
 #[must_use]
-pub fn yaml(files: &[File], outcomes: &[Option<Outcomes>]) -> String {
+pub fn yaml(files: &[InputFile], outcomes: &[Option<Outcomes>]) -> String {
     let mut out = String::new();
     let mut outcomes = outcomes.iter();
     for document in files.iter().flat_map(|file| &file.documents) {
@@ -146,7 +146,7 @@ pub fn yaml(files: &[File], outcomes: &[Option<Outcomes>]) -> String {
 }
 
 /// Returns a document as YAML output has it; `None` if it has no object left.
-fn written<'d>(document: &'d input::Document, outcomes: &[Option<&Outcomes>]) -> Option<Cow<'d, str>> {
+fn written<'d>(document: &'d input::InputDocument, outcomes: &[Option<&Outcomes>]) -> Option<Cow<'d, str>> {
     if outcomes.iter().all(|outcome| outcome.is_some_and(Outcomes::leaves_the_object)) {
         return Some(match &document.yaml {
             Some(text) => text.into(),

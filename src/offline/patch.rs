@@ -3,7 +3,7 @@
 use json_patch::jsonptr::PointerBuf;
 use serde_json::Value;
 use wardset_core::document::Document;
-use wardset_core::patch::{self, Operation};
+use wardset_core::patch::{self, PatchOperation};
 
 /// A patch whose result differs from the object that `wardset review` prints.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,11 @@ pub enum PatchError {
 }
 
 /// Applies `patch` to `manifest` and compares the result with `stored`.
-pub(super) fn check(manifest: &Document, patch: &[Operation], stored: &Document) -> Result<(), PatchError> {
+pub(super) fn check(
+    manifest: &Document,
+    patch: &[PatchOperation],
+    stored: &Document,
+) -> Result<(), PatchError> {
     let mut patched: Value = serde_json::from_str(manifest.text())?;
     json_patch::patch(&mut patched, &serde_json::from_str::<json_patch::Patch>(&patch::to_json(patch))?)?;
     let printed: Value = serde_json::from_str(stored.text())?;
@@ -41,7 +45,7 @@ mod tests {
     #[test]
     fn names_the_first_value_that_differs() {
         let (manifest, stored) = (document(r#"{"a": {"b": 1}}"#), document(r#"{"a": {"b": 1, "c": 2}}"#));
-        let add = Operation::Add { path: PointerBuf::parse("/a/c").unwrap(), value: "2".into() };
+        let add = PatchOperation::Add { path: PointerBuf::parse("/a/c").unwrap(), value: "2".into() };
         assert!(check(&manifest, std::slice::from_ref(&add), &stored).is_ok());
         let error = check(&manifest, &[], &stored).unwrap_err();
         assert!(error.to_string().contains("another value at `/a/c`"), "{error}");

@@ -6,17 +6,17 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wardset_core::document::{Document, EditError, SyntaxError};
-use wardset_core::patch::Operation as Edit;
+use wardset_core::patch::PatchOperation;
 use wardset_core::review::{API_VERSION, Operation};
 use wardset_core::{Pointer, PointerBuf};
 
-use super::input::Source;
+use super::input::InputSource;
 
 /// The options of the command line for requests and their review.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The stored objects, for updates.
-    pub old: Vec<Source>,
+    pub old: Vec<InputSource>,
     /// None: an update if there is an old object of the same name, else a create.
     pub operation: Option<Operation>,
     /// The namespace of manifests without one.
@@ -48,7 +48,7 @@ pub enum Built {
     /// A request, ready to be parsed as the server would.
     Request(Box<Request>),
     /// Not a DaemonSet of `apps/v1`.
-    Skipped(Skipped),
+    Skipped(SkippedObject),
 }
 
 /// A request, and what it was made of.
@@ -66,7 +66,7 @@ pub struct Request {
 
 /// An object that is not reviewed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Skipped {
+pub enum SkippedObject {
     /// Another kind of object.
     #[error("{api_version}/{kind}{}: only apps/v1 DaemonSets are reviewed", quoted(name))]
     Kind {
@@ -162,7 +162,7 @@ const DAEMONSETS: &str = "apps/v1";
 /// # Errors
 ///
 /// A document that the API server refuses before it asks a webhook.
-pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> {
+pub fn build(source: &InputSource, settings: &Settings) -> Result<Built, BuildError> {
     let manifest = Document::parse(source.json.as_str())?;
     if !manifest.text().starts_with('{') {
         let is_list = manifest.text().starts_with('[');
@@ -171,7 +171,7 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
     let field = |name| manifest.string(pointer(name)).map(Cow::into_owned).filter(|text| !text.is_empty());
     let (kind, api_version) = match (field("/kind"), field("/apiVersion")) {
         (Some(kind), Some(api_version)) => (kind, api_version),
-        (None, None) if !source.named => return Ok(Built::Skipped(Skipped::NoObject)),
+        (None, None) if !source.named => return Ok(Built::Skipped(SkippedObject::NoObject)),
         (None, _) => return Err(BuildError::NoKind("kind")),
         (_, None) => return Err(BuildError::NoKind("apiVersion")),
     };
@@ -189,9 +189,9 @@ pub fn build(source: &Source, settings: &Settings) -> Result<Built, BuildError> 
     if api_version != DAEMONSETS || kind != "DaemonSet" {
         let is_old_version = matches!(group, "apps" | "extensions") && version.starts_with("v1beta");
         return Ok(Built::Skipped(if is_old_version && kind == "DaemonSet" {
-            Skipped::OldDaemonSet { api_version, name }
+            SkippedObject::OldDaemonSet { api_version, name }
         } else {
-            Skipped::Kind { api_version, kind, name }
+            SkippedObject::Kind { api_version, kind, name }
         }));
     }
     let mut document = manifest.clone();
@@ -252,7 +252,7 @@ fn assume_namespace(document: &mut Document, settings: &Settings) -> Result<bool
         return Ok(false);
     }
     let value = serde_json::Value::from(settings.namespace.as_str()).to_string();
-    document.apply(&Edit::Add { path, value })?;
+    document.apply(&PatchOperation::Add { path, value })?;
     Ok(true)
 }
 

@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn equal_changes_in_several_terms_are_one_line() {
         let add = |path: String, value: &str| Applied {
-            operation: wardset_core::patch::Operation::Add {
+            operation: wardset_core::patch::PatchOperation::Add {
                 path: wardset_core::PointerBuf::parse(path).unwrap(),
                 value: value.to_owned(),
             },

@@ -20,7 +20,7 @@ const MAX_KIND: usize = 64;
 
 /// A policy and its file's folder.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundPolicy {
     /// The policy, validated.
     pub policy: Policy,
     /// The policy as JSON, to compare two revisions.
@@ -34,7 +34,7 @@ pub struct Found {
 /// # Errors
 ///
 /// None, if the tests of this binary passed.
-pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
+pub fn defaults() -> Result<Vec<FoundPolicy>, PoliciesError> {
     let mut found = Vec::new();
     for file in builtin::DEFAULTS {
         for (_, policy) in parse(file.yaml, file.file, Path::new(""))? {
@@ -49,7 +49,7 @@ pub fn defaults() -> Result<Vec<Found>, PoliciesError> {
 /// # Errors
 ///
 /// A file that cannot be read or parsed, and an invalid policy.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
+pub fn read(paths: &[PathBuf]) -> Result<Vec<FoundPolicy>, PoliciesError> {
     let mut found = Vec::new();
     for file in all_files(paths)? {
         file.entry?;
@@ -65,7 +65,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, PoliciesError> {
 /// # Errors
 ///
 /// The first policy that does not load.
-pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, PoliciesError> {
+pub async fn load(modules: &Modules, found: Vec<FoundPolicy>) -> Result<Snapshot, PoliciesError> {
     let members = members(modules, found.iter()).await?;
     Ok(Snapshot::of(Arc::clone(modules.engine()), members)?)
 }
@@ -73,14 +73,14 @@ pub async fn load(modules: &Modules, found: Vec<Found>) -> Result<Snapshot, Poli
 /// Loads the modules of all policies at the same time.
 pub(super) async fn members<'f>(
     modules: &Modules,
-    found: impl Iterator<Item = &'f Found>,
+    found: impl Iterator<Item = &'f FoundPolicy>,
 ) -> Result<Vec<Member>, PoliciesError> {
     let members = found.map(|found| modules.member(found.policy.clone(), &found.folder));
     join_all(members).await.into_iter().collect()
 }
 
 /// Each policy of a file by its name, or its error.
-pub(super) type Parsed = Vec<(String, Result<Found, PoliciesError>)>;
+pub(super) type Parsed = Vec<(String, Result<FoundPolicy, PoliciesError>)>;
 
 /// A file that was named, or an entry of a folder, which may be unreadable.
 pub(super) struct Listed {
@@ -136,17 +136,17 @@ fn check_kind(document: &Value, origin: &str) -> Result<(), PoliciesError> {
 fn parse(text: &str, origin: &str, folder: &Path) -> Result<Parsed, PoliciesError> {
     let shape = |source| PoliciesError::Shape { origin: origin.to_owned(), source };
     let documents = yaml::parse(text).map_err(shape)?;
-    for document in documents.iter().filter_map(yaml::Document::value) {
+    for document in documents.iter().filter_map(yaml::YamlDocument::value) {
         check_kind(&document, origin)?;
     }
-    let resources = documents.iter().filter_map(yaml::Document::read);
+    let resources = documents.iter().filter_map(yaml::YamlDocument::read);
     let resources: Vec<Resource> = resources.collect::<Result<_, _>>().map_err(shape)?;
     let found = |resource: Resource| {
         let name = resource.metadata.name.clone();
         // It was read from JSON or YAML, so it can be written as JSON.
         let revision = serde_json::to_string(&resource).unwrap_or_default();
         let found = match Policy::try_from(resource) {
-            Ok(policy) => Ok(Found { policy, revision, folder: folder.to_owned() }),
+            Ok(policy) => Ok(FoundPolicy { policy, revision, folder: folder.to_owned() }),
             Err(source) => Err(PoliciesError::Invalid {
                 name: name.clone(),
                 origin: origin.to_owned(),

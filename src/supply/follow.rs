@@ -9,7 +9,7 @@ use wardset_core::policy::ModuleRef;
 use wardset_core::text;
 
 use super::error::PoliciesError;
-use super::files::{Found, Listed, all_files, members, read_file};
+use super::files::{FoundPolicy, Listed, all_files, members, read_file};
 use super::store::{Source, Store, Wanted};
 use crate::folder::Folder;
 
@@ -40,13 +40,13 @@ impl Followed {
         let mut files = Vec::new();
         for Listed { path, entry } in all_files(&paths)? {
             entry?;
-            let found: Result<Vec<Found>, _> =
+            let found: Result<Vec<FoundPolicy>, _> =
                 read_file(&path)?.into_iter().map(|(_, found)| found).collect();
             files.push((path, found?));
         }
         // Held until the policies are in the store, so that no module is loaded twice.
         let _members = members(&store.modules(), files.iter().flat_map(|(_, found)| found)).await?;
-        let wanted = |found: Vec<Found>| found.into_iter().map(Wanted::from).collect();
+        let wanted = |found: Vec<FoundPolicy>| found.into_iter().map(Wanted::from).collect();
         let read = files.into_iter().map(|(file, found)| (file, wanted(found))).collect();
         let mut followed = Self { paths, seen, read, store };
         followed.put().await?;
@@ -113,8 +113,8 @@ impl Followed {
     }
 }
 
-impl From<Found> for Wanted {
-    fn from(Found { policy, revision, folder }: Found) -> Self {
+impl From<FoundPolicy> for Wanted {
+    fn from(FoundPolicy { policy, revision, folder }: FoundPolicy) -> Self {
         let name = Arc::clone(&policy.name);
         Self { name, revision: revision.into(), policy: Ok((policy, folder)), last_good: None }
     }

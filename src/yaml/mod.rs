@@ -23,26 +23,26 @@ use wardset_core::document::{self, SyntaxProblem};
 
 pub use error::YamlError;
 use error::{MAX_DOCUMENTS, Problem};
-use node::Node;
+use node::YamlNode;
 pub use text::{EncodingError, decode};
 
 /// One document of a file.
 #[derive(Debug, Clone)]
-pub struct Document<'t> {
+pub struct YamlDocument<'t> {
     /// The separator line before it, if there is one, with its line break.
     pub separator: &'t str,
     /// The text between the separators, byte for byte.
     pub text: &'t str,
     is_json: bool,
     /// None for comments and blank lines.
-    tree: Option<Node>,
+    tree: Option<YamlNode>,
 }
 
-impl Document<'_> {
+impl YamlDocument<'_> {
     /// Returns the value in JSON's terms; `None` if the document is empty or null.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        self.content().map(Node::to_value)
+        self.content().map(YamlNode::to_value)
     }
 
     /// Reads the document as a `T`.
@@ -60,7 +60,7 @@ impl Document<'_> {
         !self.is_json
     }
 
-    fn content(&self) -> Option<&Node> {
+    fn content(&self) -> Option<&YamlNode> {
         self.tree.as_ref().filter(|tree| !tree.is_null())
     }
 }
@@ -71,7 +71,7 @@ impl Document<'_> {
 ///
 /// Text that is neither YAML nor JSON, duplicate keys, and the limits: 10,000 documents, 1,000,000 values, 127 levels. The
 /// aliases of a file may repeat 16 MiB of text.
-pub fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+pub fn parse(text: &str) -> Result<Vec<YamlDocument<'_>>, YamlError> {
     // A byte order mark is no content.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_start().starts_with('{') {
@@ -95,7 +95,7 @@ pub fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
 ///
 /// As [`parse`], and a document of another shape.
 pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
-    parse(text)?.iter().filter_map(Document::read).collect()
+    parse(text)?.iter().filter_map(YamlDocument::read).collect()
 }
 
 /// Returns `value` as one document, members in their order.
@@ -114,7 +114,7 @@ pub fn to_json(value: &Value) -> String {
     String::from_utf8(write::json(value).unwrap_or_default()).unwrap_or_default()
 }
 
-fn yaml(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+fn yaml(text: &str) -> Result<Vec<YamlDocument<'_>>, YamlError> {
     let mut budget = parse::Budget::of_a_file();
     let mut documents = Vec::new();
     for chunk in text::split(text)? {
@@ -123,13 +123,13 @@ fn yaml(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
             return Err(YamlError::at(Problem::TooManyDocuments, place));
         }
         let tree = parse::document(chunk.text, chunk.first_line, &mut budget)?;
-        documents.push(Document { separator: chunk.separator, text: chunk.text, is_json: false, tree });
+        documents.push(YamlDocument { separator: chunk.separator, text: chunk.text, is_json: false, tree });
     }
     Ok(documents)
 }
 
 /// Reads JSON objects, one after the other.
-fn json(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
+fn json(text: &str) -> Result<Vec<YamlDocument<'_>>, YamlError> {
     let mut documents = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&serde_json::value::RawValue>();
     let mut begin = 0;
@@ -149,7 +149,7 @@ fn json(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
         }
         let value: Value = serde_json::from_str(raw.get())
             .map_err(|error| YamlError::new(Problem::Json(error.to_string()), None))?;
-        documents.push(Document {
+        documents.push(YamlDocument {
             separator: "",
             text: &text[begin..end],
             is_json: true,

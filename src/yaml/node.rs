@@ -29,7 +29,7 @@ impl fmt::Display for Place {
 
 /// A value and its place.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     /// None for JSON files, whose parser does not tell.
     pub(super) place: Option<Place>,
     pub(super) content: Content,
@@ -42,8 +42,8 @@ pub(super) enum Content {
     Bool(bool),
     Number(Number),
     String(String),
-    List(Arc<Vec<Node>>),
-    Mapping(Arc<Vec<Member>>),
+    List(Arc<Vec<YamlNode>>),
+    Mapping(Arc<Vec<YamlMember>>),
 }
 
 /// The size of a tree that an alias repeats.
@@ -59,13 +59,13 @@ pub(super) struct Size {
 
 /// A member of a mapping.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
+pub(super) struct YamlMember {
     pub(super) key: String,
     pub(super) place: Option<Place>,
-    pub(super) value: Node,
+    pub(super) value: YamlNode,
 }
 
-impl Node {
+impl YamlNode {
     /// Returns the size of the tree.
     pub(super) fn size(&self) -> Size {
         let scalar = |bytes| Size { values: 1, bytes, depth: 0 };
@@ -107,7 +107,7 @@ impl Node {
     }
 }
 
-impl From<Value> for Node {
+impl From<Value> for YamlNode {
     fn from(value: Value) -> Self {
         let content = match value {
             Value::Null => Content::Null,
@@ -116,7 +116,8 @@ impl From<Value> for Node {
             Value::String(value) => Content::String(value),
             Value::Array(items) => Content::List(Arc::new(items.into_iter().map(Self::from).collect())),
             Value::Object(members) => {
-                let member = |(key, value): (String, Value)| Member { key, place: None, value: value.into() };
+                let member =
+                    |(key, value): (String, Value)| YamlMember { key, place: None, value: value.into() };
                 Content::Mapping(Arc::new(members.into_iter().map(member).collect()))
             }
         };

@@ -12,7 +12,7 @@ use libyaml_safer::{Event, EventData, Mark, Parser};
 
 use super::error::{Problem, YamlError};
 use super::limits::{MAX_ALIAS_BYTES, MAX_DEPTH, MAX_VALUES};
-use super::node::{Content, Member, Node, Place, Size};
+use super::node::{Content, Place, Size, YamlMember, YamlNode};
 use super::scalar::{self, Scalar};
 
 /// The parts of a file's limits that its documents so far have not used.
@@ -35,7 +35,7 @@ pub(super) fn document(
     text: &str,
     first_line: usize,
     budget: &mut Budget,
-) -> Result<Option<Node>, YamlError> {
+) -> Result<Option<YamlNode>, YamlError> {
     // After a panic nothing of the parser is used again, and the caller reads `budget` no more.
     let parse = std::panic::AssertUnwindSafe(|| tree(text, first_line, budget));
     silently(|| std::panic::catch_unwind(parse))
@@ -68,7 +68,7 @@ fn silently<T>(f: impl FnOnce() -> T) -> T {
 
 /// Parses the only document of `text`; `None` if it has none. `first_line` is the line of the file at which `text` begins.
 /// Takes the document's values from `budget`.
-fn tree(text: &str, first_line: usize, budget: &mut Budget) -> Result<Option<Node>, YamlError> {
+fn tree(text: &str, first_line: usize, budget: &mut Budget) -> Result<Option<YamlNode>, YamlError> {
     // kubectl ends each line with a line break, the last one too. The parser needs it: without one it panics at the end of
     // a block scalar (libyaml-safer 0.3.0, `read_line_break`).
     let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
@@ -109,14 +109,14 @@ struct Builder<'b> {
     /// The lists and mappings that are not complete, outermost first.
     open: Vec<Open>,
     anchors: HashMap<String, Anchored>,
-    root: Option<Node>,
+    root: Option<YamlNode>,
 }
 
 /// The value of an anchor.
 enum Anchored {
     /// As the file has it, since a key and a value write it in different ways.
     Scalar(Scalar),
-    Tree(Node),
+    Tree(YamlNode),
 }
 
 impl Anchored {
@@ -136,14 +136,14 @@ struct Open {
 }
 
 enum OpenKind {
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     Mapping(Building),
 }
 
 /// A mapping that is not complete.
 #[derive(Default)]
 struct Building {
-    members: Vec<Member>,
+    members: Vec<YamlMember>,
     /// The position of each key in `members`.
     positions: HashMap<String, Position>,
     key: Option<Key>,
@@ -229,7 +229,7 @@ impl Builder<'_> {
             return Ok(());
         }
         self.count(1, place)?;
-        self.value(Node { place: Some(place), content: content(scalar, place)? })
+        self.value(YamlNode { place: Some(place), content: content(scalar, place)? })
     }
 
     fn alias(&mut self, place: Place, anchor: &str) -> Result<(), YamlError> {
@@ -246,7 +246,7 @@ impl Builder<'_> {
                     mapping.key = Some(key(scalar, place)?);
                     return Ok(());
                 }
-                Node { place: Some(place), content: content(scalar, place)? }
+                YamlNode { place: Some(place), content: content(scalar, place)? }
             }
             Anchored::Tree(node) => node.clone(),
         };
@@ -285,7 +285,7 @@ impl Builder<'_> {
             OpenKind::List(items) => Content::List(Arc::new(items)),
             OpenKind::Mapping(mapping) => Content::Mapping(Arc::new(mapping.members)),
         };
-        let node = Node { place: Some(place), content };
+        let node = YamlNode { place: Some(place), content };
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, Anchored::Tree(node.clone()));
         }
@@ -293,7 +293,7 @@ impl Builder<'_> {
     }
 
     /// Puts a complete value where it belongs.
-    fn value(&mut self, node: Node) -> Result<(), YamlError> {
+    fn value(&mut self, node: YamlNode) -> Result<(), YamlError> {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.root = Some(node),
             Some(OpenKind::List(items)) => items.push(node),
@@ -309,8 +309,8 @@ impl Builder<'_> {
 }
 
 impl Building {
-    fn write(&mut self, key: String, place: Place, value: Node) -> Result<(), YamlError> {
-        let member = Member { key: key.clone(), place: Some(place), value };
+    fn write(&mut self, key: String, place: Place, value: YamlNode) -> Result<(), YamlError> {
+        let member = YamlMember { key: key.clone(), place: Some(place), value };
         match self.positions.get_mut(&key) {
             Some(Position { written: true, .. }) => {
                 return Err(YamlError::at(Problem::Duplicate(key), place));
@@ -329,12 +329,12 @@ impl Building {
 
     /// Takes over the members of a merged mapping, or of each mapping of a list, of which the first counts most. As in
     /// Go, a merge overwrites the keys that stand before it.
-    fn merge(&mut self, node: Node) -> Result<(), YamlError> {
+    fn merge(&mut self, node: YamlNode) -> Result<(), YamlError> {
         let place = node.place;
         let mappings = match node.content {
             Content::Mapping(members) => vec![members],
             Content::List(items) => {
-                let of = |item: &Node| match &item.content {
+                let of = |item: &YamlNode| match &item.content {
                     Content::Mapping(members) => Ok(Arc::clone(members)),
                     _ => Err(YamlError::new(Problem::Merge, item.place)),
                 };

@@ -18,7 +18,7 @@ pub(super) enum Scalar {
 
 /// A scalar that its tag does not fit, such as `!!int high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mismatch;
+pub(super) struct TagMismatch;
 
 const TAG: &str = "tag:yaml.org,2002:";
 
@@ -33,7 +33,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// # Errors
 ///
 /// A scalar that its tag does not fit. Tags that are not YAML's own make a string, as in Go.
-pub(super) fn resolve(tag: Option<&str>, text: &str, plain: bool) -> Result<Scalar, Mismatch> {
+pub(super) fn resolve(tag: Option<&str>, text: &str, plain: bool) -> Result<Scalar, TagMismatch> {
     let string = || Scalar::String(text.to_owned());
     let Some(tag) = tag else { return Ok(if plain { untagged(text) } else { string() }) };
     let resolved = untagged(text);
@@ -45,11 +45,11 @@ pub(super) fn resolve(tag: Option<&str>, text: &str, plain: bool) -> Result<Scal
         #[expect(clippy::cast_precision_loss, reason = "that is what the tag asks for")]
         (Some("float"), Scalar::Integer(value)) => Ok(Scalar::Float(value as f64)),
         (Some("timestamp"), _) if is_timestamp(text) => Ok(string()),
-        (Some("null" | "bool" | "int" | "float" | "timestamp"), _) => Err(Mismatch),
+        (Some("null" | "bool" | "int" | "float" | "timestamp"), _) => Err(TagMismatch),
         (Some("binary"), _) => {
             // Go ignores line breaks, and no other blanks.
-            let bytes = BASE64.decode(text.replace(['\r', '\n'], "")).map_err(|_| Mismatch)?;
-            String::from_utf8(bytes).map(Scalar::String).map_err(|_| Mismatch)
+            let bytes = BASE64.decode(text.replace(['\r', '\n'], "")).map_err(|_| TagMismatch)?;
+            String::from_utf8(bytes).map(Scalar::String).map_err(|_| TagMismatch)
         }
         _ => Ok(string()),
     }

@@ -8,14 +8,14 @@ use serde::de::{
 };
 
 use super::error::{Problem, Segment, YamlError, found_value};
-use super::node::{Content, Member, Node};
+use super::node::{Content, YamlMember, YamlNode};
 
 /// Reads a tree as a `T`.
-pub(super) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, YamlError> {
+pub(super) fn read<T: DeserializeOwned>(node: &YamlNode) -> Result<T, YamlError> {
     T::deserialize(Shape(node)).map_err(|error| error.or_at(node.place))
 }
 
-struct Shape<'n>(&'n Node);
+struct Shape<'n>(&'n YamlNode);
 
 impl Shape<'_> {
     fn unexpected(&self) -> Unexpected<'_> {
@@ -61,7 +61,7 @@ impl Shape<'_> {
             .ok_or_else(|| self.mismatch(&format!("a whole number from {least} to {most}")))
     }
 
-    fn members(&self) -> Result<&[Member], YamlError> {
+    fn members(&self) -> Result<&[YamlMember], YamlError> {
         match &self.0.content {
             Content::Mapping(members) => Ok(members),
             Content::Null => Ok(&[]),
@@ -234,7 +234,7 @@ impl<'de> Deserializer<'de> for Shape<'_> {
 }
 
 struct Items<'n> {
-    items: std::iter::Enumerate<std::slice::Iter<'n, Node>>,
+    items: std::iter::Enumerate<std::slice::Iter<'n, YamlNode>>,
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
@@ -247,15 +247,15 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 struct Members<'n> {
-    members: std::slice::Iter<'n, Member>,
-    value: Option<&'n Member>,
+    members: std::slice::Iter<'n, YamlMember>,
+    value: Option<&'n YamlMember>,
     /// The fields of a struct, of which null ones count as absent. None for a map, in which Go reads null as the empty
     /// value.
     fields: Option<&'static [&'static str]>,
 }
 
 impl<'n> Members<'n> {
-    fn new(members: &'n [Member], fields: Option<&'static [&'static str]>) -> Self {
+    fn new(members: &'n [YamlMember], fields: Option<&'static [&'static str]>) -> Self {
         Self { members: members.iter(), value: None, fields }
     }
 }
@@ -264,7 +264,7 @@ impl<'de> MapAccess<'de> for Members<'_> {
     type Error = YamlError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, YamlError> {
-        let is_absent = |member: &Member| {
+        let is_absent = |member: &YamlMember| {
             member.value.is_null() && self.fields.is_some_and(|fields| fields.contains(&member.key.as_str()))
         };
         let Some(member) = self.members.find(|member| !is_absent(member)) else { return Ok(None) };

@@ -14,13 +14,25 @@ const CRATES: [&str; 6] = [
     "src",
 ];
 
+/// All crates whose files must not import each other in circles.
+const WITHOUT_CIRCLES: [&str; 8] = [
+    "crates/cases/src",
+    "crates/placement/src",
+    "crates/core/src",
+    "crates/port/src",
+    "crates/runtime/src",
+    "src",
+    "benches/src",
+    "xtask/src",
+];
+
 /// A module's path within its crate; empty for the root.
 type Module = Vec<String>;
 
 /// Returns the modules of a crate with their sources, without tests and binaries.
 fn modules(sources: &str) -> BTreeMap<Module, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
-    let mut modules = BTreeMap::new();
+    let mut modules = BTreeMap::<Module, String>::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -32,11 +44,15 @@ fn modules(sources: &str) -> BTreeMap<Module, String> {
                 let mut module: Module =
                     relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
                 match module.last().map(String::as_str) {
-                    Some("tests" | "main") => continue,
-                    Some("lib" | "mod") => drop(module.pop()),
+                    Some("tests") => continue,
+                    Some("lib" | "main" | "mod") => drop(module.pop()),
                     _ => {}
                 }
-                modules.insert(module, without_tests(&fs::read_to_string(&path).unwrap()));
+                // A package with `lib.rs` and `main.rs` has two roots.
+                modules
+                    .entry(module)
+                    .or_default()
+                    .push_str(&without_tests(&fs::read_to_string(&path).unwrap()));
             }
         }
     }
@@ -140,7 +156,7 @@ fn circle(mut graph: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
 
 #[test]
 fn files_do_not_import_each_other_in_circles() {
-    for sources in CRATES {
+    for sources in WITHOUT_CIRCLES {
         let modules = modules(sources);
         let graph = modules.iter().map(|(module, code)| (module.clone(), imports(module, code, &modules)));
         let circle = circle(graph.collect());
@@ -176,4 +192,38 @@ fn the_map_names_every_module() {
             assert!(row.contains(&name), "the row of `{}` does not name {name}: {module:?}", module[0]);
         }
     }
+}
+
+/// Returns the names of the types that other files can use, from a file's code.
+fn types(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().filter_map(|line| {
+        let visible = line.strip_prefix("pub")?;
+        let item = visible
+            .strip_prefix('(')
+            .map_or(visible, |rest| rest.split_once(')').map_or("", |(_, item)| item));
+        let (keyword, name) = item.trim_start().split_once(' ')?;
+        let end = name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len());
+        ["enum", "struct", "trait", "type", "union"].contains(&keyword).then(|| &name[..end])
+    })
+}
+
+#[test]
+fn no_two_types_have_the_same_name() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for sources in CRATES {
+        for (module, code) in modules(sources) {
+            for name in types(&code) {
+                places.entry(name.to_owned()).or_default().push(format!("{sources}: {}", module.join("::")));
+            }
+        }
+    }
+    assert!(places.len() > 200, "found only {} types", places.len());
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "rename all but one of each: {places:#?}");
+}
+
+#[test]
+fn finds_the_types_that_other_files_can_use() {
+    let code = "pub struct A<T>(T);\npub(crate) enum B {\nstruct Private;\npub fn f() {}\npub(in crate::a) type C = u8;";
+    assert_eq!(types(code).collect::<Vec<_>>(), ["A", "B", "C"]);
 }

@@ -16,6 +16,7 @@ mod control_plane;
 mod kubeconfig;
 mod kubectl;
 mod nodes;
+mod options;
 mod state;
 
 use std::path::Path;
@@ -25,8 +26,9 @@ use anyhow::{Result, anyhow};
 use clap::Subcommand;
 
 pub(crate) use self::binaries::Binaries;
-pub(crate) use self::control_plane::{ControlPlane, Extent, Options};
+pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::nodes::Nodes;
+pub(crate) use self::options::{Extent, Options};
 pub(crate) use self::state::Folder;
 
 use self::control_plane::{health_path, ready_nodes};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::blame::Blame;
 use crate::document::{self, Document};
 use crate::gate::Reach;
-use crate::patch::Operation;
+use crate::patch::PatchOperation;
 use crate::plan::{Phase, Plan};
 use crate::policy::Exclusion;
 use crate::policy::{Mode, OnError};
@@ -24,7 +24,7 @@ pub struct Decision {
     /// Whether the object is allowed, denied, or neither because a policy failed.
     pub outcome: Outcome,
     /// The merged, minimal patch; empty if nothing changes.
-    pub patch: Vec<Operation>,
+    pub patch: Vec<PatchOperation>,
     /// Warnings for the client, within the API server's size limits.
     pub warnings: Vec<String>,
     /// Audit annotations: a key without a prefix, and the names of policies.
@@ -110,7 +110,7 @@ pub enum PolicyResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// The operation.
-    pub operation: Operation,
+    pub operation: PatchOperation,
     /// The policy's reason for the change.
     pub reason: String,
 }

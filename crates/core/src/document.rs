@@ -21,14 +21,14 @@ pub use index::{MAX_DEPTH, SyntaxError, SyntaxProblem};
 
 use std::borrow::Cow;
 
-use index::{Node, NodeKind};
+use index::{IndexNode, NodeKind};
 use jsonptr::{Pointer, Token};
 
 /// JSON text that is known to be well formed, indexed for reads by pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     text: String,
-    nodes: Vec<Node>,
+    nodes: Vec<IndexNode>,
 }
 
 /// Levels of an AdmissionReview above its objects: the root and `request`.
@@ -59,7 +59,7 @@ impl Document {
         reason = "an index into nodes, of which there are fewer than bytes"
     )]
     pub(crate) fn part(&self, at: usize) -> Self {
-        let Node { start, next, .. } = self.nodes[at];
+        let IndexNode { start, next, .. } = self.nodes[at];
         let mut nodes = self.nodes[at..next as usize].to_vec();
         // Both ends of a node lie in the part, so no subtraction wraps.
         for node in &mut nodes {
@@ -211,7 +211,7 @@ impl Document {
         &self.text[node.start as usize..node.end as usize]
     }
 
-    fn key_is(&self, key: &Node, token: &str) -> bool {
+    fn key_is(&self, key: &IndexNode, token: &str) -> bool {
         if key.escaped {
             return self.decoded(key) == token;
         }
@@ -225,7 +225,7 @@ impl Document {
     }
 
     /// Returns the unescaped text of the string or key at `node`.
-    fn decoded(&self, node: &Node) -> Cow<'_, str> {
+    fn decoded(&self, node: &IndexNode) -> Cow<'_, str> {
         let (start, end) = (node.start as usize, node.end as usize);
         let inside = &self.text[start + 1..end - 1];
         if node.escaped {

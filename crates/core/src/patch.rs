@@ -6,7 +6,7 @@ use jsonptr::{Pointer, PointerBuf};
 
 /// One change to a document. There is no `move`, `copy` or `test`, because policies don't need them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub enum PatchOperation {
     /// Adds a value to an existing object or array. In an object, it replaces an existing member.
     Add {
         /// The path; `-` appends to an array.
@@ -28,7 +28,7 @@ pub enum Operation {
     },
 }
 
-impl Operation {
+impl PatchOperation {
     /// Returns the path of the operation.
     #[must_use]
     pub fn path(&self) -> &Pointer {
@@ -59,7 +59,7 @@ impl Operation {
 
 /// Returns the operations as an RFC 6902 document.
 #[must_use]
-pub fn to_json(operations: &[Operation]) -> String {
+pub fn to_json(operations: &[PatchOperation]) -> String {
     let mut json = String::with_capacity(16 + operations.iter().map(room).sum::<usize>());
     json.push('[');
     for (n, operation) in operations.iter().enumerate() {
@@ -76,7 +76,7 @@ pub fn to_json(operations: &[Operation]) -> String {
     json
 }
 
-fn room(operation: &Operation) -> usize {
+fn room(operation: &PatchOperation) -> usize {
     operation.path().len() + operation.value().map_or(0, str::len) + 40
 }
 

@@ -16,7 +16,7 @@ pub use condition::{Condition, ConditionError};
 pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
 pub(crate) use scope::LazyVariables;
 pub use scope::{Exclusion, Match, Mismatch, NamespaceLabels, ScopeError};
-pub use selector::{LabelSelector, Selector, SelectorError};
+pub use selector::{MatchSelector, Selector, SelectorError};
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ pub struct Policy {
     /// The rule for changes to the template.
     pub template: TemplateRule,
     /// The limits of one evaluation.
-    pub limits: Limits,
+    pub limits: PolicyLimits,
     /// The settings, a JSON object.
     pub settings: Arc<str>,
     /// The cluster data that the operator grants to the module.
@@ -142,7 +142,7 @@ pub enum ClusterData {
 
 /// The limits of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PolicyLimits {
     /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. It does not bound
     /// the time that a review waits before the start.
     pub timeout: Duration,
@@ -151,7 +151,7 @@ pub struct Limits {
     pub memory: u64,
 }
 
-impl Default for Limits {
+impl Default for PolicyLimits {
     fn default() -> Self {
         Self { timeout: Duration::from_millis(100), memory: 16 * MIB }
     }
@@ -217,7 +217,7 @@ impl TryFrom<Resource> for Policy {
             on_error: spec.on_error,
             scope: spec.r#match.try_into()?,
             template: spec.template,
-            limits: Limits { timeout: timeout(&limits.timeout)?, memory: memory(&limits.memory)? },
+            limits: PolicyLimits { timeout: timeout(&limits.timeout)?, memory: memory(&limits.memory)? },
             settings: spec.settings.to_string().into(),
             cluster_data: spec.cluster_data,
         })

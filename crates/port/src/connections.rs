@@ -1,7 +1,7 @@
 //! The table of a port's connections. It limits their number and finds those that are slow or idle.
 //!
 //! ```text
-//! admit ──► silent ──first request──► spoken ──► gone        the table drops a connection with its Entry,
+//! admit ──► silent ──first request──► spoken ──► gone        the table drops a connection with its handle,
 //!             │ no request in time       │ idle for too long   or earlier, when the server chooses to close it
 //!             └────────► closed ◄────────┘
 //! ```
@@ -74,7 +74,7 @@ pub(crate) struct Connection {
 }
 
 /// An entry in the table. Dropping it removes the connection.
-pub(crate) struct Entry(Arc<Connection>);
+pub(crate) struct OpenConnection(Arc<Connection>);
 
 /// A request that is being answered.
 pub(crate) struct OpenRequest(Arc<Connection>);
@@ -95,7 +95,7 @@ impl Connections {
     ///
     /// The eighth protects new connections during their handshake. Without it, clients that send one request and then
     /// stay idle could make new connections evict each other.
-    pub(crate) fn admit(self: &Arc<Self>) -> Option<Entry> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<OpenConnection> {
         let mut table = self.lock();
         if table.len() >= self.max && !self.make_room(&mut table) {
             drop(table);
@@ -117,7 +117,7 @@ impl Connections {
         });
         table.silent.insert(id, Arc::clone(&connection));
         self.counters.set_open(table.len());
-        Some(Entry(connection))
+        Some(OpenConnection(connection))
     }
 
     /// Evicts one idle connection, for a process that may not open more files. Returns whether there was one.
@@ -287,7 +287,7 @@ impl Connection {
     }
 }
 
-impl Entry {
+impl OpenConnection {
     /// Returns the connection, on which requests and bytes are recorded.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.0
@@ -299,7 +299,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         let connections = &self.0.connections;
         let mut table = connections.lock();

@@ -17,5 +17,5 @@ mod tls;
 pub use bodies::{Bodies, BodyError, MAX_BODY, ReadBody};
 pub use connections::{Connections, Timeouts};
 pub use counters::{CloseReason, Counters};
-pub use listener::{Listener, Phase};
+pub use listener::{Listener, PortPhase};
 pub use tls::{TlsError, config};

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::connections::{Connection, Connections, Entry};
+use crate::connections::{Connection, Connections, OpenConnection};
 
 /// Maximum size of a request's headers, in bytes. The API server sends some hundred.
 const MAX_HEAD: usize = 16 << 10;
@@ -39,7 +39,7 @@ const MAX_BUFFER: usize = 32 << 10;
 
 /// The phase of a port's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum PortPhase {
     /// The port is not shutting down.
     Serving,
     /// The port still accepts connections and answers.
@@ -85,13 +85,13 @@ impl Listener {
 
     /// Answers until `phase` is `Ending` and the last connection is closed. If the sender is gone, the port shuts
     /// down as well.
-    pub async fn serve(self, phase: watch::Receiver<Phase>) {
+    pub async fn serve(self, phase: watch::Receiver<PortPhase>) {
         let Self { tcp, shared } = self;
         let mut tasks = JoinSet::new();
         let mut ending = phase.clone();
         let mut ending = pin!(async move {
             // If the sender is gone, the port shuts down as well.
-            let _ = ending.wait_for(|phase| *phase >= Phase::Ending).await;
+            let _ = ending.wait_for(|phase| *phase >= PortPhase::Ending).await;
         });
         let mut next = Instant::now();
         loop {
@@ -138,7 +138,7 @@ impl Port {
     fn welcome(
         shared: &Arc<Self>,
         stream: TcpStream,
-        phase: &watch::Receiver<Phase>,
+        phase: &watch::Receiver<PortPhase>,
         tasks: &mut JoinSet<()>,
     ) {
         let Some(entry) = shared.connections.admit() else { return };
@@ -156,8 +156,8 @@ impl Port {
     async fn talk(
         &self,
         stream: TcpStream,
-        entry: &Entry,
-        phase: watch::Receiver<Phase>,
+        entry: &OpenConnection,
+        phase: watch::Receiver<PortPhase>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Without this option, the first answer on a new connection waits up to 40 ms for the client's delayed
         // acknowledgement.
@@ -174,7 +174,7 @@ impl Port {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         connection: &Arc<Connection>,
-        mut phase: watch::Receiver<Phase>,
+        mut phase: watch::Receiver<PortPhase>,
     ) -> hyper::Result<()> {
         let leaving = Arc::new(AtomicBool::new(false));
         let stream = Watched {
@@ -193,8 +193,8 @@ impl Port {
     }
 
     /// Returns when the connection need not wait for a further request.
-    async fn end(&self, phase: &mut watch::Receiver<Phase>, connection: &Connection) {
-        let _ = phase.wait_for(|phase| *phase >= Phase::Ending).await;
+    async fn end(&self, phase: &mut watch::Receiver<PortPhase>, connection: &Connection) {
+        let _ = phase.wait_for(|phase| *phase >= PortPhase::Ending).await;
         if !connection.has_spoken() {
             tokio::time::sleep_until((connection.accepted + self.young).into()).await;
         }
@@ -203,7 +203,7 @@ impl Port {
     fn service(
         &self,
         connection: &Arc<Connection>,
-        phase: watch::Receiver<Phase>,
+        phase: watch::Receiver<PortPhase>,
     ) -> impl hyper::service::Service<
         Request<Incoming>,
         Response = axum::response::Response,
@@ -216,7 +216,7 @@ impl Port {
             let (answer, phase) = (service.call(request), phase.clone());
             async move {
                 let mut answer = answer.await?;
-                if *phase.borrow() > Phase::Serving {
+                if *phase.borrow() > PortPhase::Serving {
                     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 drop(open);

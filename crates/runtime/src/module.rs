@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wardset_core::manifest::{Manifest, ManifestParts};
-use wardset_core::policy::{Limits, Policy};
+use wardset_core::policy::{Policy, PolicyLimits};
 use wardset_core::verdict::Failure;
 use wasmtime::component::Component;
 
@@ -110,7 +110,7 @@ impl Module {
 
 /// Asks a fresh instance for its manifest.
 async fn state(engine: &Arc<Engine>, guest: &Arc<Guest>) -> Result<ManifestParts, LoadError> {
-    let stated = loading(engine, guest, Limits::default().memory, Sandbox::manifest).await;
+    let stated = loading(engine, guest, PolicyLimits::default().memory, Sandbox::manifest).await;
     stated.map_err(LoadError::Start)
 }
 

@@ -44,7 +44,7 @@ pub enum Action {
 
 /// The next action, and whether every replica may take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub struct CertificatePlan {
     /// The next action.
     pub action: Action,
     /// Whether every replica may act, because none can serve the Secret's content. Otherwise only the leader may. It
@@ -93,13 +93,14 @@ pub fn plan(
     names: &[String],
     lifetimes: &Lifetimes,
     live_for: Option<Duration>,
-) -> Plan {
+) -> CertificatePlan {
     match contents {
-        Contents::Empty => Plan { action: Action::IssueAll, urgent: true },
-        Contents::Foreign(_) => Plan { action: Action::LeaveAlone, urgent: false },
-        Contents::Own(own) => {
-            Plan { action: next_step(now, own, names, lifetimes, live_for), urgent: own.leaf.is_none() }
-        }
+        Contents::Empty => CertificatePlan { action: Action::IssueAll, urgent: true },
+        Contents::Foreign(_) => CertificatePlan { action: Action::LeaveAlone, urgent: false },
+        Contents::Own(own) => CertificatePlan {
+            action: next_step(now, own, names, lifetimes, live_for),
+            urgent: own.leaf.is_none(),
+        },
     }
 }
 

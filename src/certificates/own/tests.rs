@@ -62,7 +62,7 @@ impl Store {
         }
     }
 
-    fn plan(&self, now: SystemTime, live_for: Option<Duration>) -> Plan {
+    fn plan(&self, now: SystemTime, live_for: Option<Duration>) -> CertificatePlan {
         plan(now, &self.contents(), &names(), &self.lifetimes, live_for)
     }
 
@@ -122,12 +122,12 @@ impl Store {
 #[test]
 fn any_replica_fills_an_empty_secret_and_then_waits_until_renewal() {
     let mut store = Store::empty();
-    assert_eq!(store.plan(start(), None), Plan { action: Action::IssueAll, urgent: true });
+    assert_eq!(store.plan(start(), None), CertificatePlan { action: Action::IssueAll, urgent: true });
     // The Secret as the chart creates it.
     store.secret = Some(Secret { type_: Some("Opaque".to_owned()), ..Secret::default() });
     assert_eq!(store.step(start(), None), Action::IssueAll);
     let due = start() + 600 * SECOND;
-    assert_eq!(store.plan(start(), None), Plan { action: Action::WaitUntil(due), urgent: false });
+    assert_eq!(store.plan(start(), None), CertificatePlan { action: Action::WaitUntil(due), urgent: false });
     let keys: Vec<_> = store.data().keys().cloned().collect();
     assert_eq!(keys, ["ca.crt", "ca.key", "tls.crt", "tls.key"]);
     assert_eq!(store.secret.as_ref().unwrap().type_.as_deref(), Some("Opaque"));
@@ -181,7 +181,7 @@ fn renews_the_leaf_when_a_third_of_its_lifetime_is_left() {
     let bundle = store.own().bundle();
     assert!(matches!(store.plan(start() + 599 * SECOND, None).action, Action::WaitUntil(_)));
     let now = start() + 600 * SECOND;
-    assert_eq!(store.plan(now, None), Plan { action: Action::RenewLeaf, urgent: false });
+    assert_eq!(store.plan(now, None), CertificatePlan { action: Action::RenewLeaf, urgent: false });
     store.step(now, None);
     assert!(store.verifies(&bundle, now + 899 * SECOND));
     assert_eq!(store.own().bundle(), bundle);
@@ -193,7 +193,7 @@ fn renews_the_leaf_if_it_lacks_a_required_name() {
     let mut more = names();
     more.push("another.example".to_owned());
     let plan = plan(start(), &store.contents(), &more, &store.lifetimes, None);
-    assert_eq!(plan, Plan { action: Action::RenewLeaf, urgent: false });
+    assert_eq!(plan, CertificatePlan { action: Action::RenewLeaf, urgent: false });
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn issues_everything_if_all_keys_are_lost_and_keeps_readable_cas_trusted() {
         store.put(key, "garbage");
     }
     store.put("ca.crt", format!("-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n{before}"));
-    assert_eq!(store.plan(start(), None), Plan { action: Action::IssueAll, urgent: true });
+    assert_eq!(store.plan(start(), None), CertificatePlan { action: Action::IssueAll, urgent: true });
     assert_eq!(store.settle(start()), [Action::IssueAll]);
     assert!(store.own().bundle().ends_with(&before));
     assert_eq!(store.settle(start() + 300 * SECOND), [Action::DropOldCas]);

@@ -24,7 +24,7 @@ pub struct PolicyStatus {
     pub observed_generation: i64,
     /// The condition `Ready`: true if the current `spec` is active.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<StatusCondition>,
     /// The active module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleStatus>,
@@ -37,7 +37,7 @@ pub struct PolicyStatus {
 /// A condition, as in every Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Condition {
+pub struct StatusCondition {
     /// `Ready`.
     pub r#type: String,
     /// `True` or `False`.
@@ -158,7 +158,7 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
     };
     let known = before.and_then(|before| before.conditions.iter().find(|known| known.r#type == "Ready"));
     let since = known.filter(|known| known.status == ready).map(|known| known.last_transition_time.clone());
-    let condition = Condition {
+    let condition = StatusCondition {
         r#type: "Ready".to_owned(),
         status: ready.to_owned(),
         reason: reason.to_owned(),

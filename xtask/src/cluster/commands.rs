@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use super::binaries::Program;
 use super::certificates::{Certificates, Client};
-use super::control_plane::Options;
 use super::kubeconfig;
+use super::options::Options;
 
 /// The command lines of the components. Each setting that differs from a component's own default has its reason here.
 #[derive(Debug)]

@@ -8,51 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-use super::binaries::{Binaries, Program};
+use super::binaries::Program;
 use super::certificates::{Certificates, Client};
 use super::commands::{Commands, Ports};
 use super::component::{Component, Record};
 use super::kubeconfig;
 use super::kubectl::Kubectl;
 use super::nodes::Nodes;
+use super::options::{Extent, Options};
 use super::state::{Folder, State};
 use crate::interrupt::Interrupt;
 use crate::message;
-use crate::repository::Repository;
-
-/// How a control plane is to be.
-#[derive(Debug)]
-pub(crate) struct Options<'a> {
-    /// KWOK's configuration comes from here.
-    pub(crate) repository: &'a Repository,
-    /// Its programs.
-    pub(crate) binaries: &'a Binaries,
-    /// Folder for all of its data. Two in the same folder would end each other: the caller holds a lock.
-    pub(crate) folder: Folder,
-    /// Its parts.
-    pub(crate) extent: Extent,
-    /// Ends the start, and all that was started.
-    pub(crate) interrupt: &'a Interrupt,
-}
-
-/// The parts of a control plane.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Extent {
-    /// etcd and the API server alone.
-    ApiServer,
-    /// All components, with these nodes.
-    Whole(Nodes),
-}
-
-impl Extent {
-    /// The programs that it needs, kubectl included.
-    pub(crate) fn programs(self) -> &'static [Program] {
-        match self {
-            Self::ApiServer => &[Program::KubeApiserver, Program::Kubectl, Program::Etcd],
-            Self::Whole(_) => &Program::ALL,
-        }
-    }
-}
 
 /// A running control plane, with ports and keys of its own. It ends with this value, and only the logs stay. Its time
 /// and its storage are not bounded.
@@ -290,7 +256,9 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::binaries::Binaries;
     use super::*;
+    use crate::repository::Repository;
 
     #[test]
     fn a_node_with_a_taint_of_its_birth_is_not_ready() {

@@ -9,8 +9,8 @@ use super::{Chain, Gate, Turn, kinds};
 use crate::decision::{Applied, PolicyResult};
 use crate::document::Document;
 use crate::manifest::FORBIDDEN;
-use crate::patch::{Operation, is_within};
-use crate::policy::{LabelSelector, Selector};
+use crate::patch::{PatchOperation, is_within};
+use crate::policy::{MatchSelector, Selector};
 use crate::text;
 use crate::verdict::{
     Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
@@ -164,7 +164,7 @@ fn without(part: &str) -> Denial {
     }
 }
 
-fn operation(edit: Edit) -> Result<Operation, Failure> {
+fn operation(edit: Edit) -> Result<PatchOperation, Failure> {
     let pointer = |path: String| {
         PointerBuf::parse(path.as_str()).map_err(|_| {
             Failure::new(
@@ -174,18 +174,18 @@ fn operation(edit: Edit) -> Result<Operation, Failure> {
         })
     };
     Ok(match edit {
-        Edit::Add { path, value } => Operation::Add { path: pointer(path)?, value },
-        Edit::Replace { path, value } => Operation::Replace { path: pointer(path)?, value },
-        Edit::Remove { path } => Operation::Remove { path: pointer(path)? },
+        Edit::Add { path, value } => PatchOperation::Add { path: pointer(path)?, value },
+        Edit::Replace { path, value } => PatchOperation::Replace { path: pointer(path)?, value },
+        Edit::Remove { path } => PatchOperation::Remove { path: pointer(path)? },
     })
 }
 
 /// Returns whether the operation would set the value that is already there. An `add` to an array never does: it
 /// inserts.
-fn is_already_so(document: &Document, operation: &Operation) -> bool {
+fn is_already_so(document: &Document, operation: &PatchOperation) -> bool {
     let Some(value) = operation.value() else { return false };
     let path = operation.path();
-    let inserts = matches!(operation, Operation::Add { .. })
+    let inserts = matches!(operation, PatchOperation::Add { .. })
         && path
             .parent()
             .and_then(|parent| document.get(parent))
@@ -202,7 +202,7 @@ fn is_already_so(document: &Document, operation: &Operation) -> bool {
 fn selector_matches(document: &Document) -> bool {
     let selector = document.get_set(Pointer::from_static("/spec/selector"));
     let typed =
-        selector.and_then(|text| serde_json::from_str(text).ok()).and_then(LabelSelector::from_object);
+        selector.and_then(|text| serde_json::from_str(text).ok()).and_then(MatchSelector::from_object);
     let Some(selector) = typed.and_then(|typed| Selector::try_from(typed).ok()) else { return false };
     let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> = document.strings(TEMPLATE_LABELS).collect();
     !selector.is_empty() && selector.matches(|key| labels.get(key).cloned())

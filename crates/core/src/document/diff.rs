@@ -7,14 +7,14 @@ use jsonptr::{Pointer, PointerBuf};
 
 use super::Document;
 use super::index::NodeKind;
-use crate::patch::Operation;
+use crate::patch::PatchOperation;
 
 /// Returns the operations that turn `old` into `new`; none if they are equal.
 ///
 /// Objects are compared member by member. In an array, equal elements at both ends stay, and the rest is compared
 /// pair by pair. So the result is minimal if elements were appended or changed in place, and always correct.
 #[must_use]
-pub fn diff(old: &Document, new: &Document) -> Vec<Operation> {
+pub fn diff(old: &Document, new: &Document) -> Vec<PatchOperation> {
     let mut differ = Differ { old, new, operations: Vec::new() };
     differ.value(Pointer::root(), 0, 0);
     differ.operations
@@ -23,7 +23,7 @@ pub fn diff(old: &Document, new: &Document) -> Vec<Operation> {
 struct Differ<'d> {
     old: &'d Document,
     new: &'d Document,
-    operations: Vec<Operation>,
+    operations: Vec<PatchOperation>,
 }
 
 impl Differ<'_> {
@@ -36,7 +36,7 @@ impl Differ<'_> {
             (NodeKind::Array, NodeKind::Array) => self.array(path, old, new),
             _ => self
                 .operations
-                .push(Operation::Replace { path: path.to_buf(), value: self.new.span(new).to_owned() }),
+                .push(PatchOperation::Replace { path: path.to_buf(), value: self.new.span(new).to_owned() }),
         }
     }
 
@@ -48,7 +48,8 @@ impl Differ<'_> {
             let name = was.unquoted(key);
             let keeps_position = positions.next().is_some_and(|(key, _)| is.unquoted(key) == name);
             if !keeps_position && is.child(new, &name).is_none() {
-                self.operations.push(Operation::Remove { path: path.with_trailing_token(name.as_ref()) });
+                self.operations
+                    .push(PatchOperation::Remove { path: path.with_trailing_token(name.as_ref()) });
             }
         }
         let mut positions = was.members(old);
@@ -75,7 +76,7 @@ impl Differ<'_> {
             self.value(&path.with_trailing_token(head + n), was[n], is[n]);
         }
         for n in (pairs..was.len()).rev() {
-            self.operations.push(Operation::Remove { path: path.with_trailing_token(head + n) });
+            self.operations.push(PatchOperation::Remove { path: path.with_trailing_token(head + n) });
         }
         for (n, element) in is.iter().enumerate().skip(pairs) {
             let path =
@@ -85,7 +86,7 @@ impl Differ<'_> {
     }
 
     fn add(&mut self, path: PointerBuf, value: usize) {
-        self.operations.push(Operation::Add { path, value: self.new.span(value).to_owned() });
+        self.operations.push(PatchOperation::Add { path, value: self.new.span(value).to_owned() });
     }
 
     fn same(&self, old: usize, new: usize) -> bool {

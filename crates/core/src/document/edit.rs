@@ -2,9 +2,9 @@
 
 use jsonptr::{Pointer, PointerBuf};
 
-use super::index::{Node, NodeKind, index};
+use super::index::{IndexNode, NodeKind, index};
 use super::{Document, SyntaxError, array_index, tokens};
-use crate::patch::Operation;
+use crate::patch::PatchOperation;
 
 /// The reason why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,15 +57,15 @@ impl Document {
     ///
     /// The errors that RFC 6902 defines for `add`, `replace` and `remove`, a value that is not JSON, and a result that
     /// exceeds the limits of a document.
-    pub fn apply(&mut self, operation: &Operation) -> Result<(), EditError> {
+    pub fn apply(&mut self, operation: &PatchOperation) -> Result<(), EditError> {
         match operation {
-            Operation::Add { path, value } => self.add(path, value),
-            Operation::Replace { path, value } => {
+            PatchOperation::Add { path, value } => self.add(path, value),
+            PatchOperation::Replace { path, value } => {
                 let (at, parents) =
                     self.locate(path).ok_or_else(|| EditError::Missing { path: path.clone() })?;
                 self.put(path, at, &parents, value)
             }
-            Operation::Remove { path } => self.remove(path),
+            PatchOperation::Remove { path } => self.remove(path),
         }
     }
 
@@ -87,7 +87,8 @@ impl Document {
                 let comma = if end == parent + 1 { "" } else { "," };
                 let key = crate::text::quoted(&token);
                 let escaped = key.contains('\\');
-                let member = Node { start: 0, end: key.len() as u32, next: 1, kind: NodeKind::Key, escaped };
+                let member =
+                    IndexNode { start: 0, end: key.len() as u32, next: 1, kind: NodeKind::Key, escaped };
                 self.insert(
                     path,
                     &parents,
@@ -167,7 +168,7 @@ impl Document {
         at: usize,
         value: &str,
         around: Text<'_>,
-        key: Option<(usize, Node)>,
+        key: Option<(usize, IndexNode)>,
     ) -> Result<(), EditError> {
         let value = value.trim_matches([' ', '\t', '\n', '\r']);
         let mut nodes = self.value_nodes(path, parents.len(), value)?;
@@ -188,7 +189,7 @@ impl Document {
     /// # Errors
     ///
     /// The value is not JSON, or the document would exceed its limits.
-    fn value_nodes(&self, path: &Pointer, depth: usize, value: &str) -> Result<Vec<Node>, EditError> {
+    fn value_nodes(&self, path: &Pointer, depth: usize, value: &str) -> Result<Vec<IndexNode>, EditError> {
         let nodes = index(value, super::MAX_DEPTH)
             .map_err(|source| EditError::Value { path: path.to_buf(), source })?;
         let deepest = depth + depth_of(&nodes);
@@ -223,7 +224,7 @@ impl Document {
         text: std::ops::Range<usize>,
         with: &str,
         nodes: std::ops::Range<usize>,
-        new: Vec<Node>,
+        new: Vec<IndexNode>,
         parents: &[usize],
     ) {
         let bytes = (with.len() as i64 - text.len() as i64) as i32;
@@ -259,7 +260,7 @@ struct Text<'t> {
     clippy::cast_possible_truncation,
     reason = "`value_nodes` refuses results that don't fit in 32 bits"
 )]
-fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
+fn shift(nodes: &mut [IndexNode], bytes: usize, count: usize) {
     for node in nodes {
         node.start += bytes as u32;
         node.end += bytes as u32;
@@ -268,7 +269,7 @@ fn shift(nodes: &mut [Node], bytes: usize, count: usize) {
 }
 
 /// Returns the depth of the deepest nesting of containers.
-fn depth_of(nodes: &[Node]) -> usize {
+fn depth_of(nodes: &[IndexNode]) -> usize {
     let mut open: Vec<u32> = Vec::new();
     let mut deepest = 0;
     for (at, node) in nodes.iter().enumerate() {

@@ -17,7 +17,7 @@ pub(super) enum NodeKind {
 
 /// One value or key: its span in the text, and the index of the next node outside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct IndexNode {
     pub(super) start: u32,
     pub(super) end: u32,
     /// The index of the first node after this one's subtree.
@@ -70,7 +70,7 @@ const MANY_DIGITS: usize = 300;
 type Step<T> = Result<T, Box<SyntaxError>>;
 
 /// Indexes `text`, which may nest at most `depth` levels deep.
-pub(super) fn index(text: &str, depth: usize) -> Result<Vec<Node>, SyntaxError> {
+pub(super) fn index(text: &str, depth: usize) -> Result<Vec<IndexNode>, SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError { offset: 0, problem: SyntaxProblem::TooLarge });
     }
@@ -86,7 +86,7 @@ struct Indexer<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
-    nodes: Vec<Node>,
+    nodes: Vec<IndexNode>,
     depth: usize,
     /// The heads of the keys of all open objects, outermost first.
     heads: Vec<u64>,
@@ -325,7 +325,7 @@ impl Indexer<'_> {
             return Err(Box::new(SyntaxError { offset: self.at, problem: SyntaxProblem::TooDeep }));
         }
         let at = self.nodes.len();
-        self.nodes.push(Node { start: self.at as u32, end: 0, next: 0, kind, escaped: false });
+        self.nodes.push(IndexNode { start: self.at as u32, end: 0, next: 0, kind, escaped: false });
         self.at += 1;
         Ok(at)
     }
@@ -339,7 +339,7 @@ impl Indexer<'_> {
 
     fn leaf(&mut self, start: usize, kind: NodeKind, escaped: bool) {
         let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { start: start as u32, end: self.at as u32, next, kind, escaped });
+        self.nodes.push(IndexNode { start: start as u32, end: self.at as u32, next, kind, escaped });
     }
 
     fn distinct_keys(&self, object: usize) -> Step<()> {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::patch::{self, Operation};
+use crate::patch::{self, PatchOperation};
 
 fn document(value: &Value) -> Document {
     Document::parse(value.to_string()).unwrap()
@@ -76,12 +76,12 @@ fn rejects_numbers_that_exceed_64_bit_floats() {
 fn edits_keep_the_rest_of_the_text() {
     let mut document = Document::parse(r#"{ "a": [1.0 ,2e3], "z\u0041":true }"#).unwrap();
     let path = PointerBuf::parse("/b~1").unwrap();
-    document.apply(&Operation::Add { path, value: r#"{"c":1}"#.into() }).unwrap();
+    document.apply(&PatchOperation::Add { path, value: r#"{"c":1}"#.into() }).unwrap();
     assert_eq!(document.text(), r#"{ "a": [1.0 ,2e3], "z\u0041":true ,"b/":{"c":1}}"#);
     let path = PointerBuf::parse("/a/1").unwrap();
-    document.apply(&Operation::Add { path, value: "\"x\"".into() }).unwrap();
+    document.apply(&PatchOperation::Add { path, value: "\"x\"".into() }).unwrap();
     assert_eq!(document.get(pointer("/a")), Some(r#"[1.0 ,"x",2e3]"#));
-    document.apply(&Operation::Remove { path: PointerBuf::parse("/a/0").unwrap() }).unwrap();
+    document.apply(&PatchOperation::Remove { path: PointerBuf::parse("/a/0").unwrap() }).unwrap();
     assert_eq!(document.get(pointer("/a")), Some(r#"["x",2e3]"#));
 }
 
@@ -96,11 +96,11 @@ fn failed_edits_name_the_path_and_change_nothing() {
         (add("/b", "{"), "`/b`: the value is not JSON"),
         (add("/b", "1 2"), "`/b`: the value is not JSON"),
         (
-            Operation::Replace { path: PointerBuf::parse("/b").unwrap(), value: "1".into() },
+            PatchOperation::Replace { path: PointerBuf::parse("/b").unwrap(), value: "1".into() },
             "`/b`: nothing is there",
         ),
-        (Operation::Remove { path: PointerBuf::parse("/a/-").unwrap() }, "`/a/-`: nothing is there"),
-        (Operation::Remove { path: PointerBuf::root() }, "the whole document can't be removed"),
+        (PatchOperation::Remove { path: PointerBuf::parse("/a/-").unwrap() }, "`/a/-`: nothing is there"),
+        (PatchOperation::Remove { path: PointerBuf::root() }, "the whole document can't be removed"),
     ] {
         let mut document = before.clone();
         assert_eq!(document.apply(&operation).unwrap_err().to_string(), message);
@@ -113,9 +113,9 @@ fn rejects_edits_that_nest_deeper_than_the_limit() {
     let mut document = Document::parse("[".repeat(100) + &"]".repeat(100)).unwrap();
     let path = PointerBuf::parse("/0".repeat(99) + "/-").unwrap();
     let deep = "[".repeat(28) + &"]".repeat(28);
-    assert!(document.apply(&Operation::Add { path: path.clone(), value: deep }).is_err());
+    assert!(document.apply(&PatchOperation::Add { path: path.clone(), value: deep }).is_err());
     let fits = "[".repeat(27) + &"]".repeat(27);
-    document.apply(&Operation::Add { path, value: fits }).unwrap();
+    document.apply(&PatchOperation::Add { path, value: fits }).unwrap();
     assert_eq!(Document::parse(document.text()).unwrap(), document);
 }
 
@@ -129,7 +129,7 @@ fn diff_appends_with_a_dash_and_merges_successive_additions() {
         add("/m/labels/b", "\"2\""),
         add("/t/-", r#"{"k":"b"}"#),
         add("/gone", "1"),
-        Operation::Remove { path: PointerBuf::parse("/gone").unwrap() },
+        PatchOperation::Remove { path: PointerBuf::parse("/gone").unwrap() },
     ] {
         new.apply(&operation).unwrap();
     }
@@ -139,8 +139,8 @@ fn diff_appends_with_a_dash_and_merges_successive_additions() {
     );
 }
 
-fn add(path: &str, value: &str) -> Operation {
-    Operation::Add { path: PointerBuf::parse(path).unwrap(), value: value.into() }
+fn add(path: &str, value: &str) -> PatchOperation {
+    PatchOperation::Add { path: PointerBuf::parse(path).unwrap(), value: value.into() }
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -165,11 +165,11 @@ fn pointers() -> impl Strategy<Value = PointerBuf> {
     prop::collection::vec(token, 0..4).prop_map(PointerBuf::from_tokens)
 }
 
-fn operations() -> impl Strategy<Value = Operation> {
+fn operations() -> impl Strategy<Value = PatchOperation> {
     (pointers(), values(), 0..3).prop_map(|(path, value, kind)| match kind {
-        0 => Operation::Add { path, value: value.to_string() },
-        1 => Operation::Replace { path, value: format!(" {value:#}\n") },
-        _ => Operation::Remove { path },
+        0 => PatchOperation::Add { path, value: value.to_string() },
+        1 => PatchOperation::Replace { path, value: format!(" {value:#}\n") },
+        _ => PatchOperation::Remove { path },
     })
 }
 
@@ -193,7 +193,7 @@ proptest! {
         let mut tree = value;
         for operation in operations {
             // Removing the root is an error here; json-patch makes it null.
-            if matches!(&operation, Operation::Remove { path } if path.is_root()) {
+            if matches!(&operation, PatchOperation::Remove { path } if path.is_root()) {
                 continue;
             }
             let theirs: json_patch::Patch = serde_json::from_str(&patch::to_json(std::slice::from_ref(&operation))).unwrap();

@@ -7,7 +7,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterData, LabelSelector, Mode, OnError, TemplateRule};
+use super::{ClusterData, MatchSelector, Mode, OnError, TemplateRule};
 use crate::review::Operation;
 
 /// A `Policy`, not yet validated.
@@ -84,9 +84,9 @@ pub struct MatchSpec {
     #[schemars(length(min = 1, max = 2))]
     pub operations: Vec<Operation>,
     /// Selector of the namespace's labels. Default all.
-    pub namespace_selector: LabelSelector,
+    pub namespace_selector: MatchSelector,
     /// Selector of the object's labels. Default all.
-    pub object_selector: LabelSelector,
+    pub object_selector: MatchSelector,
     /// Names of excluded namespaces. Default none.
     #[schemars(length(max = 1024), inner(length(max = 63)))]
     pub exclude_namespaces: Vec<String>,
@@ -131,8 +131,8 @@ impl Default for MatchSpec {
     fn default() -> Self {
         Self {
             operations: vec![Operation::Create, Operation::Update],
-            namespace_selector: LabelSelector::default(),
-            object_selector: LabelSelector::default(),
+            namespace_selector: MatchSelector::default(),
+            object_selector: MatchSelector::default(),
             exclude_namespaces: Vec::new(),
             exclude_names: Vec::new(),
             conditions: Vec::new(),

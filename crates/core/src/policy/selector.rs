@@ -11,7 +11,7 @@ use wardset_placement::Requirement;
 /// A label selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LabelSelector {
+pub struct MatchSelector {
     /// Keys and the values that they must have.
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
@@ -19,7 +19,7 @@ pub struct LabelSelector {
     pub match_expressions: Vec<RequirementSpec>,
 }
 
-impl LabelSelector {
+impl MatchSelector {
     /// Parses a selector of an object under review as Go does: null is the empty string in `matchLabels`, and absent
     /// elsewhere. Returns `None` if it has another shape.
     pub(crate) fn from_object(mut selector: Value) -> Option<Self> {
@@ -52,7 +52,7 @@ pub struct RequirementSpec {
     /// The label's key.
     pub key: String,
     /// How to test the label.
-    pub operator: Operator,
+    pub operator: MatchOperator,
     /// For `In` and `NotIn`.
     #[serde(default)]
     #[schemars(length(max = 1024), inner(length(max = 63)))]
@@ -61,7 +61,7 @@ pub struct RequirementSpec {
 
 /// How a requirement tests a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Operator {
+pub enum MatchOperator {
     /// The label is there and has one of the values.
     In,
     /// The label is absent or has none of the values.
@@ -112,10 +112,10 @@ impl Selector {
     }
 }
 
-impl TryFrom<LabelSelector> for Selector {
+impl TryFrom<MatchSelector> for Selector {
     type Error = SelectorError;
 
-    fn try_from(typed: LabelSelector) -> Result<Self, SelectorError> {
+    fn try_from(typed: MatchSelector) -> Result<Self, SelectorError> {
         let labels = typed.match_labels.into_iter().map(|(key, value)| (key.into(), value.into()));
         let expressions = typed.match_expressions.into_iter().map(RequirementSpec::validate);
         Ok(Self(wardset_placement::LabelSelector {
@@ -129,10 +129,10 @@ impl RequirementSpec {
     fn validate(self) -> Result<Requirement<'static>, SelectorError> {
         let Self { key, operator, values } = self;
         let (known, takes_values) = match operator {
-            Operator::In => (wardset_placement::Operator::In, true),
-            Operator::NotIn => (wardset_placement::Operator::NotIn, true),
-            Operator::Exists => (wardset_placement::Operator::Exists, false),
-            Operator::DoesNotExist => (wardset_placement::Operator::DoesNotExist, false),
+            MatchOperator::In => (wardset_placement::Operator::In, true),
+            MatchOperator::NotIn => (wardset_placement::Operator::NotIn, true),
+            MatchOperator::Exists => (wardset_placement::Operator::Exists, false),
+            MatchOperator::DoesNotExist => (wardset_placement::Operator::DoesNotExist, false),
         };
         match (takes_values, values.is_empty()) {
             (true, true) => Err(SelectorError::NoValues { key }),
