@@ -41,9 +41,8 @@ impl Folder {
         }
     }
 
-    /// Returns whether anything has changed since the last poll, and records the current state. A change is a new
-    /// symlink target on the way, a new file, a new size or a new time. An edit that keeps all of these goes
-    /// unnoticed.
+    /// Returns whether anything has changed since the last poll, and records the current state. A change is another
+    /// file behind the path, a new size or a new time. An edit that keeps all of these goes unnoticed.
     pub fn changed(&mut self) -> bool {
         let now = look(&self.paths);
         let changed = now != self.seen;
@@ -62,8 +61,7 @@ struct PolledFile {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
-    /// The path with every symlink resolved.
-    target: PathBuf,
+    /// With the inode, names the file behind all symlinks.
     device: u64,
     inode: u64,
     bytes: u64,
@@ -88,16 +86,13 @@ fn look(paths: &[PathBuf]) -> Vec<PolledFile> {
 
 impl PolledFile {
     fn at(path: &Path) -> Self {
-        let found =
-            fs::canonicalize(path).and_then(|target| Ok(Found::new(&fs::metadata(&target)?, target))).ok();
-        Self { path: path.to_owned(), found }
+        Self { path: path.to_owned(), found: fs::metadata(path).ok().as_ref().map(Found::new) }
     }
 }
 
 impl Found {
-    fn new(metadata: &Metadata, target: PathBuf) -> Self {
+    fn new(metadata: &Metadata) -> Self {
         Self {
-            target,
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.len(),

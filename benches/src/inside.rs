@@ -10,6 +10,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wardset::supply::modules::Modules;
+use wardset::supply::policy_files;
 use wardset_core::chain::Chain;
 use wardset_core::plan::Phase;
 use wardset_core::review::{Context, Question, Review};
@@ -112,11 +113,17 @@ pub fn snapshot(
     options: EngineOptions,
     cache: Option<Cache>,
 ) -> Result<Snapshot> {
-    let folder = TempDir::new()?;
-    let file = folder.path().join("policies.yaml");
-    std::fs::write(&file, yaml)?;
     let modules = Modules::new(Engine::new(options)?, cache, Compiler::here());
-    Ok(runtime.block_on(wardset::supply::files::load(&modules, wardset::supply::files::read(&[file])?))?)
+    // A policy file without a policy is an error, so no policies are no file.
+    let found = if yaml.is_empty() {
+        Vec::new()
+    } else {
+        let folder = TempDir::new()?;
+        let file = folder.path().join("policies.yaml");
+        std::fs::write(&file, yaml)?;
+        policy_files::read(&[file])?
+    };
+    Ok(runtime.block_on(policy_files::load(&modules, found))?)
 }
 
 fn in_force(runtime: &Runtime, yaml: &str) -> Result<Snapshot> {

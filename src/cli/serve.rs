@@ -26,7 +26,7 @@ use crate::offline::input::InputSource;
 use crate::offline::request::{self, Built};
 use crate::server::{Addresses, Limits, Options};
 use crate::supply::store::{self, Store};
-use crate::supply::{Followed, files};
+use crate::supply::{Followed, policy_files};
 use crate::telemetry;
 
 /// Folder of the development certificates. Git ignores it.
@@ -154,7 +154,9 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {
-        store.put(store::Source::Files, files::defaults()?.into_iter().map(Into::into).collect()).await;
+        store
+            .put(store::Source::Files, policy_files::defaults()?.into_iter().map(Into::into).collect())
+            .await;
     }
     let cluster = match args.cluster {
         typed if typed.cluster => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wardset_core::policy::{API_VERSION, ModuleRef, PolicyError};
 use wardset_runtime::{LoadError, Unusable};
 
-use super::sources::FetchError;
+use super::module_sources::FetchError;
 use crate::offline::input::InputError;
 use crate::yaml::{EncodingError, YamlError};
 

@@ -9,7 +9,7 @@ use wardset_core::policy::ModuleRef;
 use wardset_core::text;
 
 use super::error::PoliciesError;
-use super::files::{FoundPolicy, Listed, all_files, members, read_file};
+use super::policy_files::{FoundPolicy, Listed, all_files, members, read_file};
 use super::store::{Source, Store, Wanted};
 use crate::folder::Folder;
 

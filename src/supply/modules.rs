@@ -12,7 +12,7 @@ use wardset_core::policy::{Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
 
 use super::error::PoliciesError;
-use super::sources::{Fetched, Sources, blocking};
+use super::module_sources::{Fetched, Sources, blocking};
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);

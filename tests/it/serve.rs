@@ -18,7 +18,7 @@ use wardset::admission::{Desk, Judge, NamespaceSource};
 use wardset::certificates::{CertificateFolder, ServedCertificate, development};
 use wardset::metrics::Metrics;
 use wardset::server::{Addresses, Limits, Options, ServeError};
-use wardset::supply::files;
+use wardset::supply::policy_files;
 use wardset::supply::store::{Source, Store};
 use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::{Evaluator, Snapshot};
@@ -46,7 +46,7 @@ impl Server {
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(Store::new(Arc::new(support::modules()), Arc::clone(&metrics)).unwrap());
-        let wanted = files::defaults().unwrap().into_iter().map(Into::into).collect();
+        let wanted = policy_files::defaults().unwrap().into_iter().map(Into::into).collect();
         store.put(Source::Files, wanted).await;
         let evaluator = Evaluator::new(support::engine(), 64);
         let judge = judge(store.live(), evaluator);

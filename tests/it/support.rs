@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wardset::supply::modules::Modules;
-use wardset::supply::{PoliciesError, files};
+use wardset::supply::{PoliciesError, policy_files};
 use wardset_core::decision::Decision;
 use wardset_core::patch;
 use wardset_core::plan::Phase;
@@ -48,8 +48,8 @@ pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
 pub(crate) async fn try_snapshot(yaml: &str) -> Result<Snapshot, PoliciesError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("policies.yaml"), yaml).unwrap();
-    let found = files::read(&[folder.path().to_owned()])?;
-    files::load(&modules(), found).await
+    let found = policy_files::read(&[folder.path().to_owned()])?;
+    policy_files::load(&modules(), found).await
 }
 
 /// Returns a snapshot of the policies in `yaml`.
@@ -59,7 +59,7 @@ pub(crate) async fn snapshot(yaml: &str) -> Snapshot {
 
 /// Returns a snapshot of the default policies.
 pub(crate) async fn defaults() -> Snapshot {
-    files::load(&modules(), files::defaults().unwrap()).await.unwrap()
+    policy_files::load(&modules(), policy_files::defaults().unwrap()).await.unwrap()
 }
 
 /// Returns the YAML of a policy `name` with a built-in module.

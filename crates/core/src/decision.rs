@@ -1,4 +1,4 @@
-//! The decision on one review, and its encoding as the AdmissionReview of the response.
+//! The decision on one review.
 
 mod budget;
 

@@ -41,7 +41,7 @@ mod tests {
                 Ok(bytes) => assert!(taken && bytes.len() == len, "{len}"),
                 Err(error) => {
                     assert!(!taken, "{len}: {error}");
-                    assert_eq!(error.to_string(), "expected at most 16777216 bytes, found more");
+                    assert_eq!(error.to_string(), "expected at most 33554432 bytes, found more");
                 }
             }
         }

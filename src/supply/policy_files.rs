@@ -60,6 +60,19 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<FoundPolicy>, PoliciesError> {
     Ok(found)
 }
 
+/// Returns the policy of a `Policy` object that is in memory. A relative `file:` path starts at the current folder.
+///
+/// # Errors
+///
+/// An invalid policy.
+pub fn parse_one(resource: &Value) -> Result<FoundPolicy, PoliciesError> {
+    let mut parsed = parse(&resource.to_string(), "policy", Path::new(""))?;
+    match parsed.pop() {
+        Some((_, found)) if parsed.is_empty() => found,
+        _ => Err(PoliciesError::EmptyFile(PathBuf::from("policy"))),
+    }
+}
+
 /// Loads the modules of policies and makes a snapshot of them.
 ///
 /// # Errors
