@@ -10,8 +10,8 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
 use crate::admission::{Judge, NamespaceSource};
-use crate::supply::files;
 use crate::supply::modules::Modules;
+use crate::supply::policy_files;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
@@ -52,17 +52,21 @@ const LEAST_MEMORY: u64 = 128 << 20;
 
 /// Returns the limits of one compilation: `time`, and `memory` in bytes. If `memory` is none, the limit is a quarter
 /// of the process's control group, so that two compilations and the server fit into it. It is at least 128 MiB and at
-/// most 1 GiB.
+/// most 1 GiB. A module of more than 4 MiB may get more, up to half of the group and to 2 GiB.
 #[must_use]
 pub(crate) fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
-    let default = CompileLimits::default().memory;
+    let default = CompileLimits::default();
     // In a container, this file describes the container's own control group. Elsewhere it does not exist or holds
     // `max`.
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let quarter = group.and_then(|limit| limit.trim().parse::<u64>().ok()).map(|limit| limit / 4);
-    CompileLimits {
-        time,
-        memory: memory.unwrap_or_else(|| quarter.map_or(default, |most| most.clamp(LEAST_MEMORY, default))),
+    match memory {
+        Some(memory) => CompileLimits { time, memory, most_memory: memory },
+        None => {
+            let memory = quarter.map_or(default.memory, |most| most.clamp(LEAST_MEMORY, default.memory));
+            let most_memory = quarter.map_or(default.most_memory, |most| (2 * most).min(default.most_memory));
+            CompileLimits { time, memory, most_memory }
+        }
     }
 }
 
@@ -88,8 +92,12 @@ pub(crate) async fn snapshot(sources: &SupplyOptions) -> anyhow::Result<Snapshot
 }
 
 async fn load(modules: &Modules, sources: &SupplyOptions) -> anyhow::Result<Snapshot> {
-    let found = if sources.policies.is_empty() { files::defaults() } else { files::read(&sources.policies) }?;
-    files::load(modules, found).await.context("failed to load the policies")
+    let found = if sources.policies.is_empty() {
+        policy_files::defaults()
+    } else {
+        policy_files::read(&sources.policies)
+    }?;
+    policy_files::load(modules, found).await.context("failed to load the policies")
 }
 
 /// Returns a judge for the command line: the policies as they are now, one review at a time, and `labels` as those of

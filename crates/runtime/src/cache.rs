@@ -41,7 +41,7 @@ pub enum CacheError {
         source: std::io::Error,
     },
     /// Somebody else could put code into it.
-    #[error("the cache folder `{}` must belong to the user who runs this and be writable by nobody else", folder.display())]
+    #[error("expected a cache folder that only the current user can write to, found `{}`", folder.display())]
     NotOurs {
         /// The folder.
         folder: PathBuf,
@@ -81,7 +81,7 @@ impl Cache {
                 }
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), error, "a compiled module could not be cached")
+                tracing::warn!(path = %path.display(), error, "failed to cache a compiled module")
             }
         }
     }

@@ -41,18 +41,33 @@ const MAX_SAID: usize = 1024;
 /// How much processor time others get before a child: that of a review, ten times as much.
 const NICE: i32 = 10;
 
+/// Bytes of a module for which [`CompileLimits`] are made. A larger module gets them once for each started unit.
+const UNIT: usize = 4 << 20;
+
 /// The limits of one compilation.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
-    /// Wall-clock time, without the wait for a place. Default 30 s.
+    /// Wall-clock time for each started 4 MiB of the module, without the wait for a place. Default 30 s.
     pub time: Duration,
-    /// Bytes of memory that it can write to. Default 1 GiB. A built-in takes about 80 MiB of them, most of which nobody uses.
+    /// Bytes of memory that it can write to, for each started 4 MiB of the module. Default 1 GiB. A built-in takes about
+    /// 80 MiB of them, most of which nobody uses.
     pub memory: u64,
+    /// The most memory that a module of any size gets, in bytes. Default 2 GiB.
+    pub most_memory: u64,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(30), memory: 1 << 30 }
+        Self { time: Duration::from_secs(30), memory: 1 << 30, most_memory: 2 << 30 }
+    }
+}
+
+impl CompileLimits {
+    /// Returns the time and the memory for a module of this size.
+    fn of_module(self, bytes: usize) -> (Duration, u64) {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
+        let memory = self.memory.saturating_mul(units.into()).min(self.most_memory.max(self.memory));
+        (self.time.saturating_mul(units), memory)
     }
 }
 
@@ -119,9 +134,10 @@ impl Children {
     async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         // Never closed.
         let _place = self.places.acquire().await;
-        let ended = tokio::time::timeout(self.limits.time, self.run(bytes)).await;
+        let (time, _) = self.limits.of_module(bytes.len());
+        let ended = tokio::time::timeout(time, self.run(bytes)).await;
         let (status, code, said) =
-            ended.map_err(|_| LoadError::TooSlow(self.limits.time))?.map_err(LoadError::NoCompiler)?;
+            ended.map_err(|_| LoadError::TooSlow(time))?.map_err(LoadError::NoCompiler)?;
         if code.len() as u64 > MAX_CODE {
             return Err(LoadError::TooMuchCode);
         }
@@ -148,7 +164,7 @@ impl Children {
     }
 
     fn command(&self, module: usize) -> Command {
-        let CompileLimits { time, memory } = self.limits;
+        let (time, memory) = self.limits.of_module(module);
         // Each thread takes memory of its own, so a small module, of which two are compiled at once, gets one however many
         // processors there are.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -191,10 +207,10 @@ pub(crate) fn refused(error: &wasmtime::Error) -> LoadError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// The bounds could not be set, or a pipe broke.
-    #[error("the compiler could not work")]
+    #[error("the compiler failed")]
     Io(#[from] io::Error),
     /// The machine is none that wasmtime compiles for.
-    #[error("the compiler could not be set up on this machine")]
+    #[error("failed to set up the compiler on this machine")]
     Engine(#[source] wasmtime::Error),
     /// The module can't be compiled.
     #[error(transparent)]
@@ -234,6 +250,22 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_large_module_gets_more_time_and_memory() {
+        let limits = CompileLimits { time: Duration::from_secs(30), memory: 512 << 20, most_memory: 1 << 30 };
+        for (bytes, seconds, mebibytes) in [
+            (0, 30, 512),
+            (4 << 20, 30, 512),
+            ((4 << 20) + 1, 60, 1024),
+            (12 << 20, 90, 1024),
+            (usize::MAX, 30 * u64::from(u32::MAX), 1024),
+        ] {
+            assert_eq!(limits.of_module(bytes), (Duration::from_secs(seconds), mebibytes << 20), "{bytes}");
+        }
+        let small = CompileLimits { most_memory: 1, ..limits };
+        assert_eq!(small.of_module(1).1, 512 << 20, "the limit for a small module always holds");
+    }
 
     /// A child that is killed, but not reaped, would stay in the process table.
     #[tokio::test]

@@ -16,13 +16,23 @@ use crate::worlds;
 /// Bytes of a sandbox's memory that stay with the process after its first use.
 const KEPT_WARM: usize = 2 << 20;
 
+/// Core instances of one module. Python with a closed WASI has 38.
+const CORE_INSTANCES: u32 = 64;
+
+/// Memories of one module. QuickJS with a closed WASI has 3, of which two are empty. Together they may have no more
+/// bytes than the policy's memory limit.
+const MEMORIES: u32 = 4;
+
+/// Tables of one module.
+const TABLES: u32 = 4;
+
 /// The resources that the engine reserves.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
     /// Maximum number of sandboxes at the same time. Default 64. A review that finds none free waits, within its
     /// deadline.
     ///
-    /// Each reserves address space, and keeps up to 2 MiB of memory after its first use.
+    /// Each reserves 16 GiB of address space, and keeps up to 2 MiB of each memory after its first use.
     pub sandboxes: u32,
 }
 
@@ -108,12 +118,12 @@ fn config(options: EngineOptions) -> Config {
     // A linked module has a few core instances, memories and tables. Each total is `n` times the maximum of one
     // module, so no module can take the share of another.
     pool.total_component_instances(n)
-        .total_core_instances(n * 8)
-        .max_core_instances_per_component(8)
-        .total_memories(n * 2)
-        .max_memories_per_component(2)
-        .total_tables(n * 4)
-        .max_tables_per_component(4)
+        .total_core_instances(n * CORE_INSTANCES)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_memories(n * MEMORIES)
+        .max_memories_per_component(MEMORIES)
+        .total_tables(n * TABLES)
+        .max_tables_per_component(TABLES)
         .table_elements(16 * 1024)
         .total_stacks(n)
         .max_memory_size(usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX))

@@ -64,15 +64,15 @@ impl SandboxLimits {
 /// The reason for which the host stopped a guest. The caller finds it by its type in wasmtime's error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    #[error("ran past its deadline")]
+    #[error("exceeded its time limit")]
     Deadline,
-    #[error("was still running when the review's deadline passed")]
+    #[error("was still running at the deadline of the review")]
     Late,
-    #[error("asked for {desired} bytes of memory, and may have {limit}")]
+    #[error("needs {desired} bytes of memory; the limit is {limit}")]
     Memory { desired: usize, limit: usize },
-    #[error("asked for a table of {desired} elements, and may have {limit}")]
+    #[error("needs a table of {desired} elements; the limit is {limit}")]
     Table { desired: usize, limit: usize },
-    #[error("read `{pointer}`, which its manifest's `reads` don't cover")]
+    #[error("read `{pointer}`, which the manifest's `reads` do not cover")]
     Read { pointer: String },
     #[error("expected a JSON Pointer in a read, found `{pointer}`")]
     NoPointer { pointer: String },
@@ -81,7 +81,7 @@ pub(crate) enum Stopped {
         name(*data)
     )]
     Data { data: ClusterData },
-    #[error("the machine had no memory for it")]
+    #[error("the machine is out of memory")]
     Machine,
     #[error("called the host while it was being loaded")]
     NotEvaluating,

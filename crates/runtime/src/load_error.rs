@@ -11,8 +11,8 @@ pub(crate) const CONTRACT: &str = "wardset:policy/";
 /// Version of the contract that this host implements.
 pub(crate) const CONTRACT_VERSION: &str = "0.1.0";
 
-/// Maximum size of a module in bytes. The largest modules contain the runtime of a language and have a few MiB.
-pub const MAX_MODULE: usize = 16 << 20;
+/// Maximum size of a module in bytes. The largest real modules contain CPython and have 18 MB.
+pub const MAX_MODULE: usize = 32 << 20;
 
 /// An error in a module that does not load.
 #[derive(Debug, thiserror::Error)]
@@ -31,41 +31,41 @@ pub enum LoadError {
         "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
     )]
     CoreModule,
-    /// A shape that costs the compiler more than any policy is worth.
-    #[error("the module has {found} {what}; at most {most} are taken")]
+    /// It exceeds a limit on the number or size of its parts.
+    #[error("expected at most {most} {what}, found {found}")]
     Shape {
         /// The kind of part.
         what: &'static str,
         /// How much of it was counted, up to the limit and the next.
         found: u64,
-        /// The most that is taken.
+        /// The limit.
         most: u64,
     },
     /// Not a component, or a broken one.
     #[error("failed to compile the module as a WebAssembly component")]
     Compile(#[source] CompileError),
     /// The compiler was stopped at its deadline.
-    #[error("compiling the module took longer than {0:?}; `--compile-seconds` gives it more")]
+    #[error("compiling the module took longer than {0:?}; hint: `--compile-seconds` allows more time")]
     TooSlow(Duration),
     /// The compiler reached the limit of its memory.
-    #[error("the module's code takes more memory than a module may have")]
+    #[error("the compiled code of the module exceeds the limit for one module")]
     TooMuchCode,
     /// The compiler panicked, or used up its memory, stack or processor time.
-    #[error("the compiler broke down over the module ({0}); `--compile-memory` gives it more memory")]
+    #[error("the compiler crashed on the module ({0}); hint: `--compile-memory` allows more memory")]
     Crashed(String),
-    /// The compiler could not be started or talked to.
-    #[error("the compiler could not be run")]
+    /// The compiler could not be started, or the connection to it broke.
+    #[error("failed to run the compiler")]
     NoCompiler(#[source] std::io::Error),
-    /// The module needs something that no policy gets.
-    #[error(
-        "the module imports `{import}`, which no policy gets; a policy may import only `{CONTRACT}…@{CONTRACT_VERSION}`"
-    )]
+    /// The module imports something that is not in the contract.
+    #[error("expected imports from `{CONTRACT}…@{CONTRACT_VERSION}` only, found `{import}`")]
     Import {
         /// The import's name.
         import: String,
     },
     /// The module was built against another version of the contract.
-    #[error("the module was built against `{found}`; this host speaks version {CONTRACT_VERSION}")]
+    #[error(
+        "expected version {CONTRACT_VERSION} of the contract, found `{found}`; hint: rebuild the module for that version"
+    )]
     Version {
         /// The import or export with its version.
         found: String,
@@ -73,14 +73,14 @@ pub enum LoadError {
     /// The module lacks an export, or one has another type.
     #[error("the module does not implement the world `wardset:policy/policy@{CONTRACT_VERSION}`")]
     World(#[source] wasmtime::Error),
-    /// The module could not state its manifest.
-    #[error("the module could not state its manifest ({0})")]
+    /// The module failed before it returned its manifest.
+    #[error("the module failed to return its manifest ({0})")]
     Start(Failure),
-    /// The manifest makes no sense.
+    /// The manifest is invalid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The module says one thing and then another.
-    #[error("the module states another manifest when it is asked again")]
+    /// The module answers the same question in two ways.
+    #[error("the module returned two different manifests")]
     Differs,
 }
 
@@ -90,11 +90,11 @@ pub enum SettingsError {
     /// The module refuses them.
     #[error("`spec.settings`: {0}")]
     Refused(String),
-    /// The module could not say.
-    #[error("the module could not validate the settings ({0})")]
+    /// The module failed to validate them.
+    #[error("the module failed to validate the settings ({0})")]
     Failed(Failure),
-    /// The module says one thing and then another.
-    #[error("the module says something else of the same settings when it is asked again")]
+    /// The module answers the same question in two ways.
+    #[error("the module gave two different answers for the same settings")]
     Differs,
 }
 

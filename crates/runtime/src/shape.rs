@@ -8,17 +8,17 @@ use wasmparser::{Parser, Payload};
 
 use crate::load_error::LoadError;
 
-/// The most of each thing, of a module with all that is nested in it. The largest real ones, language runtimes included,
-/// have a quarter of each at most.
+/// The limits of a module, with everything that is nested in it. Runtimes of languages come closest: Go has 37,233
+/// segments, CPython 426,843 bytes in one function and 40 modules, StarlingMonkey 13,498 functions.
 const MOST: [(What, u64); 9] = [
     (What::Modules, 64),
     (What::Depth, 16),
     (What::Types, 32_768),
     (What::Functions, 100_000),
-    (What::BodyBytes, 512 << 10),
+    (What::BodyBytes, 1 << 20),
     (What::Locals, 32_768),
     (What::AllLocals, 4 << 20),
-    (What::Segments, 32_768),
+    (What::Segments, 100_000),
     (What::Names, 32_768),
 ];
 

@@ -7,9 +7,9 @@ use wardset::supply::modules::Modules;
 use wardset_core::policy::Resource;
 use wardset_runtime::{CompileLimits, Compiler};
 use wasm_encoder::{
-    BlockType, CodeSection, Component, ConstExpr, CustomSection, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, GlobalType, Instruction, Module as Core, ModuleSection,
-    NestedComponentSection, RawSection, TypeSection, ValType,
+    BlockType, CodeSection, Component, ConstExpr, CustomSection, DataCountSection, DataSection, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, Instruction, Module as Core,
+    ModuleSection, NestedComponentSection, RawSection, TypeSection, ValType,
 };
 
 use super::*;
@@ -23,7 +23,8 @@ pub(super) struct Bomb {
 }
 
 /// Time and memory for one compilation in these tests, low so that the suite ends soon.
-const LIMITS: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 1 << 30 };
+const LIMITS: CompileLimits =
+    CompileLimits { time: Duration::from_secs(2), memory: 1 << 30, most_memory: 1 << 30 };
 
 pub(super) const BOMBS: &[Bomb] = &[
     Bomb {
@@ -45,9 +46,9 @@ pub(super) const BOMBS: &[Bomb] = &[
         by: By::Load(Refusal::Shape),
     },
     Bomb {
-        name: "function-of-a-megabyte",
-        purpose: "Has one function of a MiB.",
-        bytes: || functions(1, 64, |body| sums(body, 1 << 20)),
+        name: "function-of-megabytes",
+        purpose: "Has one function of two MiB.",
+        bytes: || functions(1, 64, |body| sums(body, 2 << 20)),
         by: By::Load(Refusal::Shape),
     },
     Bomb {
@@ -60,6 +61,12 @@ pub(super) const BOMBS: &[Bomb] = &[
         name: "exports-by-the-hundred-thousand",
         purpose: "Exports one function under 100,000 names.",
         bytes: || component(&core_exports(100_000)),
+        by: By::Load(Refusal::Shape),
+    },
+    Bomb {
+        name: "segments-by-the-hundred-thousand",
+        purpose: "Has 200,000 segments of data.",
+        bytes: || component(&core_segments(200_000)),
         by: By::Load(Refusal::Shape),
     },
     Bomb {
@@ -97,8 +104,8 @@ pub(super) const BOMBS: &[Bomb] = &[
     Bomb {
         name: "code-of-megabytes",
         purpose: "Has 15 MiB of code; each function is within the limits.",
-        bytes: || functions(30, 64, |body| sums(body, 500 << 10)),
-        by: By::Load(Refusal::Time),
+        bytes: || functions(15, 64, |body| sums(body, 1000 << 10)),
+        by: By::Load(Refusal::Compiler),
     },
     Bomb {
         name: "blocks-in-blocks",
@@ -202,7 +209,11 @@ async fn fails_to_load_if_the_compiler_is_missing() {
 async fn a_compiler_bomb_delays_no_other_policy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
-    let modules = Arc::new(modules(CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 }));
+    let modules = Arc::new(modules(CompileLimits {
+        time: Duration::from_secs(60),
+        memory: 1 << 30,
+        ..CompileLimits::default()
+    }));
     let (here, theirs) = (folder.path().to_owned(), Arc::clone(&modules));
     let bomb = tokio::spawn(async move { theirs.member(of_file("bomb", "bomb.wasm"), &here).await.err() });
 
@@ -223,7 +234,11 @@ async fn a_compiler_bomb_delays_no_other_policy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_policy_review_stops_its_compiler() {
     let folder = tempfile::tempdir().unwrap();
-    let modules = modules(CompileLimits { time: Duration::from_secs(600), memory: 1 << 30 });
+    let modules = modules(CompileLimits {
+        time: Duration::from_secs(600),
+        memory: 1 << 30,
+        ..CompileLimits::default()
+    });
     for number in 0..4 {
         let file = folder.path().join(format!("bomb-{number}.wasm"));
         std::fs::write(&file, [forever(), padding(number)].concat()).unwrap();
@@ -242,7 +257,11 @@ async fn a_cancelled_policy_review_stops_its_compiler() {
 async fn a_compiler_bomb_is_compiled_only_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
-    let modules = modules(CompileLimits { time: Duration::from_millis(300), memory: 1 << 30 });
+    let modules = modules(CompileLimits {
+        time: Duration::from_millis(300),
+        memory: 1 << 30,
+        ..CompileLimits::default()
+    });
     let mut errors = Vec::new();
     for name in ["first", "second"] {
         modules.forget_unused();
@@ -303,6 +322,16 @@ fn core_types(number: u32) -> Core {
     (0..number).for_each(|_| types.ty().function([], []));
     let mut core = Core::new();
     core.section(&types);
+    core
+}
+
+fn core_segments(number: u32) -> Core {
+    let mut data = DataSection::new();
+    (0..number).for_each(|_| {
+        data.passive([]);
+    });
+    let mut core = Core::new();
+    core.section(&DataCountSection { count: number }).section(&data);
     core
 }
 

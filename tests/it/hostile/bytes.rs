@@ -35,9 +35,9 @@ async fn refuses_truncated_components() {
 
 #[tokio::test]
 async fn refuses_an_oversized_module_before_parsing_it() {
-    // A custom section that makes a good module 17 MiB long.
+    // A custom section that makes a good module 33 MiB long.
     let mut bytes = guests::component("well-behaved");
-    let section: Vec<u8> = [&[0][..], &leb128(17 << 20), &[1, b'x'], &vec![0; (17 << 20) - 2]].concat();
+    let section: Vec<u8> = [&[0][..], &leb128(33 << 20), &[1, b'x'], &vec![0; (33 << 20) - 2]].concat();
     bytes.extend(section);
     let error = Module::load(&ENGINE, &bytes, None).await.err().unwrap();
     assert!(matches!(error, LoadError::TooLarge { found } if found == bytes.len()), "{error:?}");

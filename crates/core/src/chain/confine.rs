@@ -71,7 +71,7 @@ impl Chain<'_> {
             let operation = operation(edit)?;
             if !turn.plan.manifest.may_write(operation.path()) {
                 let detail =
-                    format!("a change at `{}`, which the manifest's `writes` don't cover", operation.path());
+                    format!("changes `{}`, which the manifest's `writes` do not cover", operation.path());
                 return Err(Failure::new(FailureClass::Writes, &detail));
             }
             if turn.gate == Gate::Closed && is_within(operation.path(), TEMPLATE) {

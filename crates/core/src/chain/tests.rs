@@ -331,6 +331,30 @@ fn on_error_applies_unless_another_policy_denies() {
 }
 
 #[test]
+fn on_error_counts_for_enforcing_policies_only() {
+    let review = review(&daemonset(), None);
+    for class in [FailureClass::Deadline, FailureClass::Trap] {
+        for (mode, on_error, expected) in [
+            ("enforce", "fail", "failed"),
+            ("enforce", "deny", "denied"),
+            ("enforce", "allow", "allowed"),
+            ("warn", "fail", "allowed"),
+            ("warn", "deny", "allowed"),
+            ("warn", "allow", "allowed"),
+            ("observe", "fail", "allowed"),
+            ("observe", "deny", "allowed"),
+            ("observe", "allow", "allowed"),
+        ] {
+            let plans = [plan("p", &[], json!({"mode": mode, "onError": on_error}))];
+            let decision = decide(&review, &plans, |_| Err(Failure { class, detail: String::new() }));
+            assert_eq!(decision.outcome.label(), expected, "{mode} {on_error} {class}");
+            assert_eq!(decision.audit["failed"], "p", "{mode} {on_error} {class}");
+            assert!(mode != "observe" || decision.warnings.is_empty(), "{mode} {on_error} {class}");
+        }
+    }
+}
+
+#[test]
 fn warn_and_observe_neither_change_nor_deny_nor_fail() {
     let review = review(&daemonset(), None);
     let verdicts: [fn() -> Result<Verdict, Failure>; 3] = [
