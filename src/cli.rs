@@ -5,6 +5,7 @@
 
 mod args;
 mod policies;
+mod policy_test;
 mod review;
 mod serve;
 mod setup;
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
             args::Command::Review(review) => review::run(review).await,
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
+            args::Command::Policy(args::PolicyCommand::Test(test)) => policy_test::run(test).await,
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
             // Handled above, before the runtime starts.
             args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),

@@ -25,6 +25,9 @@ pub(super) enum Command {
     Serve(Box<Serve>),
     /// List the active policies
     Policies(Policies),
+    /// Test policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of Policy
     Crd,
     /// Compile one module, as a child process of this program
@@ -64,13 +67,13 @@ pub(super) struct PolicySources {
     #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
     pub(super) no_cache: bool,
 
-    /// Maximum time for compiling one module, in seconds
+    /// Maximum time for compiling a module, in seconds for each started 4 MiB of it
     #[arg(long, value_name = "1..3600", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(super) compile_seconds: u32,
 
-    /// Maximum memory for compiling one module, in MiB. Default: a quarter of the container's limit, at least 128 and
-    /// at most 1024; 1024 if there is no limit
+    /// Maximum memory for compiling a module, in MiB. Default: a quarter of the container's limit, at least 128 and at
+    /// most 1024, and 1024 without a limit; a module of more than 4 MiB may get twice as much
     #[arg(long, value_name = "MIB", hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) compile_memory: Option<u32>,
@@ -310,6 +313,60 @@ pub(super) struct Policies {
 pub(super) enum ListOutput {
     Text,
     Json,
+}
+
+/// The commands for authors of policies.
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Run the cases of policies in the sandbox, and check laws that every policy should keep
+    Test(PolicyTest),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy test --module file:policy.wasm        the cases in the folder `cases`
+  wardset policy test --module builtin:node-affinity policies/node-affinity/cases
+  wardset policy test --policies policies.yaml tests   cases that a whole set of policies decides
+
+Exit codes:
+  0  every case passed
+  1  a case failed, a law is broken, or a case tests nothing
+  2  the cases could not run")]
+pub(super) struct PolicyTest {
+    /// Files and folders with cases. Default: the folder `cases`
+    #[arg(value_name = "FILE|DIR", default_value = "cases")]
+    pub(super) cases: Vec<PathBuf>,
+
+    /// Module under test, for cases without `policies`: `builtin:NAME` or `file:PATH`
+    #[arg(long, value_name = "MODULE", conflicts_with = "paths")]
+    pub(super) module: Option<String>,
+
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// Run only the cases whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Option<String>,
+
+    /// Write the stored objects to the golden files (`expect.object`) instead of comparing them
+    #[arg(long)]
+    pub(super) update: bool,
+
+    /// Run again after each change of a case, policy or module, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
+
+    /// Format of the results
+    #[arg(short, long, value_enum, default_value_t = TestOutput::Text)]
+    pub(super) output: TestOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TestOutput {
+    Text,
+    Json,
+    Junit,
 }
 
 fn parse_operation(text: &str) -> Result<Operation, String> {

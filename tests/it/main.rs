@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod apiserver;
-mod cases;
+mod benchmark;
 mod connections;
 mod crd;
 mod dice;
@@ -18,6 +18,7 @@ mod layout;
 mod malformed;
 mod manifests;
 mod placement;
+mod policy_test;
 mod review;
 mod rotation;
 mod serve;

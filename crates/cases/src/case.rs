@@ -1,5 +1,6 @@
 //! Cases, and the files that have them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, fs, io};
 
@@ -29,6 +30,21 @@ pub struct Case {
     /// The stored DaemonSet, on an update.
     #[serde(default)]
     pub old_object: Value,
+    /// The file with the DaemonSet, relative to the case file. Instead of `object`.
+    pub object_file: Option<PathBuf>,
+    /// The file with the stored DaemonSet, relative to the case file. Instead of `old_object`.
+    pub old_object_file: Option<PathBuf>,
+    /// Files and folders with the policies that decide, relative to the case file. Default: the module under test, with
+    /// `settings`.
+    #[serde(default)]
+    pub policies: Vec<PathBuf>,
+    /// The labels of the namespace. Default: unknown.
+    pub namespace_labels: Option<BTreeMap<String, String>>,
+    /// The user who sends the request.
+    pub user: Option<String>,
+    /// The laws that do not hold for this case, each with the reason.
+    #[serde(default)]
+    pub exempt: BTreeMap<String, String>,
     /// The outcome that the policy must have.
     #[serde(default)]
     pub expect: Expect,
@@ -61,6 +77,24 @@ impl Case {
     #[must_use]
     pub fn settings(&self) -> Value {
         if self.settings.is_null() { json!({}) } else { self.settings.clone() }
+    }
+
+    /// Returns the first field that only the real host honours, if the case has one: a native test of a module must
+    /// refuse such a case.
+    #[must_use]
+    pub fn needs_host(&self) -> Option<&'static str> {
+        [
+            ("objectFile", self.object_file.is_some()),
+            ("oldObjectFile", self.old_object_file.is_some()),
+            ("policies", !self.policies.is_empty()),
+            ("namespaceLabels", self.namespace_labels.is_some()),
+            ("user", self.user.is_some()),
+            ("exempt", !self.exempt.is_empty()),
+            ("expect.object", self.expect.object.is_some()),
+            ("expect.skipped", !self.expect.skipped.is_empty()),
+        ]
+        .into_iter()
+        .find_map(|(field, is_set)| is_set.then_some(field))
     }
 
     /// Returns the objects of a review that a host can decide on: the new object, and on an update the old one.
@@ -111,19 +145,23 @@ pub struct CaseFile {
 ///
 /// A file is unreadable, has no cases or malformed ones, or the folder has no such file.
 pub fn read<E: fmt::Display>(
-    folder: &Path,
+    path: &Path,
     parse: impl Fn(&str) -> Result<Vec<Case>, E>,
 ) -> Result<Vec<CaseFile>, ReadError> {
     let unreadable = |path: &Path, source| ReadError::Unreadable { path: path.to_owned(), source };
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
-        let path = entry.map_err(|source| unreadable(folder, source))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            paths.push(path);
+    if path.is_dir() {
+        for entry in fs::read_dir(path).map_err(|source| unreadable(path, source))? {
+            let path = entry.map_err(|source| unreadable(path, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+                paths.push(path);
+            }
         }
+    } else {
+        paths.push(path.to_owned());
     }
     if paths.is_empty() {
-        return Err(ReadError::Empty { path: folder.to_owned() });
+        return Err(ReadError::Empty { path: path.to_owned() });
     }
     paths.sort();
     let read = |path: PathBuf| {

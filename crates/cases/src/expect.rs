@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,12 +11,19 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
-    /// All denials, in order.
+    /// The decision. Default: denied if `denials` has any, else allowed.
+    pub decision: Option<ExpectedDecision>,
+    /// All denials, in order. If `decision` is `denied` and there are none, any denials fit.
     #[serde(default)]
     pub denials: Vec<ExpectedDenial>,
-    /// All JSON Patch operations, in order.
+    /// All JSON Patch operations, in order. If `object` is set and there are none, any changes fit.
     #[serde(default)]
     pub changes: Vec<Value>,
+    /// The file with the DaemonSet as it is to be stored, relative to the case file.
+    pub object: Option<PathBuf>,
+    /// The names of the policies that do not apply. Needed only if none of the policies applies.
+    #[serde(default)]
+    pub skipped: Vec<String>,
     /// All warnings, in order.
     #[serde(default)]
     pub warnings: Vec<ExpectedRemark>,
@@ -25,6 +34,16 @@ pub struct Expect {
     pub error: Option<String>,
     /// A part of the error if the policy refuses the settings.
     pub settings_error: Option<String>,
+}
+
+/// The decision that a case expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedDecision {
+    /// The object may be stored.
+    Allowed,
+    /// The object is refused.
+    Denied,
 }
 
 /// A denial that is expected.
@@ -124,16 +143,21 @@ impl Expect {
     }
 
     fn fits(&self, found: &CaseAnswer) -> bool {
-        self.changes == found.changes
-            && all(&self.denials, &found.denials, ExpectedDenial::fits)
+        let denied = self.decision == Some(ExpectedDecision::Denied);
+        let any_denial = denied && self.denials.is_empty() && !found.denials.is_empty();
+        let any_change = self.object.is_some() && self.changes.is_empty();
+        self.decision.is_none_or(|_| denied != found.denials.is_empty())
+            && (any_change || self.changes == found.changes)
+            && (any_denial || all(&self.denials, &found.denials, ExpectedDenial::fits))
             && all(&self.warnings, &found.warnings, ExpectedRemark::fits)
             && all(&self.notes, &found.notes, ExpectedRemark::fits)
     }
 }
 
 impl ExpectedDenial {
-    /// A denial must have a fix, even if the case expects no text of it.
-    fn fits(&self, found: &CaseDenial) -> bool {
+    /// Returns whether a denial is the expected one. It must have a fix, even if the case expects no text of it.
+    #[must_use]
+    pub fn fits(&self, found: &CaseDenial) -> bool {
         self.code == found.code
             && self.pointer == found.pointer
             && (found.message.contains(&self.contains) || found.fix.contains(&self.contains))
@@ -142,7 +166,9 @@ impl ExpectedDenial {
 }
 
 impl ExpectedRemark {
-    fn fits(&self, found: &Remark) -> bool {
+    /// Returns whether a warning or note is the expected one.
+    #[must_use]
+    pub fn fits(&self, found: &Remark) -> bool {
         self.pointer == found.pointer && found.message.contains(&self.contains)
     }
 }

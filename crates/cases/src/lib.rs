@@ -13,5 +13,6 @@ mod expect;
 
 pub use case::{Case, CaseFile, CaseGate, CaseOperation, ReadError, read};
 pub use expect::{
-    CaseAnswer, CaseDenial, CaseDifference, CaseOutcome, Expect, ExpectedDenial, ExpectedRemark, Remark,
+    CaseAnswer, CaseDenial, CaseDifference, CaseOutcome, Expect, ExpectedDecision, ExpectedDenial,
+    ExpectedRemark, Remark,
 };

@@ -74,6 +74,9 @@ pub fn apply(object: &Value, changes: &[Change]) -> Result<Value, String> {
 /// # Panics
 /// If the policy reads beyond its manifest.
 pub fn run<P: Policy>(case: &Case) -> Result<(), String> {
+    if let Some(field) = case.needs_host() {
+        return Err(format!("only `wardset policy test` can run a case with `{field}`"));
+    }
     let settings = case.settings().to_string();
     let review = review_of(case, P::MANIFEST.reads);
     let verdict = Exported::<P>::check_settings(&settings)

@@ -1,0 +1,252 @@
+//! `wardset policy test`: runs the cases of policies in the real sandbox, and checks laws that no case asks for.
+//!
+//! ```text
+//! case files ─► subject (policies and objects of a case) ─► Judge ─► Expect::check
+//!                                                             ├─► laws, each broken one with the smallest object (shrink)
+//!                                                             └─► vacuity: the case must fail if it expects something else
+//! ```
+
+pub mod laws;
+pub mod report;
+mod shrink;
+mod subject;
+mod vacuity;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wardset_cases::{Case, CaseOutcome, ReadError};
+
+use crate::offline::input;
+use crate::supply::modules::Modules;
+use crate::yaml;
+use subject::{Subject, Trial};
+
+/// The options of a run.
+#[derive(Debug, Clone, Default)]
+pub struct TestOptions {
+    /// The module of cases without `policies`, as in a policy file: `builtin:NAME` or `file:PATH`.
+    pub module: Option<String>,
+    /// The policies of cases without `policies`, if there is no module.
+    pub policies: Vec<PathBuf>,
+    /// Only cases whose name contains this text.
+    pub filter: Option<String>,
+    /// Whether golden files are written instead of compared.
+    pub update: bool,
+}
+
+/// The result of one case.
+#[derive(Debug)]
+pub struct CaseReport {
+    /// The case file.
+    pub file: PathBuf,
+    /// The name of the case.
+    pub name: String,
+    /// The problems; none if the case passed.
+    pub problems: Vec<CaseProblem>,
+    /// The laws that were checked.
+    pub laws: usize,
+    /// The time of the policies' evaluations.
+    pub elapsed: Duration,
+    /// The golden file that was written.
+    pub updated: Option<PathBuf>,
+}
+
+/// A problem of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CaseProblem {
+    /// The outcome is another one. Both as trees of the same shape, for a diff.
+    Outcome {
+        /// The expected outcome.
+        expected: Value,
+        /// The found one.
+        found: Value,
+    },
+    /// The stored object is not the one of the golden file.
+    Object {
+        /// The golden file.
+        file: PathBuf,
+        /// Its object.
+        expected: Value,
+        /// The object as it would be stored.
+        found: Value,
+    },
+    /// A law is broken.
+    Law {
+        /// The name of the law.
+        law: &'static str,
+        /// The way in which it is broken.
+        detail: String,
+        /// The smallest object that was found to break it.
+        object: Value,
+    },
+    /// The case also passes if it expects something else.
+    Vacuous(String),
+    /// The case cannot run.
+    Broken(String),
+}
+
+/// An error that ends the run.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// Case files that cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No case has the wanted name.
+    #[error("expected a case whose name contains `{0}`, found none")]
+    Filter(String),
+    /// Two cases of a file have the same name.
+    #[error("`{}` has two cases named `{name}`; hint: give each case a name of its own", file.display())]
+    SameName {
+        /// The case file.
+        file: PathBuf,
+        /// The name.
+        name: String,
+    },
+}
+
+/// Runs the cases of files and folders.
+///
+/// # Errors
+///
+/// Case files that cannot be read, and a filter that fits no case.
+pub async fn run(
+    modules: &Modules,
+    paths: &[PathBuf],
+    options: &TestOptions,
+) -> Result<Vec<CaseReport>, TestError> {
+    let mut reports = Vec::new();
+    for path in paths {
+        for file in wardset_cases::read(path, yaml::documents)? {
+            for (at, case) in file.cases.iter().enumerate() {
+                if file.cases.iter().take(at).any(|earlier| earlier.name == case.name) {
+                    return Err(TestError::SameName { file: file.path, name: case.name.clone() });
+                }
+                if options.filter.as_ref().is_none_or(|part| case.name.contains(part)) {
+                    reports.push(run_case(modules, &file.path, case, options).await);
+                }
+            }
+        }
+    }
+    match &options.filter {
+        Some(filter) if reports.is_empty() => Err(TestError::Filter(filter.clone())),
+        _ => Ok(reports),
+    }
+}
+
+async fn run_case(modules: &Modules, file: &Path, case: &Case, options: &TestOptions) -> CaseReport {
+    let mut report = CaseReport {
+        file: file.to_owned(),
+        name: case.name.clone(),
+        problems: Vec::new(),
+        laws: 0,
+        elapsed: Duration::ZERO,
+        updated: None,
+    };
+    if let Err(problem) = check(modules, case, options, &mut report).await {
+        report.problems.push(problem);
+    }
+    report
+}
+
+/// Runs one case. The first problem that leaves nothing further to check is the error.
+async fn check(
+    modules: &Modules,
+    case: &Case,
+    options: &TestOptions,
+    report: &mut CaseReport,
+) -> Result<(), CaseProblem> {
+    let folder = report.file.parent().unwrap_or(Path::new("")).to_owned();
+    let subject = match Subject::of(modules, case, &folder, options).await? {
+        Ok(subject) => subject,
+        Err(settings) => return compare(case, CaseOutcome::SettingsError(settings), report),
+    };
+    let decided = subject.decide(&subject.object, subject.old.as_ref()).await?;
+    report.elapsed = decided.elapsed();
+    if decided.applied_none() && case.expect.skipped.is_empty() {
+        return Err(CaseProblem::Vacuous(format!(
+            "no policy applies to the object ({}); hint: if that is meant, list them in `expect.skipped`",
+            decided.skipped().join(", ")
+        )));
+    }
+    let expected_to_skip = &case.expect.skipped;
+    let missing: Vec<_> = expected_to_skip.iter().filter(|name| !decided.skips(name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(CaseProblem::Outcome {
+            expected: json!({"skipped": expected_to_skip}),
+            found: json!({"skipped": decided.skipped()}),
+        });
+    }
+    compare(case, decided.outcome(), report)?;
+    if let Some(golden) = &case.expect.object {
+        compare_object(&folder.join(golden), decided.stored(), options.update, report)?;
+    }
+    let checked = laws::check(&subject, &decided, case).await;
+    report.laws = checked.number;
+    report.problems.extend(checked.problems);
+    Ok(())
+}
+
+/// Compares the outcome with the expected one, and checks that the comparison could have failed.
+fn compare(case: &Case, outcome: CaseOutcome, report: &mut CaseReport) -> Result<(), CaseProblem> {
+    if case.expect.check(outcome.clone()).is_err() {
+        let (expected, found) = report::outcomes(&case.expect, &outcome);
+        return Err(CaseProblem::Outcome { expected, found });
+    }
+    report.problems.extend(vacuity::check(&case.expect, &outcome).map(CaseProblem::Vacuous));
+    Ok(())
+}
+
+fn compare_object(
+    file: &Path,
+    found: &Value,
+    update: bool,
+    report: &mut CaseReport,
+) -> Result<(), CaseProblem> {
+    if update {
+        std::fs::write(file, yaml::to_string(found)).map_err(|error| {
+            CaseProblem::Broken(format!("failed to write the golden file `{}`: {error}", file.display()))
+        })?;
+        report.updated = Some(file.to_owned());
+        return Ok(());
+    }
+    if !file.exists() {
+        let problem =
+            format!("the golden file `{}` does not exist; hint: --update writes it", file.display());
+        return Err(CaseProblem::Broken(problem));
+    }
+    let expected = read_object(file)?;
+    if expected == *found {
+        return Ok(());
+    }
+    Err(CaseProblem::Object { file: file.to_owned(), expected, found: found.clone() })
+}
+
+/// Reads the one object of a file.
+fn read_object(file: &Path) -> Result<Value, CaseProblem> {
+    let broken = |problem: String| CaseProblem::Broken(problem);
+    let read = input::read(file, true).map_err(|error| broken(format!("{:#}", anyhow::Error::new(error))))?;
+    let mut values =
+        read.documents.into_iter().map(|document| document.value).filter(|value| !value.is_null());
+    match (values.next(), values.next()) {
+        (Some(object), None) => Ok(object),
+        (None, _) => Err(broken(format!("expected one object in `{}`, found none", file.display()))),
+        (Some(_), Some(_)) => {
+            Err(broken(format!("expected one object in `{}`, found several", file.display())))
+        }
+    }
+}
+
+impl CaseReport {
+    /// Returns whether the case passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Returns whether no policy denied the object or failed.
+fn is_allowed(decided: &Trial) -> bool {
+    matches!(decided.outcome(), CaseOutcome::Answer(answer) if answer.denials.is_empty())
+}

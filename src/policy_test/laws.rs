@@ -1,0 +1,212 @@
+//! Laws: properties that every policy should have, checked for each case that is allowed.
+//!
+//! Two further ones need no check here, because the host fails a policy that breaks them: changes stay within the
+//! manifest's `writes`, and `spec.selector` matches the labels of the template.
+
+use serde_json::{Value, json};
+use wardset_cases::Case;
+
+use super::subject::{Subject, Trial};
+use super::{CaseProblem, is_allowed, shrink};
+
+/// A law and its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Law {
+    /// The name, by which `exempt` refers to the law.
+    pub name: &'static str,
+    /// The property.
+    pub meaning: &'static str,
+}
+
+/// All laws.
+pub const LAWS: [Law; 6] = [
+    Law { name: "idempotent", meaning: "a second review of the stored object changes and denies nothing" },
+    Law { name: "additive", meaning: "no entry of the author is removed, changed or moved" },
+    Law { name: "unknown-fields", meaning: "fields that the policy does not know stay and change nothing" },
+    Law { name: "closed-gate", meaning: "an update that does not touch the template never changes it" },
+    Law { name: "deterministic", meaning: "two evaluations of the same review give the same verdict" },
+    Law { name: "headroom", meaning: "an evaluation takes at most half of the policy's timeout" },
+];
+
+/// How often the time of an evaluation is measured. The fastest counts.
+const MEASUREMENTS: usize = 5;
+
+/// The result of checking the laws of one case.
+pub(super) struct Checked {
+    /// The laws that were checked.
+    pub(super) number: usize,
+    /// The broken laws, and exemptions that name no law.
+    pub(super) problems: Vec<CaseProblem>,
+}
+
+/// Checks the laws for a case whose outcome is the expected one.
+pub(super) async fn check(subject: &Subject, decided: &Trial, case: &Case) -> Checked {
+    let mut checked = Checked { number: 0, problems: Vec::new() };
+    let unknown = case.exempt.keys().filter(|name| !LAWS.iter().any(|law| law.name == **name));
+    checked.problems.extend(unknown.map(|name| {
+        let known: Vec<_> = LAWS.iter().map(|law| law.name).collect();
+        CaseProblem::Broken(format!("`exempt`: expected a law ({}), found `{name}`", known.join(", ")))
+    }));
+    for law in &LAWS {
+        // A denied object is not stored, so most laws say nothing about it.
+        let applies = is_allowed(decided) || ["deterministic", "headroom"].contains(&law.name);
+        if !applies || case.exempt.contains_key(law.name) {
+            continue;
+        }
+        checked.number += 1;
+        let breaks = async |object: &Value| broken(law, subject, object).await;
+        if let Some(detail) = breaks(&subject.object).await {
+            let (object, detail) = shrink::shrink(&subject.object, detail, breaks).await;
+            checked.problems.push(CaseProblem::Law { law: law.name, detail, object });
+        }
+    }
+    checked
+}
+
+/// Returns the way in which an object breaks a law.
+async fn broken(law: &Law, subject: &Subject, object: &Value) -> Option<String> {
+    let old = subject.old.as_ref();
+    let decided = subject.decide(object, old).await.ok()?;
+    let is_denied = !is_allowed(&decided);
+    match law.name {
+        "deterministic" => decided.findings.first().map(|finding| match &finding.difference {
+            Some(difference) => difference.to_string(),
+            None => "the second evaluation failed".to_owned(),
+        }),
+        "headroom" => headroom(subject, object, decided).await,
+        _ if is_denied => None,
+        "idempotent" => {
+            let again = subject.decide(decided.stored(), old).await.ok()?;
+            if !is_allowed(&again) {
+                return Some("the second review denies the object".to_owned());
+            }
+            (again.patch() != "[]")
+                .then(|| format!("the second review changes the object: {}", again.patch()))
+        }
+        "additive" => lost(object, decided.stored(), "")
+            .map(|pointer| format!("the author's value at `{pointer}` is removed, changed or moved")),
+        "unknown-fields" => unknown_fields(subject, object, &decided).await,
+        "closed-gate" => closed_gate(subject, object).await,
+        _ => None,
+    }
+}
+
+async fn headroom(subject: &Subject, object: &Value, first: Trial) -> Option<String> {
+    let mut best = first.slowest()?;
+    for _ in 1..MEASUREMENTS {
+        let (_, took, limit) = &best;
+        if *took * 2 <= *limit {
+            return None;
+        }
+        let again = subject.decide(object, subject.old.as_ref()).await.ok()?.slowest()?;
+        if again.1 < best.1 {
+            best = again;
+        }
+    }
+    let (policy, took, limit) = best;
+    (took * 2 > limit).then(|| format!("policy `{policy}` took {took:.1?} of {limit:?}"))
+}
+
+/// Returns the pointer of the first value of the author that is not kept. Objects may get members, and lists may get
+/// entries at their end.
+fn lost(author: &Value, stored: &Value, pointer: &str) -> Option<String> {
+    match (author, stored) {
+        (Value::Object(author), Value::Object(stored)) => author.iter().find_map(|(key, value)| {
+            let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            match stored.get(key) {
+                Some(found) => lost(value, found, &pointer),
+                None => Some(pointer),
+            }
+        }),
+        (Value::Array(author), Value::Array(stored)) => author.iter().enumerate().find_map(|(at, value)| {
+            let pointer = format!("{pointer}/{at}");
+            match stored.get(at) {
+                Some(found) => lost(value, found, &pointer),
+                None => Some(pointer),
+            }
+        }),
+        // Kubernetes reads null as absent.
+        (Value::Null, _) => None,
+        _ => (author != stored).then(|| pointer.to_owned()),
+    }
+}
+
+async fn unknown_fields(subject: &Subject, object: &Value, decided: &Trial) -> Option<String> {
+    // The old object gets the fields too, so that the template gate stays as it is.
+    let (marked, old) = (with_unknown_fields(object), subject.old.as_ref().map(with_unknown_fields));
+    let again = subject.decide(&marked, old.as_ref()).await.ok()?;
+    if let Some(pointer) = lost(&marked, again.stored(), "").filter(|pointer| pointer.contains(UNKNOWN)) {
+        return Some(format!("the unknown field at `{pointer}` is removed or changed"));
+    }
+    let same = again.patch() == decided.patch() && is_allowed(&again);
+    (!same).then(|| format!("with unknown fields, the changes are different: {}", again.patch()))
+}
+
+/// The name of a field that no policy knows.
+const UNKNOWN: &str = "wardset-test-unknown-field";
+
+fn with_unknown_fields(object: &Value) -> Value {
+    let mut marked = object.clone();
+    for parent in ["", "/metadata", "/spec", "/spec/template", "/spec/template/spec"] {
+        if let Some(Value::Object(members)) = marked.pointer_mut(parent) {
+            members.insert(UNKNOWN.to_owned(), json!({"keep": ["this"]}));
+        }
+    }
+    marked
+}
+
+async fn closed_gate(subject: &Subject, object: &Value) -> Option<String> {
+    if subject.ignores_gate() {
+        return None;
+    }
+    let mut old = object.clone();
+    if let Some(members) = old.as_object_mut() {
+        members.insert("metadata".to_owned(), json!({"annotations": {"wardset-test": "old"}}));
+    }
+    if let (Some(metadata), Some(old)) = (object["metadata"].as_object(), old["metadata"].as_object_mut()) {
+        old.extend(
+            metadata.iter().filter(|(key, _)| *key != "annotations").map(|(k, v)| (k.clone(), v.clone())),
+        );
+    }
+    let decided = subject.decide(object, Some(&old)).await.ok()?;
+    let held_back = decided.held_back();
+    (!held_back.is_empty()).then(|| {
+        let policies = held_back.join("`, `");
+        format!(
+            "policy `{policies}` changes the template; hint: check the template gate of the request first"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn additions_lose_nothing() {
+        let author = json!({"a": {"b": 1}, "l": [1, {"k": "v"}], "n": null});
+        let stored = json!({"a": {"b": 1, "c": 2}, "l": [1, {"k": "v", "m": 1}, 3], "n": {}, "new": true});
+        assert_eq!(lost(&author, &stored, ""), None);
+    }
+
+    #[test]
+    fn each_loss_has_a_pointer() {
+        let author = json!({"a/b": {"c": 1}, "l": [1, 2]});
+        for (stored, pointer) in [
+            (json!({"l": [1, 2]}), "/a~1b"),
+            (json!({"a/b": {"c": 2}, "l": [1, 2]}), "/a~1b/c"),
+            (json!({"a/b": {"c": 1}, "l": [0, 1, 2]}), "/l/0"),
+            (json!({"a/b": {"c": 1}, "l": [1]}), "/l/1"),
+            (json!({"a/b": {"c": 1}, "l": {}}), "/l"),
+        ] {
+            assert_eq!(lost(&author, &stored, "").as_deref(), Some(pointer), "{stored}");
+        }
+    }
+
+    #[test]
+    fn laws_have_different_names() {
+        for (at, law) in LAWS.iter().enumerate() {
+            assert!(LAWS.iter().skip(at + 1).all(|other| other.name != law.name), "{}", law.name);
+        }
+    }
+}

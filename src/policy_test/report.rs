@@ -1,0 +1,295 @@
+//! Prints the results of cases: for people, as JSON, and as JUnit XML.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+use similar::{ChangeTag, TextDiff};
+use wardset_cases::{CaseOutcome, Expect, ExpectedDecision};
+
+use super::{CaseProblem, CaseReport};
+use crate::yaml;
+
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// Returns the expected and the found outcome as trees of the same shape. Entries that fit are shown as found.
+pub(super) fn outcomes(expect: &Expect, outcome: &CaseOutcome) -> (Value, Value) {
+    let answer = match outcome {
+        CaseOutcome::Answer(answer) => answer,
+        CaseOutcome::Error(message) => return (expected_alone(expect), json!({"error": message})),
+        CaseOutcome::SettingsError(message) => {
+            return (expected_alone(expect), json!({"settingsError": message}));
+        }
+    };
+    if expect.error.is_some() || expect.settings_error.is_some() {
+        return (expected_alone(expect), found_answer(answer));
+    }
+    let mut expected = expected_alone(expect);
+    for (at, denial) in expect.denials.iter().enumerate() {
+        if let Some(found) = answer.denials.get(at).filter(|found| denial.fits(found)) {
+            expected["denials"][at] = found_denial(found);
+        }
+    }
+    for (field, entries, found) in
+        [("warnings", &expect.warnings, &answer.warnings), ("notes", &expect.notes, &answer.notes)]
+    {
+        for (at, remark) in entries.iter().enumerate() {
+            if let Some(found) = found.get(at).filter(|found| remark.fits(found)) {
+                expected[field][at] = json!({"pointer": found.pointer, "message": found.message});
+            }
+        }
+    }
+    (expected, found_answer(answer))
+}
+
+fn expected_alone(expect: &Expect) -> Value {
+    if let Some(text) = &expect.settings_error {
+        return json!({"settingsError": format!("… {text} …")});
+    }
+    if let Some(text) = &expect.error {
+        return json!({"error": format!("… {text} …")});
+    }
+    let denied = expect.decision == Some(ExpectedDecision::Denied) || !expect.denials.is_empty();
+    let remark = |remark: &wardset_cases::ExpectedRemark| json!({"pointer": remark.pointer, "message": format!("… {} …", remark.contains)});
+    json!({
+        "decision": if denied { "denied" } else { "allowed" },
+        "denials": expect.denials.iter().map(|denial| json!({
+            "code": denial.code, "pointer": denial.pointer, "message": format!("… {} …", denial.contains),
+        })).collect::<Vec<_>>(),
+        "changes": expect.changes,
+        "warnings": expect.warnings.iter().map(remark).collect::<Vec<_>>(),
+        "notes": expect.notes.iter().map(remark).collect::<Vec<_>>(),
+    })
+}
+
+fn found_answer(answer: &wardset_cases::CaseAnswer) -> Value {
+    let remark =
+        |remark: &wardset_cases::Remark| json!({"pointer": remark.pointer, "message": remark.message});
+    json!({
+        "decision": if answer.denials.is_empty() { "allowed" } else { "denied" },
+        "denials": answer.denials.iter().map(found_denial).collect::<Vec<_>>(),
+        "changes": answer.changes,
+        "warnings": answer.warnings.iter().map(remark).collect::<Vec<_>>(),
+        "notes": answer.notes.iter().map(remark).collect::<Vec<_>>(),
+    })
+}
+
+fn found_denial(found: &wardset_cases::CaseDenial) -> Value {
+    json!({"code": found.code, "pointer": found.pointer, "message": found.message, "fix": found.fix})
+}
+
+/// Returns the results for people: a line for each case, its problems below, and the sums.
+#[must_use]
+pub fn text(reports: &[CaseReport]) -> String {
+    let mut out = String::new();
+    let mut file = None;
+    let width = reports.iter().map(|report| report.name.chars().count()).max().unwrap_or(0).min(60);
+    for report in reports {
+        if file != Some(&report.file) {
+            let _ = writeln!(out, "{}", report.file.display());
+            file = Some(&report.file);
+        }
+        let (style, word) = if report.passed() { (GREEN, "ok  ") } else { (RED, "FAIL") };
+        let time = millis(report.elapsed);
+        let _ = writeln!(out, "  {style}{word}{style:#} {:width$}  {DIM}{time:>7}{DIM:#}", report.name);
+        if let Some(golden) = &report.updated {
+            let _ = writeln!(out, "       wrote `{}`", golden.display());
+        }
+        for problem in &report.problems {
+            for line in describe(problem).lines() {
+                let _ = writeln!(out, "       {line}");
+            }
+        }
+    }
+    let failed = reports.iter().filter(|report| !report.passed()).count();
+    let laws: usize = reports.iter().map(|report| report.laws).sum();
+    let total: Duration = reports.iter().map(|report| report.elapsed).sum();
+    let _ = writeln!(
+        out,
+        "{} of {} cases passed, {failed} failed; {laws} checks of laws; {} in policies",
+        reports.len() - failed,
+        reports.len(),
+        millis(total)
+    );
+    out
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Returns a problem in words, with a coloured diff or the smallest object below.
+fn describe(problem: &CaseProblem) -> String {
+    match problem {
+        CaseProblem::Outcome { expected, found } => {
+            format!(
+                "the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}",
+                diff(expected, found)
+            )
+        }
+        CaseProblem::Object { file, expected, found } => format!(
+            "the stored object differs from `{}`: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}; \
+             hint: --update writes the file\n{}",
+            file.display(),
+            diff(expected, found)
+        ),
+        CaseProblem::Law { law, detail, object } => format!(
+            "law `{law}`: {detail}; hint: `exempt` in the case skips the law\nthe smallest object that breaks it:\n{}",
+            indent(&yaml::to_string(object))
+        ),
+        CaseProblem::Vacuous(problem) => format!("this case tests nothing: {problem}"),
+        CaseProblem::Broken(problem) => problem.clone(),
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn diff(expected: &Value, found: &Value) -> String {
+    let (expected, found) = (yaml::to_string(expected), yaml::to_string(found));
+    let diff = TextDiff::from_lines(&expected, &found);
+    let mut out = String::new();
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        for change in hunk.iter_changes() {
+            let (sign, style) = match change.tag() {
+                ChangeTag::Delete => ("-", RED),
+                ChangeTag::Insert => ("+", GREEN),
+                ChangeTag::Equal => (" ", Style::new()),
+            };
+            let _ = writeln!(out, "{style}{sign} {}{style:#}", change.value().trim_end_matches('\n'));
+        }
+    }
+    out
+}
+
+/// Returns the results as JSON, an object per case.
+#[must_use]
+pub fn json(reports: &[CaseReport]) -> String {
+    let cases: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            json!({
+                "file": report.file, "name": report.name, "passed": report.passed(),
+                "microseconds": u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+                "laws": report.laws, "problems": report.problems.iter().map(problem).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let failed = reports.iter().filter(|report| !report.passed()).count();
+    yaml::to_json(&json!({"cases": cases, "passed": reports.len() - failed, "failed": failed}))
+}
+
+fn problem(problem: &CaseProblem) -> Value {
+    match problem {
+        CaseProblem::Outcome { expected, found } => {
+            json!({"kind": "outcome", "expected": expected, "found": found})
+        }
+        CaseProblem::Object { file, expected, found } => {
+            json!({"kind": "object", "file": file, "expected": expected, "found": found})
+        }
+        CaseProblem::Law { law, detail, object } => {
+            json!({"kind": "law", "law": law, "detail": detail, "object": object})
+        }
+        CaseProblem::Vacuous(detail) => json!({"kind": "vacuous", "detail": detail}),
+        CaseProblem::Broken(detail) => json!({"kind": "broken", "detail": detail}),
+    }
+}
+
+/// Returns the results as JUnit XML: a suite per file.
+#[must_use]
+pub fn junit(reports: &[CaseReport]) -> String {
+    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    for suite in reports.chunk_by(|a, b| a.file == b.file) {
+        let failed = suite.iter().filter(|report| !report.passed()).count();
+        let name = suite.first().map(|report| report.file.display().to_string()).unwrap_or_default();
+        let (name, tests) = (xml(&name), suite.len());
+        let _ = writeln!(out, "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failed}\">");
+        for report in suite {
+            let (case, time) = (xml(&report.name), report.elapsed.as_secs_f64());
+            let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.6}\"");
+            if report.passed() {
+                out.push_str("/>\n");
+                continue;
+            }
+            out.push_str(">\n");
+            let problems: String = report
+                .problems
+                .iter()
+                .map(|problem| anstream::adapter::strip_str(&describe(problem)).to_string() + "\n")
+                .collect();
+            let _ = writeln!(out, "      <failure>{}</failure>\n    </testcase>", xml(&problems));
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out + "</testsuites>\n"
+}
+
+/// Escapes text for XML. Characters that XML cannot have become `?`.
+fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => out.push('?'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(name: &str, problems: Vec<CaseProblem>) -> CaseReport {
+        let (file, elapsed) = ("cases/a.yaml".into(), Duration::from_micros(1500));
+        CaseReport { file, name: name.to_owned(), problems, laws: 7, elapsed, updated: None }
+    }
+
+    #[test]
+    fn junit_escapes_names_and_problems() {
+        let broken = CaseProblem::Broken("a < b & \"c\"".to_owned());
+        let xml = junit(&[report("x<y", Vec::new()), report("z", vec![broken])]);
+        assert!(xml.contains("<testsuite name=\"cases/a.yaml\" tests=\"2\" failures=\"1\">"), "{xml}");
+        assert!(xml.contains("name=\"x&lt;y\" time=\"0.001500\"/>"), "{xml}");
+        assert!(xml.contains("<failure>a &lt; b &amp; &quot;c&quot;\n</failure>"), "{xml}");
+    }
+
+    #[test]
+    fn a_diff_shows_only_entries_that_do_not_fit() {
+        let expect: Expect = serde_json::from_value(json!({
+            "denials": [{"code": "invalid", "pointer": "/a", "contains": "bad"}, {"code": "invalid", "pointer": "/b"}],
+        }))
+        .unwrap();
+        let denial = |pointer: &str| wardset_cases::CaseDenial {
+            code: "invalid",
+            pointer: pointer.into(),
+            message: "bad value".into(),
+            fix: "remove it".into(),
+        };
+        let answer =
+            wardset_cases::CaseAnswer { denials: vec![denial("/a"), denial("/c")], ..Default::default() };
+        let (expected, found) = outcomes(&expect, &CaseOutcome::Answer(answer));
+        assert_eq!(expected["denials"][0], found["denials"][0]);
+        assert_ne!(expected["denials"][1], found["denials"][1]);
+    }
+
+    #[test]
+    fn the_text_counts_cases_and_laws() {
+        let text = text(&[report("a", Vec::new()), report("b", vec![CaseProblem::Vacuous("x".into())])]);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(
+            text.ends_with("1 of 2 cases passed, 1 failed; 14 checks of laws; 3.0 ms in policies\n"),
+            "{text}"
+        );
+        assert!(text.contains("FAIL b"), "{text}");
+    }
+}

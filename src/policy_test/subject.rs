@@ -1,0 +1,258 @@
+//! The subject of a case: its policies, and the review that they decide.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
+use wardset_core::decision::{Decision, PolicyResult};
+use wardset_core::patch;
+use wardset_core::plan::Phase;
+use wardset_core::policy::{API_VERSION, NamespaceLabels, TemplateRule};
+use wardset_core::review::Question;
+use wardset_core::verdict::DenialCode;
+use wardset_runtime::{Evaluator, Finding, SettingsError, Snapshot, Unusable};
+
+use super::{CaseProblem, TestOptions, read_object};
+use crate::admission::{Judge, NamespaceSource};
+use crate::supply::PoliciesError;
+use crate::supply::modules::Modules;
+use crate::supply::policy_files;
+
+/// Time for one review with all of its policies.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The user of cases that name none.
+const USER: &str = "author";
+
+/// The policies of a case, and its review.
+pub(super) struct Subject {
+    judge: Judge,
+    user: String,
+    /// The object under review.
+    pub(super) object: Value,
+    /// The stored object, on an update.
+    pub(super) old: Option<Value>,
+}
+
+/// A decision on the subject's policies.
+pub(super) struct Trial {
+    decision: Decision,
+    pub(super) findings: Vec<Finding>,
+    stored: Value,
+}
+
+impl Subject {
+    /// Loads the policies of a case. The inner error is the module's message about settings that it refuses, which a
+    /// case may expect.
+    pub(super) async fn of(
+        modules: &Modules,
+        case: &Case,
+        folder: &Path,
+        options: &TestOptions,
+    ) -> Result<Result<Self, String>, CaseProblem> {
+        let case = with_files(case, folder)?;
+        let snapshot = match snapshot(modules, &case, folder, options).await? {
+            Ok(snapshot) => snapshot,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let labels = case.namespace_labels.clone().map(Arc::new);
+        let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+        let judge = Judge::new(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            NamespaceSource::Fixed(labels),
+            Evaluator::new(Arc::clone(modules.engine()), 1),
+        );
+        let (object, old) = case.objects();
+        let user = case.user.clone().unwrap_or_else(|| USER.to_owned());
+        Ok(Ok(Self { judge, user, object, old }))
+    }
+
+    /// Decides on an object, evaluating each policy twice.
+    pub(super) async fn decide(&self, object: &Value, old: Option<&Value>) -> Result<Trial, CaseProblem> {
+        let broken = |problem: &dyn std::fmt::Display| CaseProblem::Broken(problem.to_string());
+        let question = Question::parse(&self.request(object, old)).map_err(|error| broken(&error))?;
+        let review = match question {
+            Question::Decide(review) => Arc::new(*review),
+            Question::PassOver { reason, .. } => {
+                return Err(broken(&format!("no policy is asked: {reason}")));
+            }
+        };
+        let permit = self.judge.admit(&review).map_err(|error| broken(&error))?;
+        let deadline = Instant::now() + DEADLINE;
+        let (decision, findings) =
+            self.judge.decide_twice(permit, Arc::clone(&review), Phase::Mutate, deadline).await;
+        let mut stored = wardset_core::document::Document::clone(&review.object);
+        for operation in &decision.patch {
+            stored.apply(operation).map_err(|error| broken(&error))?;
+        }
+        Ok(Trial { stored: stored.to_value(), decision, findings })
+    }
+
+    /// Returns whether one of the policies may change the template at any time.
+    pub(super) fn ignores_gate(&self) -> bool {
+        let policies = self.judge.policies();
+        policies.plans().iter().any(|plan| plan.policy.template == TemplateRule::Always)
+    }
+
+    fn request(&self, object: &Value, old: Option<&Value>) -> Vec<u8> {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let request = json!({
+            "uid": "case",
+            "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"},
+            "resource": {"group": "apps", "version": "v1", "resource": "daemonsets"},
+            "name": text("name"), "namespace": text("namespace"),
+            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
+            "userInfo": {"username": self.user},
+            "object": object, "oldObject": old, "dryRun": false,
+        });
+        let review =
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        review.to_string().into_bytes()
+    }
+}
+
+/// Returns the case with the objects of its files.
+fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
+    let mut case = case.clone();
+    for (field, file, object) in [
+        ("object", case.object_file.take(), &mut case.object),
+        ("oldObject", case.old_object_file.take(), &mut case.old_object),
+    ] {
+        let Some(file) = file else { continue };
+        if !object.is_null() {
+            let both = format!("expected `{field}` or `{field}File`, found both; hint: remove one");
+            return Err(CaseProblem::Broken(both));
+        }
+        *object = read_object(&folder.join(file))?;
+    }
+    Ok(case)
+}
+
+/// Loads the policies of a case: the files that it names, those of the options, or the module under test.
+async fn snapshot(
+    modules: &Modules,
+    case: &Case,
+    folder: &Path,
+    options: &TestOptions,
+) -> Result<Result<Snapshot, String>, CaseProblem> {
+    let broken = |error: PoliciesError| CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error)));
+    let loaded = if !case.policies.is_empty() {
+        let paths: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
+        policy_files::load(modules, policy_files::read(&paths).map_err(broken)?).await
+    } else if let Some(module) = &options.module {
+        // The case chooses the state of the gate. If its objects do not imply it, the policy's `template` does.
+        let (object, old) = case.objects();
+        let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
+        let template = if case.gate == CaseGate::Open && untouched { "always" } else { "onChange" };
+        let policy = json!({
+            "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
+            "spec": {
+                "module": module, "settings": case.settings(), "template": template,
+                "clusterData": if case.namespace_labels.is_some() { json!(["namespaceLabels"]) } else { json!([]) },
+            },
+        });
+        let found = policy_files::parse_one(&policy).map_err(broken)?;
+        policy_files::load(modules, vec![found]).await
+    } else if options.policies.is_empty() {
+        return Err(CaseProblem::Broken(
+            "the case names no `policies`, and there is no module under test; hint: pass --module or --policies"
+                .to_owned(),
+        ));
+    } else {
+        policy_files::load(modules, policy_files::read(&options.policies).map_err(broken)?).await
+    };
+    match loaded {
+        Ok(snapshot) => Ok(Ok(snapshot)),
+        Err(PoliciesError::Unusable(Unusable::Settings {
+            problem: SettingsError::Refused(words), ..
+        })) => Ok(Err(words)),
+        Err(error) => Err(broken(error)),
+    }
+}
+
+impl Trial {
+    /// Returns the outcome in the terms of a case: the answers of all policies, in order.
+    pub(super) fn outcome(&self) -> CaseOutcome {
+        let mut answer = CaseAnswer::default();
+        for report in &self.decision.reports {
+            let remark =
+                |pointer: &str, message: &str| Remark { pointer: pointer.into(), message: message.into() };
+            answer
+                .warnings
+                .extend(report.warnings().iter().map(|found| remark(&found.pointer, &found.message)));
+            answer.notes.extend(report.notes().iter().map(|found| remark(&found.pointer, &found.message)));
+            match &report.result {
+                PolicyResult::Failed(failure) => {
+                    return CaseOutcome::Error(format!("{}: {}", failure.class, failure.detail));
+                }
+                PolicyResult::Denied { denials, .. } => {
+                    answer.denials.extend(denials.iter().map(|found| CaseDenial {
+                        code: match found.code {
+                            DenialCode::Forbidden => "forbidden",
+                            DenialCode::Invalid => "invalid",
+                        },
+                        pointer: found.pointer.clone(),
+                        message: found.message.clone(),
+                        fix: found.fix.clone(),
+                    }));
+                }
+                PolicyResult::Allowed { applied, .. } => {
+                    let operations: Vec<_> = applied.iter().map(|change| change.operation.clone()).collect();
+                    let operations: Vec<Value> =
+                        serde_json::from_str(&patch::to_json(&operations)).unwrap_or_default();
+                    answer.changes.extend(operations);
+                }
+            }
+        }
+        CaseOutcome::Answer(answer)
+    }
+
+    /// Returns the object as it would be stored.
+    pub(super) fn stored(&self) -> &Value {
+        &self.stored
+    }
+
+    /// Returns the merged patch as JSON.
+    pub(super) fn patch(&self) -> String {
+        patch::to_json(&self.decision.patch)
+    }
+
+    /// Returns the time of all evaluations.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.decision.reports.iter().map(|report| report.elapsed).sum()
+    }
+
+    /// Returns whether no policy applied.
+    pub(super) fn applied_none(&self) -> bool {
+        self.decision.reports.is_empty()
+    }
+
+    /// Returns the names of the policies that did not apply.
+    pub(super) fn skipped(&self) -> Vec<String> {
+        self.decision.skipped.iter().map(|skipped| skipped.plan.policy.name.to_string()).collect()
+    }
+
+    /// Returns whether a policy did not apply.
+    pub(super) fn skips(&self, name: &str) -> bool {
+        self.decision.skipped.iter().any(|skipped| &*skipped.plan.policy.name == name)
+    }
+
+    /// Returns the policies whose changes the closed gate dropped.
+    pub(super) fn held_back(&self) -> Vec<String> {
+        let held_back = |result: &PolicyResult| matches!(result, PolicyResult::Allowed { held_back, .. } if *held_back > 0);
+        let reports = self.decision.reports.iter().filter(|report| held_back(&report.result));
+        reports.map(|report| report.plan.policy.name.to_string()).collect()
+    }
+
+    /// Returns the policy that used the largest part of its time, with that time and its limit.
+    pub(super) fn slowest(&self) -> Option<(String, Duration, Duration)> {
+        let of = |report: &wardset_core::decision::PolicyReport| {
+            (report.plan.policy.name.to_string(), report.elapsed, report.plan.policy.limits.timeout)
+        };
+        let part = |(_, took, limit): &(String, Duration, Duration)| took.as_secs_f64() / limit.as_secs_f64();
+        self.decision.reports.iter().map(of).max_by(|a, b| part(a).total_cmp(&part(b)))
+    }
+}

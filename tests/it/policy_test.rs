@@ -1,0 +1,274 @@
+//! `wardset policy test`: cases that pass, fail and test nothing, and a policy that breaks each law.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wardset::policy_test::{self, CaseProblem, CaseReport, TestOptions, report};
+
+use crate::{guests, support};
+
+/// Adds a toleration on every review, even if the object has it.
+const NOT_IDEMPOTENT: &str = r#";;@ writes /spec/template/spec/tolerations
+(data (i32.const 0x1000) "/spec/template/spec/tolerations/-")
+(data (i32.const 0x1100) "{\"key\":\"x\",\"operator\":\"Exists\"}")
+(func (export "evaluate") (type $evaluate) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
+
+/// Replaces the author's value.
+const NOT_ADDITIVE: &str = r#";;@ writes /spec/minReadySeconds
+(data (i32.const 0x1000) "/spec/minReadySeconds")
+(data (i32.const 0x1100) "5")
+(func (export "evaluate") (type $evaluate) (call $replace (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
+
+/// Adds a label only if there is a field that no policy knows.
+const READS_UNKNOWN_FIELDS: &str = r#";;@ writes /metadata/labels
+(data (i32.const 0x1000) "/metadata/wardset-test-unknown-field")
+(data (i32.const 0x1100) "/metadata/labels/x")
+(data (i32.const 0x1200) "\"y\"")
+(func (export "evaluate") (type $evaluate)
+  (call $read (i32.const 0x1000))
+  (if (i32.load8_u (i32.const 0x40)) (then (call $add (i32.const 0x1100) (i32.const 0x1200))))
+  (call $changed))"#;
+
+/// Changes the template, whatever the gate is.
+const IGNORES_THE_GATE: &str = r#";;@ writes /spec/template/metadata/labels
+(data (i32.const 0x1000) "/spec/template/metadata/labels/x")
+(data (i32.const 0x1100) "\"y\"")
+(func (export "evaluate") (type $evaluate) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
+
+/// A folder with a module and a folder of cases.
+struct Project(TempDir);
+
+impl Project {
+    fn new(guest: &str, cases: &[Value]) -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        fs::write(project.path("policy.wasm"), guests::made("guest", guest)).unwrap();
+        fs::create_dir(project.path("cases")).unwrap();
+        let cases: Vec<String> = cases.iter().map(wardset::yaml::to_string).collect();
+        fs::write(project.path("cases/cases.yaml"), cases.join("---\n")).unwrap();
+        project
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn options(&self) -> TestOptions {
+        let module = Some(format!("file:{}", self.path("policy.wasm").display()));
+        TestOptions { module, ..TestOptions::default() }
+    }
+
+    async fn run(&self) -> Vec<CaseReport> {
+        policy_test::run(&support::modules(), &[self.path("cases")], &self.options()).await.unwrap()
+    }
+
+    /// Runs the program, and returns its exit code, output and errors.
+    fn program(&self, arguments: &[&str]) -> (i32, String, String) {
+        let module = self.options().module.unwrap();
+        let cases = self.path("cases");
+        let fixed = ["policy", "test", cases.to_str().unwrap(), "--module", &module];
+        let output = support::wardset(&[&fixed[..], arguments].concat(), "");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+fn daemonset() -> Value {
+    json!({
+        "metadata": {"name": "agent", "labels": {"app": "agent"}},
+        "spec": {
+            "minReadySeconds": 10,
+            "selector": {"matchLabels": {"app": "agent"}},
+            "template": {
+                "metadata": {"labels": {"app": "agent"}},
+                "spec": {"tolerations": [{"operator": "Exists"}], "containers": [{"name": "a", "image": "b"}]},
+            },
+        },
+    })
+}
+
+fn add(path: &str, value: Value) -> Value {
+    json!({"op": "add", "path": path, "value": value})
+}
+
+/// The broken laws, each with the smallest object.
+fn broken_laws(reports: &[CaseReport]) -> Vec<(&'static str, Value)> {
+    let problems = reports.iter().flat_map(|report| &report.problems);
+    problems
+        .map(|problem| match problem {
+            CaseProblem::Law { law, object, .. } => (*law, object.clone()),
+            other => panic!("expected a broken law, found {other:?}"),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn built_in_policies_pass_their_cases_and_keep_all_laws() {
+    let (mut cases, mut laws) = (0, 0);
+    for module in wardset::supply::builtin::MODULES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(module.name).join("cases");
+        let module = Some(format!("builtin:{}", module.name));
+        let options = TestOptions { module, ..TestOptions::default() };
+        let reports = policy_test::run(&support::modules(), &[folder], &options).await.unwrap();
+        assert!(reports.iter().all(CaseReport::passed), "{}", report::text(&reports));
+        cases += reports.len();
+        laws += reports.iter().map(|report| report.laws).sum::<usize>();
+    }
+    assert!(cases >= 100 && laws >= 300, "{cases} cases, {laws} checks of laws");
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_changes_its_own_result() {
+    let toleration = add("/spec/template/spec/tolerations/-", json!({"key": "x", "operator": "Exists"}));
+    let case = json!({"name": "adds", "object": daemonset(), "expect": {"changes": [toleration]}});
+    let broken = broken_laws(&Project::new(NOT_IDEMPOTENT, &[case]).run().await);
+    let smallest = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "spec": {"template": {"spec": {"tolerations": []}}},
+    });
+    assert_eq!(broken[0].0, "idempotent");
+    // What every DaemonSet must have is kept, because without it the host denies the object.
+    assert_eq!(
+        broken[0].1["spec"]["template"]["spec"]["tolerations"],
+        smallest["spec"]["template"]["spec"]["tolerations"]
+    );
+    assert_eq!(broken[0].1["metadata"].get("labels"), None);
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_replaces_a_value_of_the_author() {
+    let change = json!({"op": "replace", "path": "/spec/minReadySeconds", "value": 5});
+    let case = json!({"name": "replaces", "object": daemonset(), "expect": {"changes": [change]}});
+    let project = Project::new(NOT_ADDITIVE, std::slice::from_ref(&case));
+    let broken = broken_laws(&project.run().await);
+    assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["additive"]);
+    assert_eq!(broken[0].1["spec"]["minReadySeconds"], 10);
+
+    let mut exempt = case;
+    exempt["exempt"] = json!({"additive": "five seconds are the rule here"});
+    assert!(Project::new(NOT_ADDITIVE, &[exempt]).run().await[0].passed());
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_depends_on_unknown_fields() {
+    let case = json!({"name": "does nothing", "object": daemonset()});
+    let broken = broken_laws(&Project::new(READS_UNKNOWN_FIELDS, &[case]).run().await);
+    assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["unknown-fields"]);
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_ignores_the_closed_gate() {
+    let label = add("/spec/template/metadata/labels/x", json!("y"));
+    let case = json!({"name": "adds", "object": daemonset(), "expect": {"changes": [label]}});
+    let broken = broken_laws(&Project::new(IGNORES_THE_GATE, &[case]).run().await);
+    assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["closed-gate"]);
+}
+
+#[test]
+fn a_wrong_expectation_exits_1_and_shows_the_difference() {
+    let label = add("/spec/template/metadata/labels/x", json!("z"));
+    let exempt = json!({"closed-gate": "it is the point of this test"});
+    let case =
+        json!({"name": "adds", "object": daemonset(), "expect": {"changes": [label]}, "exempt": exempt});
+    let (code, out, _) = Project::new(IGNORES_THE_GATE, &[case]).program(&[]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("FAIL adds"), "{out}");
+    assert!(out.contains("-   value: z\n") && out.contains("+   value: \"y\"\n"), "{out}");
+    assert!(out.ends_with("ms in policies\n") && out.contains("0 of 1 cases passed, 1 failed"), "{out}");
+}
+
+#[test]
+fn a_case_that_cannot_fail_is_an_error() {
+    let declines = r#"(data (i32.const 0x1000) "no")
+(func (export "evaluate") (type $evaluate) (call $declined (i32.const 0x1000) (i32.const 2)))"#;
+    let case = json!({"name": "declines", "object": daemonset(), "expect": {"error": ""}});
+    let (code, out, _) = Project::new(declines, &[case]).program(&[]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("this case tests nothing: the case also passes if another `error` is expected"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_missing_golden_file_has_a_hint() {
+    let case = json!({"name": "adds", "object": daemonset(), "expect": {"object": "../golden/adds.yaml"}});
+    let project = Project::new(IGNORES_THE_GATE, &[case]);
+    let (code, out, _) = project.program(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("golden/adds.yaml` does not exist; hint: --update writes it"), "{out}");
+}
+
+#[test]
+fn cases_can_name_policies_and_files() {
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "labels"},
+        "spec": {
+            "module": "builtin:default-labels", "settings": {"labels": {"team": "a"}},
+            "match": {"namespaceSelector": {"matchLabels": {"env": "prod"}}},
+        },
+    });
+    let label = add("/metadata/labels/team", json!("a"));
+    let applies = json!({
+        "name": "applies in production", "policies": ["../policy.yaml"], "objectFile": "../object.yaml",
+        "namespaceLabels": {"env": "prod"}, "expect": {"changes": [label], "object": "../golden/stored.yaml"},
+    });
+    let skipped = json!({
+        "name": "does not apply elsewhere", "policies": ["../policy.yaml"], "objectFile": "../object.yaml",
+        "namespaceLabels": {"env": "test"}, "expect": {"skipped": ["labels"]},
+    });
+    let unsaid = json!({
+        "name": "does not say that nothing applies", "policies": ["../policy.yaml"],
+        "objectFile": "../object.yaml", "namespaceLabels": {"env": "test"},
+    });
+    let project = Project::new(NOT_ADDITIVE, &[applies, skipped, unsaid]);
+    fs::write(project.path("policy.yaml"), policy.to_string()).unwrap();
+    let mut object = daemonset();
+    (object["apiVersion"], object["kind"]) = (json!("apps/v1"), json!("DaemonSet"));
+    fs::write(project.path("object.yaml"), wardset::yaml::to_string(&object)).unwrap();
+    fs::create_dir(project.path("golden")).unwrap();
+
+    let (code, out, _) = project.program(&["--update", "--filter", "applies in production"]);
+    assert_eq!((code, out.contains("wrote `")), (0, true), "{out}");
+    let (code, out, _) = project.program(&["-o", "json"]);
+    assert_eq!(code, 1, "{out}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["passed"], 2, "{out}");
+    let problem = &found["cases"][2]["problems"][0];
+    assert_eq!(problem["kind"], "vacuous");
+    assert!(
+        problem["detail"].as_str().unwrap().starts_with("no policy applies to the object (labels)"),
+        "{out}"
+    );
+
+    object["metadata"]["labels"]["team"] = json!("b");
+    fs::write(project.path("golden/stored.yaml"), wardset::yaml::to_string(&object)).unwrap();
+    let (code, out, _) = project.program(&["--filter", "applies in production"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("-     team: b\n") && out.contains("+     team: a\n"), "{out}");
+}
+
+#[test]
+fn bad_input_exits_2_and_names_the_thing() {
+    let case = |name: &str| json!({"name": name, "object": daemonset()});
+    let project = Project::new(READS_UNKNOWN_FIELDS, &[case("a"), case("a")]);
+    let (code, _, err) = project.program(&[]);
+    assert_eq!(code, 2);
+    assert!(err.contains("two cases named `a`"), "{err}");
+
+    let project = Project::new(READS_UNKNOWN_FIELDS, &[case("a")]);
+    let (code, _, err) = project.program(&["--filter", "zzz"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("expected a case whose name contains `zzz`, found none"), "{err}");
+
+    let mut typo = case("a");
+    typo["exempt"] = json!({"aditive": "x"});
+    let (code, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[typo]).program(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("`exempt`: expected a law (idempotent, additive,"), "{out}");
+
+    let output = support::wardset(&["policy", "test", project.path("cases").to_str().unwrap()], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("hint: pass --module or --policies"));
+}
