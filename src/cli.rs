@@ -5,6 +5,8 @@
 
 mod args;
 mod policies;
+mod policy_compile;
+mod policy_inspect;
 mod policy_test;
 mod review;
 mod serve;
@@ -41,7 +43,11 @@ pub fn run() -> ExitCode {
             args::Command::Review(review) => review::run(review).await,
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
-            args::Command::Policy(args::PolicyCommand::Test(test)) => policy_test::run(test).await,
+            args::Command::Policy(command) => match command {
+                args::PolicyCommand::Test(test) => policy_test::run(test).await,
+                args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
+                args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
+            },
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
             // Handled above, before the runtime starts.
             args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),

@@ -25,7 +25,7 @@ pub(super) enum Command {
     Serve(Box<Serve>),
     /// List the active policies
     Policies(Policies),
-    /// Test policies
+    /// Test, inspect and compile policies
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of Policy
@@ -320,6 +320,65 @@ pub(super) enum ListOutput {
 pub(super) enum PolicyCommand {
     /// Run the cases of policies in the sandbox, and check laws that every policy should keep
     Test(PolicyTest),
+    /// Show a module: its manifest, settings, imports, size and digest
+    Inspect(PolicyInspect),
+    /// Compile modules into the cache folder, so that a server with the same folder starts without compiling them
+    Compile(PolicyCompile),
+}
+
+/// The cache of compiled modules, and the limits of compilation.
+#[derive(Debug, ClapArgs)]
+pub(super) struct CompileArgs {
+    /// Folder for compiled modules. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
+    #[arg(long, value_name = "DIR", env = "WARDSET_CACHE_DIR", hide_env_values = true)]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// Maximum time for compiling a module, in seconds for each started 4 MiB of it
+    #[arg(long, value_name = "1..3600", default_value_t = 30, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(super) compile_seconds: u32,
+
+    /// Maximum memory for compiling a module, in MiB. Default: a quarter of the container's limit, at least 128 and at
+    /// most 1024, and 1024 without a limit; a module of more than 4 MiB may get twice as much
+    #[arg(long, value_name = "MIB", hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub(super) compile_memory: Option<u32>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy inspect policy.wasm
+  wardset policy inspect builtin:node-affinity --docs  the settings as a Markdown table")]
+pub(super) struct PolicyInspect {
+    /// Module: `builtin:NAME`, `file:PATH` or the path of a file
+    #[arg(value_name = "MODULE")]
+    pub(super) module: String,
+
+    /// Print the settings as Markdown
+    #[arg(long, conflicts_with = "output")]
+    pub(super) docs: bool,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]
+    pub(super) output: ListOutput,
+
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy compile policy.wasm --cache-dir /var/cache/wardset
+  wardset policy compile builtin:node-affinity other.wasm")]
+pub(super) struct PolicyCompile {
+    /// Modules: `builtin:NAME`, `file:PATH` or the path of a file
+    #[arg(value_name = "MODULE", required = true)]
+    pub(super) modules: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 use wardset_core::plan::Plan;
 
-use super::args::{ListOutput, Policies, PolicySources};
+use super::args::{CompileArgs, ListOutput, Policies, PolicySources};
 use super::setup::{self, SupplyOptions};
 use crate::telemetry;
 
@@ -30,6 +30,18 @@ impl From<PolicySources> for SupplyOptions {
             typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
         );
         Self { policies: typed.paths, cache, compile }
+    }
+}
+
+impl From<CompileArgs> for SupplyOptions {
+    fn from(typed: CompileArgs) -> Self {
+        Self::from(PolicySources {
+            paths: Vec::new(),
+            cache_dir: typed.cache_dir,
+            no_cache: false,
+            compile_seconds: typed.compile_seconds,
+            compile_memory: typed.compile_memory,
+        })
     }
 }
 

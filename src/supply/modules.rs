@@ -2,17 +2,18 @@
 //!
 //! Several modules load concurrently. A module that compiles slowly delays only the policies that use it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
-use wardset_core::policy::{Policy, Resource};
+use wardset_core::policy::{ModuleRef, Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
 
 use super::error::PoliciesError;
-use super::module_sources::{Fetched, Sources, blocking};
+use super::module_sources::{FetchError, Fetched, Sources, blocking};
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -25,6 +26,25 @@ pub struct Modules {
     compiler: Compiler,
     /// Held only for look-ups. A slow load blocks only the cell of its own module.
     known: Mutex<HashMap<String, Known>>,
+}
+
+/// A loaded module and its bytes.
+pub struct LoadedModule {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The bytes of the component.
+    pub bytes: Cow<'static, [u8]>,
+}
+
+/// An error in a module without a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// It cannot be found or read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// It does not load.
+    #[error(transparent)]
+    Load(#[from] Arc<LoadError>),
 }
 
 /// A module that is loaded, has failed to load, or is being loaded.
@@ -83,9 +103,22 @@ impl Modules {
     }
 
     async fn module(&self, policy: &Policy, folder: &Path) -> Result<Arc<Module>, PoliciesError> {
-        let fetched = self.sources.fetch(&policy.module, folder).await;
-        let Fetched { bytes, digest } =
-            fetched.map_err(|source| PoliciesError::Fetch { policy: Arc::clone(&policy.name), source })?;
+        self.load(&policy.module, folder).await.map(|loaded| loaded.module).map_err(|error| {
+            let (policy, module) = (Arc::clone(&policy.name), policy.module.clone());
+            match error {
+                ModuleError::Fetch(source) => PoliciesError::Fetch { policy, source },
+                ModuleError::Load(source) => PoliciesError::Module { policy, module, source },
+            }
+        })
+    }
+
+    /// Returns a module without a policy. A relative `file:` path starts at `folder`.
+    ///
+    /// # Errors
+    ///
+    /// A module that cannot be found or loaded.
+    pub async fn load(&self, module: &ModuleRef, folder: &Path) -> Result<LoadedModule, ModuleError> {
+        let Fetched { bytes, digest } = self.sources.fetch(module, folder).await?;
         let cell = self.cell(&digest);
         // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
         // one starts again.
@@ -93,13 +126,12 @@ impl Modules {
             let loaded = Module::load_by(&self.compiler, &self.engine, &bytes, self.cache.as_ref()).await;
             loaded.map(Arc::new).map_err(Arc::new)
         });
-        loaded.await.clone().map_err(|source| {
-            if !is_costly(&source) {
+        let module = loaded.await.clone().inspect_err(|source| {
+            if !is_costly(source) {
                 self.forget(&digest, &cell);
             }
-            let (policy, module) = (Arc::clone(&policy.name), policy.module.clone());
-            PoliciesError::Module { policy, module, source }
-        })
+        })?;
+        Ok(LoadedModule { module, bytes })
     }
 
     fn cell(&self, digest: &str) -> Cell {

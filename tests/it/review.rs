@@ -38,6 +38,10 @@ fn help_matches_the_golden_files() {
         ("help-review", &["review", "--help"]),
         ("help-serve", &["serve", "--help"]),
         ("help-policies", &["policies", "--help"]),
+        ("help-policy", &["policy", "--help"]),
+        ("help-policy-compile", &["policy", "compile", "--help"]),
+        ("help-policy-inspect", &["policy", "inspect", "--help"]),
+        ("help-policy-test", &["policy", "test", "--help"]),
     ] {
         let output = wardset(arguments);
         assert_eq!(output.status.code(), Some(0));

@@ -80,6 +80,27 @@ impl Module {
         hex(&Sha256::digest(bytes))
     }
 
+    /// Returns the names of the interfaces that a component imports, as far as its bytes can be read.
+    #[must_use]
+    pub fn imports_of(bytes: &[u8]) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut depth = 0;
+        for payload in wasmparser::Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+            match payload {
+                wasmparser::Payload::Version { .. } => depth += 1,
+                wasmparser::Payload::End(_) => depth -= 1,
+                wasmparser::Payload::ComponentImportSection(section) if depth == 1 => {
+                    let imports = section.into_iter().map_while(Result::ok);
+                    let imports = imports.map(|import| import.name.name.to_owned());
+                    // Types that the component imports beside interfaces have plain names.
+                    names.extend(imports.filter(|name| name.contains(':')));
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
     /// Asks the module twice whether it accepts a policy's settings.
     ///
     /// # Errors

@@ -1,0 +1,34 @@
+//! `wardset policy compile`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use wardset_core::policy::ModuleRef;
+
+use super::args::PolicyCompile;
+use super::setup;
+use crate::offline::text;
+use crate::telemetry;
+
+pub(super) async fn run(args: PolicyCompile) -> anyhow::Result<ExitCode> {
+    telemetry::for_commands();
+    let modules = setup::modules(&args.compile.into())?;
+    for named in &args.modules {
+        let started = Instant::now();
+        let loaded = modules.load(&module(named), Path::new("")).await;
+        let loaded = loaded.with_context(|| format!("failed to load the module `{named}`"))?;
+        super::print(&format!(
+            "{named}: {}, compiled or found in the cache after {:.1} s\n",
+            text::count(loaded.bytes.len(), "byte"),
+            started.elapsed().as_secs_f64()
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the module that the user named: as in a policy file, or by the path of a file.
+pub(super) fn module(named: &str) -> ModuleRef {
+    named.parse().unwrap_or_else(|_| ModuleRef::File(named.to_owned()))
+}
