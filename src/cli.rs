@@ -4,6 +4,7 @@
 //! messages to standard error.
 
 mod args;
+mod documents;
 mod policies;
 mod policy_compile;
 mod policy_inspect;
@@ -49,6 +50,8 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
             },
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
+            args::Command::Completions(completions) => documents::completions(&completions),
+            args::Command::Man(man) => documents::man(&man),
             // Handled above, before the runtime starts.
             args::Command::CompileModule(_) => Ok(ExitCode::SUCCESS),
         }

@@ -56,21 +56,14 @@ pub struct CaseReport {
 /// A problem of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CaseProblem {
-    /// The outcome is another one. Both as trees of the same shape, for a diff.
-    Outcome {
-        /// The expected outcome.
-        expected: Value,
-        /// The found one.
-        found: Value,
-    },
+    /// The outcome is another one.
+    Outcome(Box<Compared>),
     /// The stored object is not the one of the golden file.
     Object {
         /// The golden file.
         file: PathBuf,
-        /// Its object.
-        expected: Value,
-        /// The object as it would be stored.
-        found: Value,
+        /// Its object, and the one that would be stored.
+        compared: Box<Compared>,
     },
     /// A law is broken.
     Law {
@@ -85,6 +78,15 @@ pub enum CaseProblem {
     Vacuous(String),
     /// The case cannot run.
     Broken(String),
+}
+
+/// Two trees of the same shape, for a diff.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// The expected one.
+    pub expected: Value,
+    /// The found one.
+    pub found: Value,
 }
 
 /// An error that ends the run.
@@ -162,27 +164,25 @@ async fn check(
         Ok(subject) => subject,
         Err(settings) => return compare(case, CaseOutcome::SettingsError(settings), report),
     };
-    let decided = subject.decide(&subject.object, subject.old.as_ref()).await?;
-    report.elapsed = decided.elapsed();
-    if decided.applied_none() && case.expect.skipped.is_empty() {
+    let trial = subject.decide(&subject.object, subject.old.as_ref()).await?;
+    report.elapsed = trial.elapsed();
+    if trial.applied_none() && case.expect.skipped.is_empty() {
         return Err(CaseProblem::Vacuous(format!(
             "no policy applies to the object ({}); hint: if that is meant, list them in `expect.skipped`",
-            decided.skipped().join(", ")
+            trial.skipped().join(", ")
         )));
     }
     let expected_to_skip = &case.expect.skipped;
-    let missing: Vec<_> = expected_to_skip.iter().filter(|name| !decided.skips(name)).cloned().collect();
+    let missing: Vec<_> = expected_to_skip.iter().filter(|name| !trial.skips(name)).cloned().collect();
     if !missing.is_empty() {
-        return Err(CaseProblem::Outcome {
-            expected: json!({"skipped": expected_to_skip}),
-            found: json!({"skipped": decided.skipped()}),
-        });
+        let (expected, found) = (json!({"skipped": expected_to_skip}), json!({"skipped": trial.skipped()}));
+        return Err(CaseProblem::Outcome(Box::new(Compared { expected, found })));
     }
-    compare(case, decided.outcome(), report)?;
+    compare(case, trial.outcome(), report)?;
     if let Some(golden) = &case.expect.object {
-        compare_object(&folder.join(golden), decided.stored(), options.update, report)?;
+        compare_object(&folder.join(golden), trial.stored(), options.update, report)?;
     }
-    let checked = laws::check(&subject, &decided, case).await;
+    let checked = laws::check(&subject, &trial, case).await;
     report.laws = checked.number;
     report.problems.extend(checked.problems);
     Ok(())
@@ -192,7 +192,7 @@ async fn check(
 fn compare(case: &Case, outcome: CaseOutcome, report: &mut CaseReport) -> Result<(), CaseProblem> {
     if case.expect.check(outcome.clone()).is_err() {
         let (expected, found) = report::outcomes(&case.expect, &outcome);
-        return Err(CaseProblem::Outcome { expected, found });
+        return Err(CaseProblem::Outcome(Box::new(Compared { expected, found })));
     }
     report.problems.extend(vacuity::check(&case.expect, &outcome).map(CaseProblem::Vacuous));
     Ok(())
@@ -220,7 +220,8 @@ fn compare_object(
     if expected == *found {
         return Ok(());
     }
-    Err(CaseProblem::Object { file: file.to_owned(), expected, found: found.clone() })
+    let compared = Box::new(Compared { expected, found: found.clone() });
+    Err(CaseProblem::Object { file: file.to_owned(), compared })
 }
 
 /// Reads the one object of a file.
@@ -247,6 +248,6 @@ impl CaseReport {
 }
 
 /// Returns whether no policy denied the object or failed.
-fn is_allowed(decided: &Trial) -> bool {
-    matches!(decided.outcome(), CaseOutcome::Answer(answer) if answer.denials.is_empty())
+fn is_allowed(trial: &Trial) -> bool {
+    matches!(trial.outcome(), CaseOutcome::Answer(answer) if answer.denials.is_empty())
 }

@@ -30,6 +30,10 @@ pub(super) enum Command {
     Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of Policy
     Crd,
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Write manual pages
+    Man(Man),
     /// Compile one module, as a child process of this program
     #[command(hide = true)]
     CompileModule(CompileModule),
@@ -313,6 +317,27 @@ pub(super) struct Policies {
 pub(super) enum ListOutput {
     Text,
     Json,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  source <(wardset completions bash)
+  wardset completions fish > ~/.config/fish/completions/wardset.fish")]
+pub(super) struct Completions {
+    /// Shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Example:
+  wardset man ~/.local/share/man/man1")]
+pub(super) struct Man {
+    /// Folder for the pages; it must exist
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
 }
 
 /// The commands for authors of policies.

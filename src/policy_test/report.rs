@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use wardset_cases::{CaseOutcome, Expect, ExpectedDecision};
 
-use super::{CaseProblem, CaseReport};
+use super::{CaseProblem, CaseReport, Compared};
 use crate::yaml;
 
 const RED: Style = AnsiColor::Red.on_default();
@@ -124,17 +124,14 @@ fn millis(time: Duration) -> String {
 /// Returns a problem in words, with a coloured diff or the smallest object below.
 fn describe(problem: &CaseProblem) -> String {
     match problem {
-        CaseProblem::Outcome { expected, found } => {
-            format!(
-                "the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}",
-                diff(expected, found)
-            )
+        CaseProblem::Outcome(compared) => {
+            format!("the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}", diff(compared))
         }
-        CaseProblem::Object { file, expected, found } => format!(
+        CaseProblem::Object { file, compared } => format!(
             "the stored object differs from `{}`: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}; \
              hint: --update writes the file\n{}",
             file.display(),
-            diff(expected, found)
+            diff(compared)
         ),
         CaseProblem::Law { law, detail, object } => format!(
             "law `{law}`: {detail}; hint: `exempt` in the case skips the law\nthe smallest object that breaks it:\n{}",
@@ -149,8 +146,8 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-fn diff(expected: &Value, found: &Value) -> String {
-    let (expected, found) = (yaml::to_string(expected), yaml::to_string(found));
+fn diff(compared: &Compared) -> String {
+    let (expected, found) = (yaml::to_string(&compared.expected), yaml::to_string(&compared.found));
     let diff = TextDiff::from_lines(&expected, &found);
     let mut out = String::new();
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
@@ -185,11 +182,11 @@ pub fn json(reports: &[CaseReport]) -> String {
 
 fn problem(problem: &CaseProblem) -> Value {
     match problem {
-        CaseProblem::Outcome { expected, found } => {
-            json!({"kind": "outcome", "expected": expected, "found": found})
+        CaseProblem::Outcome(compared) => {
+            json!({"kind": "outcome", "expected": compared.expected, "found": compared.found})
         }
-        CaseProblem::Object { file, expected, found } => {
-            json!({"kind": "object", "file": file, "expected": expected, "found": found})
+        CaseProblem::Object { file, compared } => {
+            json!({"kind": "object", "file": file, "expected": compared.expected, "found": compared.found})
         }
         CaseProblem::Law { law, detail, object } => {
             json!({"kind": "law", "law": law, "detail": detail, "object": object})

@@ -32,6 +32,23 @@ fn golden(name: &str, text: &str) {
 }
 
 #[test]
+fn completions_and_manual_pages_name_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = support::wardset(&["completions", shell], "");
+        assert!(script.status.success());
+        assert!(String::from_utf8(script.stdout).unwrap().contains("inspect"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = support::wardset(&["man", folder.path().to_str().unwrap()], "");
+    assert!(pages.status.success());
+    let page = std::fs::read_to_string(folder.path().join("wardset-policy-test.1")).unwrap();
+    assert!(page.contains("Run only the cases"), "{page}");
+    let missing = support::wardset(&["man", "no/such/folder"], "");
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("into `no/such/folder`"));
+}
+
+#[test]
 fn help_matches_the_golden_files() {
     for (name, arguments) in [
         ("help", &["--help"][..]),

@@ -28,7 +28,7 @@ pub enum LoadError {
     NotWasm,
     /// A core module, the usual output of a compiler.
     #[error(
-        "the module is a core module: make it a component, in this repository by `cargo xtask component CORE OUT`"
+        "expected a component, found a core module; hint: `wardset policy build` makes a component of it"
     )]
     CoreModule,
     /// It exceeds a limit on the number or size of its parts.
@@ -57,7 +57,10 @@ pub enum LoadError {
     #[error("failed to run the compiler")]
     NoCompiler(#[source] std::io::Error),
     /// The module imports something that is not in the contract.
-    #[error("expected imports from `{CONTRACT}…@{CONTRACT_VERSION}` only, found `{import}`")]
+    #[error(
+        "expected imports from `{CONTRACT}…@{CONTRACT_VERSION}` only, found `{import}`{}",
+        remedy(import)
+    )]
     Import {
         /// The import's name.
         import: String,
@@ -82,6 +85,15 @@ pub enum LoadError {
     /// The module answers the same question in two ways.
     #[error("the module returned two different manifests")]
     Differs,
+}
+
+/// Returns the fix for an import that is not in the contract, if it is known.
+fn remedy(import: &str) -> &'static str {
+    if import.starts_with("wasi") {
+        "; hint: a policy has no files, clock or network. `wardset policy build` closes WASI at build time"
+    } else {
+        ""
+    }
 }
 
 /// An error in the settings of a policy.
