@@ -129,6 +129,23 @@ fn component_imports(bytes: &[u8]) -> Result<Vec<String>, ComponentError> {
     Ok(imports)
 }
 
+/// Returns the largest number of memory pages with which a core module in these bytes begins.
+///
+/// # Errors
+///
+/// The bytes are not WebAssembly.
+pub fn initial_pages(bytes: &[u8]) -> Result<u64, ComponentError> {
+    let mut pages = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::MemorySection(section) = payload.map_err(unreadable)? {
+            for memory in section {
+                pages = pages.max(memory.map_err(unreadable)?.initial);
+            }
+        }
+    }
+    Ok(pages)
+}
+
 fn unreadable(error: wasmparser::BinaryReaderError) -> ComponentError {
     ComponentError::Unreadable { cause: error.to_string() }
 }

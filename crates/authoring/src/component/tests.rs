@@ -127,3 +127,13 @@ fn says_which_kind_of_webassembly_was_expected() {
         assert!(error.to_string().starts_with("expected WebAssembly, found other bytes"), "{error}");
     }
 }
+
+#[test]
+fn finds_the_largest_memory_within_a_component() {
+    let component = wat::parse_str(
+        "(component (core module (memory 3)) (component (core module (memory 257))) (core module (memory 2)))",
+    )
+    .unwrap();
+    assert_eq!(initial_pages(&component).unwrap(), 257);
+    assert_eq!(initial_pages(&core("")).unwrap(), 1);
+}

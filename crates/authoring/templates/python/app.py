@@ -6,6 +6,7 @@
 {{/validating}}
 
 import json
+from pathlib import Path
 from typing import Any
 
 import wit_world
@@ -48,8 +49,7 @@ WORKERS = {
 {{/mutating}}
 
 # The build runs this line. A sandbox has no files.
-with open("settings.schema.json", encoding="utf-8") as file:
-    SETTINGS_SCHEMA = file.read()
+SETTINGS_SCHEMA = Path(__file__).with_name("settings.schema.json").read_text(encoding="utf-8")
 
 
 def read(pointer: str) -> Any:
