@@ -19,6 +19,9 @@ mod python;
 mod rust;
 mod script;
 
+/// The folder for files of the build, within the project.
+const WORK: &str = "build";
+
 /// Pages of 64 KiB: 16 MiB, the default limit of a sandbox's memory.
 const PAGES: u64 = 256;
 
@@ -138,11 +141,17 @@ impl Build<'_> {
         tool::run(command, &mut |line| progress(BuildEvent::Output(line)))
     }
 
-    /// Returns the folder for files that the build makes, after it has made the folder.
-    fn work_folder(&self) -> Result<PathBuf, PolicyBuildError> {
-        let folder = self.folder.join("build");
+    /// Runs a tool whose output is for the build, and not for people.
+    fn query(&mut self, command: &mut Command) -> Result<String, ToolError> {
+        tool::run(command.current_dir(&self.folder), &mut |_| {})
+    }
+
+    /// Makes the folder for files of the build, and returns its path within the project. Tools see such relative
+    /// paths only, so that no folder of this machine gets into a module.
+    fn work_folder(&self) -> Result<&'static Path, PolicyBuildError> {
+        let folder = self.folder.join(WORK);
         fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
-        Ok(folder)
+        Ok(Path::new(WORK))
     }
 
     /// Returns the folders of programs that are installed in a virtual environment of Python: the project's own, then
@@ -155,8 +164,10 @@ impl Build<'_> {
         folders
     }
 
+    /// Reads a file of the project.
     fn read(&self, path: &Path) -> Result<Vec<u8>, PolicyBuildError> {
-        fs::read(path).map_err(|source| io_error(path, source))
+        let path = self.folder.join(path);
+        fs::read(&path).map_err(|source| io_error(&path, source))
     }
 
     /// Returns the error about a tool that is missing, with the command that installs all tools of the language.

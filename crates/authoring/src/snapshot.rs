@@ -3,6 +3,7 @@
 //! Go needs about 300 µs to start its runtime, which each fresh sandbox would repeat. An interpreter runs the start
 //! once. The snapshot has the same code, but its memory and its globals begin with the values after the start.
 
+use std::collections::BTreeSet;
 use std::{error, fmt};
 
 use wasm_encoder::{
@@ -292,9 +293,14 @@ fn run(module: &[u8], shape: &Shape) -> Result<State, SnapshotError> {
 
     // The adapter needs the memory of the program, so it comes second.
     let mut linker = Linker::new(&engine);
+    let mut defined = BTreeSet::new();
     for import in module.imports() {
         let Some(ty) = import.ty().func() else { continue };
         let (from, name) = (import.module().to_owned(), import.name().to_owned());
+        // Go imports some functions twice.
+        if !defined.insert((from.clone(), name.clone())) {
+            continue;
+        }
         answer(&mut linker, from, name, ty.clone()).map_err(trap)?;
     }
     let instance = linker.instantiate_and_start(&mut store, &module).map_err(trap)?;

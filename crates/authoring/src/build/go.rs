@@ -17,7 +17,7 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
         let command = "apt-get install golang-go".to_owned();
         PolicyBuildError::Missing(MissingTool { tool: "`go`, version 1.25 or newer".to_owned(), command })
     })?;
-    let version = build.run(Command::new(&go).args(["env", "GOVERSION"]))?;
+    let version = build.query(Command::new(&go).args(["env", "GOVERSION"]))?;
     if parse(version.trim()).is_none_or(|version| version < OLDEST) {
         return Err(missing(format!("Go 1.25 or newer; found `{}`", version.trim())));
     }

@@ -34,8 +34,9 @@ pub(super) fn build_zig(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildErr
     build.step("translating the contract");
     let mut zig_translate = zig(build)?;
     zig_translate.args(["translate-c", "bindings/policy.h", "-target", TARGET, "-lc"]);
-    let text = build.run(&mut zig_translate)?;
-    fs::write(&header, text).map_err(|source| io_error(&header, source))?;
+    let text = build.query(&mut zig_translate)?;
+    let header_path = build.folder.join(&header);
+    fs::write(&header_path, text).map_err(|source| io_error(&header_path, source))?;
     build.step("compiling Zig");
     let mut zig = zig(build)?;
     zig.args(["build-exe", "-target", TARGET, "-mexec-model=reactor", "-lc", "-Ibindings"])

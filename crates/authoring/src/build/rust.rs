@@ -23,27 +23,27 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
     };
     let cargo = tool::find("cargo", &[]).ok_or_else(|| install("`cargo`, which builds Rust"))?;
     let rustc = tool::find("rustc", &[]).ok_or_else(|| install("`rustc`, the Rust compiler"))?;
-    let sysroot = build.run(Command::new(&rustc).args(["--print", "sysroot"]))?;
+    let sysroot = build.query(Command::new(&rustc).args(["--print", "sysroot"]))?;
     let sysroot = PathBuf::from(sysroot.trim());
     if !has_std(&sysroot) {
         return Err(build.missing("Rust's standard library for wasm32-unknown-unknown"));
     }
     build.step("compiling Rust");
-    let target = build.folder.join("target");
     let mut command = Command::new(cargo);
     command
         .args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "short"])
-        .arg("--target-dir")
-        .arg(&target)
+        .args(["--target-dir", "target"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&build.folder, &sysroot))
         .env_remove("RUSTFLAGS")
+        // The folder and the profile of the output are those that this build reads.
+        .env_remove("CARGO_TARGET_DIR")
         .env_remove("CARGO_BUILD_TARGET");
     if build.folder.join("Cargo.lock").is_file() {
         command.arg("--locked");
     }
     build.run(&mut command)?;
     let library = build.project.name.replace('-', "_");
-    let core = build.read(&target.join(TARGET).join("release").join(format!("{library}.wasm")))?;
+    let core = build.read(&Path::new("target").join(TARGET).join("release").join(format!("{library}.wasm")))?;
     build.step("making the component");
     Ok(component::encode(&core)?)
 }

@@ -3,6 +3,7 @@ use super::*;
 /// A program that counts its starts in a global and in memory, and asks for the time.
 const PROGRAM: &str = r#"(module
     (import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))
     (import "wardset:policy/document@0.1.0" "object" (func $object (param i32 i32 i32)))
     (memory (export "memory") 1 9)
     (global $starts (mut i32) (i32.const 0))
@@ -24,6 +25,9 @@ fn instance(module: &[u8]) -> (Store<()>, Instance) {
     let mut store = Store::new(&engine, ());
     let mut linker = Linker::new(&engine);
     for import in module.imports() {
+        if linker.get(&store, import.module(), import.name()).is_some() {
+            continue;
+        }
         let ty = import.ty().func().unwrap().clone();
         let trap = |_: Caller<'_, ()>, _: &[Val], _: &mut [Val]| Err(wasmi::Error::new("called"));
         linker.func_new(import.module(), import.name(), ty, trap).unwrap();

@@ -1,0 +1,192 @@
+//! Builds the examples in `examples/languages` with the real tools, and checks their cases in a real host.
+//!
+//! `cargo xtask languages` runs it. Standard output gets a table, and standard error the progress.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use wardset_authoring::{BuildEvent, Language, build};
+use wardset_cases::{
+    Case, CaseAnswer, CaseDenial, CaseGate, CaseOperation, CaseOutcome, ExpectedRemark, Remark,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Builds and checks each language; false if one of them fails.
+fn run() -> Result<bool> {
+    let (mut languages, mut wardset, mut words) = (Vec::new(), None, std::env::args().skip(1));
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--wardset" => wardset = Some(PathBuf::from(words.next().ok_or("`--wardset` needs a path")?)),
+            word => {
+                let language = Language::from_word(word).filter(|language| *language != Language::Cel);
+                languages.push(language.ok_or_else(|| {
+                    format!("expected one of rust, ts, go, python, c and zig, found `{word}`")
+                })?);
+            }
+        }
+    }
+    if languages.is_empty() {
+        languages = Language::ALL.into_iter().filter(|language| *language != Language::Cel).collect();
+    }
+    let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))?;
+    let mut rows = Vec::new();
+    let mut all_fine = true;
+    for language in languages {
+        eprintln!("==> {language}");
+        let row = check(&root, language, wardset.as_deref()).unwrap_or_else(|error| {
+            all_fine = false;
+            eprintln!("error: {error}");
+            format!("| {language} | failed: {} | | | |", error.to_string().lines().next().unwrap_or_default())
+        });
+        rows.push(row);
+    }
+    println!("| language | module, bytes | build, CPU s | build, s | cases |");
+    println!("|---|---|---|---|---|");
+    for row in rows {
+        println!("{row}");
+    }
+    Ok(all_fine)
+}
+
+/// Builds one example, runs its cases, and returns a row of the table.
+fn check(root: &Path, language: Language, wardset: Option<&Path>) -> Result<String> {
+    let folder = root.join("examples/languages").join(language.word());
+    let (start, cpu) = (Instant::now(), cpu_seconds()?);
+    let built = build(&folder, &mut |event| match event {
+        BuildEvent::Step(text) => eprintln!("    {text}"),
+        BuildEvent::Command(line) => eprintln!("    $ {line}"),
+        BuildEvent::Output(line) => eprintln!("      {line}"),
+    })?;
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    eprintln!("    {} {}", built.digest, built.imports.join(" "));
+    let cases = match wardset {
+        None => "not run".to_owned(),
+        Some(wardset) => run_cases(root, wardset, &folder, &built.path, language)?,
+    };
+    let size = built.size_bytes;
+    Ok(format!("| {language} | {size} | {cpu:.1} | {seconds:.1} | {cases} |"))
+}
+
+/// Runs all cases of an example with `wardset review`.
+fn run_cases(
+    root: &Path,
+    wardset: &Path,
+    folder: &Path,
+    module: &Path,
+    language: Language,
+) -> Result<String> {
+    let work = root.join("target/languages").join(language.word());
+    fs::create_dir_all(&work)?;
+    let files = wardset_cases::read(&folder.join("cases"), |text| serde_saphyr::from_multiple(text))?;
+    let cases: Vec<Case> = files.into_iter().flat_map(|file| file.cases).collect();
+    for case in &cases {
+        let outcome = review(wardset, &work, module, case)?;
+        case.expect
+            .check(outcome)
+            .map_err(|difference| format!("the case `{}` differs: {difference}", case.name))?;
+    }
+    Ok(format!("{} of {}", cases.len(), cases.len()))
+}
+
+/// Decides on one case in a real host.
+fn review(wardset: &Path, work: &Path, module: &Path, case: &Case) -> Result<CaseOutcome> {
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1",
+        "kind": "Policy",
+        "metadata": {"name": "example"},
+        "spec": {"module": format!("file:{}", module.display()), "settings": case.settings()},
+    });
+    let (object, old) = case.objects();
+    let (object, old) = (whole(object), old.map(whole));
+    let write = |name: &str, value: &Value| -> Result<PathBuf> {
+        let path = work.join(name);
+        fs::write(&path, value.to_string())?;
+        Ok(path)
+    };
+    let mut command = Command::new(wardset);
+    command
+        .args(["review", "-o", "json", "--verify", "--compile-seconds", "900", "--compile-memory", "2048"])
+        .arg("--cache-dir")
+        .arg(work.join("cache"))
+        .arg("--policies")
+        .arg(write("policy.json", &policy)?)
+        .arg("-f")
+        .arg(write("object.json", &object)?);
+    if case.operation == CaseOperation::Update || case.gate == CaseGate::Closed {
+        command.arg("--old").arg(write("old.json", &old.unwrap_or_default())?);
+    }
+    let output = command.output()?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(2) {
+        // The settings are checked when the policy is loaded.
+        if case.expect.settings_error.is_some() && errors.contains("spec.settings") {
+            return Ok(CaseOutcome::SettingsError(errors));
+        }
+        return Err(errors.into());
+    }
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let policy = &answer["policies"][0];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    if policy["verdict"] == "error" || policy["verdict"] == "fail" {
+        return Ok(CaseOutcome::Error(policy.to_string()));
+    }
+    // The answer has neither the codes of denials nor the pointers of warnings of one policy.
+    let code = if answer["code"] == 422 { "invalid" } else { "forbidden" };
+    let denials = list(&policy["denials"]).into_iter().map(|denial| CaseDenial {
+        code,
+        pointer: text(&denial["pointer"]),
+        message: text(&denial["message"]),
+        fix: text(&denial["fix"]),
+    });
+    let denials: Vec<CaseDenial> = denials.collect();
+    let changes = if denials.is_empty() { list(&policy["patch"]) } else { Vec::new() };
+    let warnings = list(&answer["warnings"]).iter().map(text).collect();
+    let warnings = pointed(warnings, &case.expect.warnings);
+    Ok(CaseOutcome::Answer(CaseAnswer { denials, changes, warnings, notes: Vec::new() }))
+}
+
+/// Adds to the warnings of an answer, `POLICY: MESSAGE (POINTER)`, the pointers that the case expects.
+fn pointed(warnings: Vec<String>, expected: &[ExpectedRemark]) -> Vec<Remark> {
+    let pointer = |index: usize, message: &str| {
+        let expected = expected.get(index).map(|remark| remark.pointer.as_str()).unwrap_or_default();
+        if message.ends_with(&format!("({expected})")) { expected.to_owned() } else { String::new() }
+    };
+    let warnings = warnings.into_iter().enumerate();
+    warnings.map(|(index, message)| Remark { pointer: pointer(index, &message), message }).collect()
+}
+
+/// Adds a name, which the host needs and some cases leave out.
+fn whole(mut object: Value) -> Value {
+    if object["metadata"]["name"].is_null() {
+        object["metadata"]["name"] = json!("case");
+    }
+    object
+}
+
+/// Returns the seconds of CPU of this process, and of all that it has waited for.
+fn cpu_seconds() -> Result<f64> {
+    // Fields 14 to 17 are times in hundredths of a second. The name, in parentheses, is the second.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4).collect();
+    let ticks = fields.iter().map(|field| field.parse::<u32>()).sum::<std::result::Result<u32, _>>()?;
+    Ok(f64::from(ticks) / 100.0)
+}
