@@ -1,6 +1,12 @@
 //! Builds the examples in `examples/languages` with the real tools, and checks their cases in a real host.
 //!
 //! `cargo xtask languages` runs it. Standard output gets a table, and standard error the progress.
+//!
+//! ```text
+//! languages [LANG]… [--fresh mutating|validating] [--wardset PATH]
+//! ```
+//!
+//! `--fresh` builds new projects instead of the examples. `--wardset` names the host that runs the cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::error::Error;
@@ -10,7 +16,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use wardset_authoring::{BuildEvent, Language, build};
+use wardset_authoring::{BuildEvent, Language, PolicyKind, build, create};
 use wardset_cases::{
     Case, CaseAnswer, CaseDenial, CaseGate, CaseOperation, CaseOutcome, ExpectedRemark, Remark,
 };
@@ -30,9 +36,17 @@ fn main() -> ExitCode {
 
 /// Builds and checks each language; false if one of them fails.
 fn run() -> Result<bool> {
-    let (mut languages, mut wardset, mut words) = (Vec::new(), None, std::env::args().skip(1));
+    let (mut languages, mut wardset, mut fresh) = (Vec::new(), None, None);
+    let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--fresh" => {
+                fresh = Some(match words.next().as_deref() {
+                    Some("mutating") => PolicyKind::Mutating,
+                    Some("validating") => PolicyKind::Validating,
+                    _ => return Err("`--fresh` needs `mutating` or `validating`".into()),
+                });
+            }
             "--wardset" => wardset = Some(PathBuf::from(words.next().ok_or("`--wardset` needs a path")?)),
             word => {
                 let language = Language::from_word(word).filter(|language| *language != Language::Cel);
@@ -50,7 +64,7 @@ fn run() -> Result<bool> {
     let mut all_fine = true;
     for language in languages {
         eprintln!("==> {language}");
-        let row = check(&root, language, wardset.as_deref()).unwrap_or_else(|error| {
+        let row = check(&root, language, fresh, wardset.as_deref()).unwrap_or_else(|error| {
             all_fine = false;
             eprintln!("error: {error}");
             format!("| {language} | failed: {} | | | |", error.to_string().lines().next().unwrap_or_default())
@@ -66,8 +80,16 @@ fn run() -> Result<bool> {
 }
 
 /// Builds one example, runs its cases, and returns a row of the table.
-fn check(root: &Path, language: Language, wardset: Option<&Path>) -> Result<String> {
-    let folder = root.join("examples/languages").join(language.word());
+fn check(
+    root: &Path,
+    language: Language,
+    fresh: Option<PolicyKind>,
+    wardset: Option<&Path>,
+) -> Result<String> {
+    let mut folder = root.join("examples/languages").join(language.word());
+    if let Some(kind) = fresh {
+        folder = new_project(root, &folder, language, kind)?;
+    }
     let (start, cpu) = (Instant::now(), cpu_seconds()?);
     let built = build(&folder, &mut |event| match event {
         BuildEvent::Step(text) => eprintln!("    {text}"),
@@ -82,6 +104,22 @@ fn check(root: &Path, language: Language, wardset: Option<&Path>) -> Result<Stri
     };
     let size = built.size_bytes;
     Ok(format!("| {language} | {size} | {cpu:.1} | {seconds:.1} | {cases} |"))
+}
+
+/// Makes a new project, which borrows the installed tools of the example.
+fn new_project(root: &Path, example: &Path, language: Language, kind: PolicyKind) -> Result<PathBuf> {
+    let folder = root.join("target/languages").join(format!("{}-{}", language.word(), kind.word()));
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    create(&folder, "team-label", language, kind)?;
+    for tools in [".venv", "node_modules"] {
+        let path = example.join(tools);
+        if path.exists() {
+            std::os::unix::fs::symlink(path, folder.join(tools))?;
+        }
+    }
+    Ok(folder)
 }
 
 /// Runs all cases of an example with `wardset review`.
