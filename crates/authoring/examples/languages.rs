@@ -12,7 +12,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ use wardset_authoring::{BuildEvent, Language, PolicyKind, build, create};
 use wardset_cases::{
     Case, CaseAnswer, CaseDenial, CaseGate, CaseOperation, CaseOutcome, ExpectedRemark, Remark,
 };
+
+/// Number of decisions whose median time counts.
+const OBJECTS: u32 = 301;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -67,12 +70,17 @@ fn run() -> Result<bool> {
         let row = check(&root, language, fresh, wardset.as_deref()).unwrap_or_else(|error| {
             all_fine = false;
             eprintln!("error: {error}");
-            format!("| {language} | failed: {} | | | |", error.to_string().lines().next().unwrap_or_default())
+            format!(
+                "| {language} | failed: {} | | | | | |",
+                error.to_string().lines().next().unwrap_or_default()
+            )
         });
         rows.push(row);
     }
-    println!("| language | module, bytes | build, CPU s | build, s | cases |");
-    println!("|---|---|---|---|---|");
+    println!(
+        "| language | module, bytes | build, CPU s | build, s | compile, CPU s | evaluation, µs | cases |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for row in rows {
         println!("{row}");
     }
@@ -98,12 +106,24 @@ fn check(
     })?;
     let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
     eprintln!("    {} {}", built.digest, built.imports.join(" "));
-    let cases = match wardset {
-        None => "not run".to_owned(),
-        Some(wardset) => run_cases(root, wardset, &folder, &built.path, language)?,
+    let host = match wardset {
+        None => "| not run | | |".to_owned(),
+        Some(wardset) => {
+            let host = Host { wardset, work: root.join("target/languages").join(language.word()) };
+            fs::create_dir_all(&host.work)?;
+            let (compile, evaluation) = host.measure(&built.path)?;
+            let cases = host.run_cases(&folder, &built.path)?;
+            format!("| {compile:.1} | {evaluation} | {cases} of {cases} |")
+        }
     };
     let size = built.size_bytes;
-    Ok(format!("| {language} | {size} | {cpu:.1} | {seconds:.1} | {cases} |"))
+    Ok(format!("| {language} | {size} | {cpu:.1} | {seconds:.1} {host}"))
+}
+
+/// A real host, and a folder for its files.
+struct Host<'h> {
+    wardset: &'h Path,
+    work: PathBuf,
 }
 
 /// Makes a new project, which borrows the installed tools of the example.
@@ -122,55 +142,117 @@ fn new_project(root: &Path, example: &Path, language: Language, kind: PolicyKind
     Ok(folder)
 }
 
-/// Runs all cases of an example with `wardset review`.
-fn run_cases(
-    root: &Path,
-    wardset: &Path,
-    folder: &Path,
-    module: &Path,
-    language: Language,
-) -> Result<String> {
-    let work = root.join("target/languages").join(language.word());
-    fs::create_dir_all(&work)?;
-    let files = wardset_cases::read(&folder.join("cases"), |text| serde_saphyr::from_multiple(text))?;
-    let cases: Vec<Case> = files.into_iter().flat_map(|file| file.cases).collect();
-    for case in &cases {
-        let outcome = review(wardset, &work, module, case)?;
-        case.expect
-            .check(outcome)
-            .map_err(|difference| format!("the case `{}` differs: {difference}", case.name))?;
+impl Host<'_> {
+    /// Returns the seconds of CPU to compile the module, and the median of microseconds to evaluate it in a fresh
+    /// sandbox.
+    fn measure(&self, module: &Path) -> Result<(f64, u64)> {
+        let cache = self.work.join("cache");
+        if cache.exists() {
+            fs::remove_dir_all(&cache)?;
+        }
+        let (policy, objects) =
+            (self.policy(module, &json!({"team": "platform"}))?, self.work.join("many.json"));
+        let object = |index: u32| {
+            let labels = json!({"app": "agent"});
+            json!({
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {"name": format!("agent-{index}"), "labels": labels},
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": []}},
+                },
+            })
+        };
+        let list =
+            |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        fs::write(&objects, list(vec![object(0)]))?;
+        let start = cpu_seconds()?;
+        self.command().arg("--policies").arg(&policy).arg("-f").arg(&objects).output()?;
+        let compile = cpu_seconds()? - start;
+        fs::write(&objects, list((0..OBJECTS).map(object).collect()))?;
+        let output = self.command().arg("--policies").arg(&policy).arg("-f").arg(&objects).output()?;
+        let mut times: Vec<u64> = serde_json::Deserializer::from_slice(&output.stdout)
+            .into_iter::<Value>()
+            .flat_map(|answer| match answer {
+                Ok(Value::Array(answers)) => answers,
+                Ok(answer) => vec![answer],
+                Err(_) => Vec::new(),
+            })
+            .filter_map(|answer| answer["policies"][0]["duration_us"].as_u64())
+            .collect();
+        if times.len() != OBJECTS as usize {
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("expected {OBJECTS} decisions, found {}: {errors}", times.len()).into());
+        }
+        times.sort_unstable();
+        Ok((compile, times[times.len() / 2]))
     }
-    Ok(format!("{} of {}", cases.len(), cases.len()))
-}
 
-/// Decides on one case in a real host.
-fn review(wardset: &Path, work: &Path, module: &Path, case: &Case) -> Result<CaseOutcome> {
-    let policy = json!({
-        "apiVersion": "wardset.dev/v1alpha1",
-        "kind": "Policy",
-        "metadata": {"name": "example"},
-        "spec": {"module": format!("file:{}", module.display()), "settings": case.settings()},
-    });
-    let (object, old) = case.objects();
-    let (object, old) = (whole(object), old.map(whole));
-    let write = |name: &str, value: &Value| -> Result<PathBuf> {
-        let path = work.join(name);
+    /// Runs all cases of an example and returns their number.
+    fn run_cases(&self, folder: &Path, module: &Path) -> Result<usize> {
+        let files = wardset_cases::read(&folder.join("cases"), |text| serde_saphyr::from_multiple(text))?;
+        let cases: Vec<Case> = files.into_iter().flat_map(|file| file.cases).collect();
+        for case in &cases {
+            let outcome = self.review(module, case)?;
+            case.expect
+                .check(outcome)
+                .map_err(|difference| format!("the case `{}` differs: {difference}", case.name))?;
+        }
+        Ok(cases.len())
+    }
+
+    /// Returns the command of a review with time and memory for the largest modules.
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.wardset);
+        command
+            .args(["review", "-o", "json", "--compile-seconds", "900", "--compile-memory", "2048"])
+            .arg("--cache-dir")
+            .arg(self.work.join("cache"));
+        command
+    }
+
+    /// Writes a policy file for the module and returns its path.
+    fn policy(&self, module: &Path, settings: &Value) -> Result<PathBuf> {
+        let policy = json!({
+            "apiVersion": "wardset.dev/v1alpha1",
+            "kind": "Policy",
+            "metadata": {"name": "example"},
+            "spec": {
+                "module": format!("file:{}", module.display()),
+                "settings": settings,
+                // A busy machine delays the first evaluations of large modules.
+                "limits": {"timeout": "2s"},
+            },
+        });
+        self.write("policy.json", &policy)
+    }
+
+    fn write(&self, name: &str, value: &Value) -> Result<PathBuf> {
+        let path = self.work.join(name);
         fs::write(&path, value.to_string())?;
         Ok(path)
-    };
-    let mut command = Command::new(wardset);
-    command
-        .args(["review", "-o", "json", "--verify", "--compile-seconds", "900", "--compile-memory", "2048"])
-        .arg("--cache-dir")
-        .arg(work.join("cache"))
-        .arg("--policies")
-        .arg(write("policy.json", &policy)?)
-        .arg("-f")
-        .arg(write("object.json", &object)?);
-    if case.operation == CaseOperation::Update || case.gate == CaseGate::Closed {
-        command.arg("--old").arg(write("old.json", &old.unwrap_or_default())?);
     }
-    let output = command.output()?;
+
+    /// Decides on one case.
+    fn review(&self, module: &Path, case: &Case) -> Result<CaseOutcome> {
+        let (object, old) = case.objects();
+        let mut command = self.command();
+        command
+            .arg("--verify")
+            .arg("--policies")
+            .arg(self.policy(module, &case.settings())?)
+            .arg("-f")
+            .arg(self.write("object.json", &whole(object))?);
+        if case.operation == CaseOperation::Update || case.gate == CaseGate::Closed {
+            command.arg("--old").arg(self.write("old.json", &whole(old.unwrap_or_default()))?);
+        }
+        outcome(&command.output()?, case)
+    }
+}
+
+/// Reads the decision on a case.
+fn outcome(output: &Output, case: &Case) -> Result<CaseOutcome> {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(2) {
         // The settings are checked when the policy is loaded.

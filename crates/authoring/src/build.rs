@@ -7,11 +7,11 @@ use std::{error, fmt, fs, io};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::Language;
 use crate::component::{self, ComponentError};
 use crate::project::{Project, ProjectError};
 use crate::snapshot::SnapshotError;
 use crate::tool::{self, MissingTool, ToolError};
-use crate::Language;
 
 mod go;
 mod native;

@@ -99,12 +99,66 @@ pub fn files(
 
 /// Names that cargo refuses for a package, or that name a dependency.
 const RESERVED: [&str; 60] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core",
-    "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in",
-    "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "proc-macro", "pub", "ref",
-    "return", "schemars", "self", "serde", "static", "std", "struct", "super", "test", "trait", "true", "try",
-    "type", "typeof", "unsafe", "unsized", "use", "virtual", "wardset-cases", "wardset-policy-sdk", "where",
-    "while", "yield",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "schemars",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "wardset-cases",
+    "wardset-policy-sdk",
+    "where",
+    "while",
+    "yield",
 ];
 
 fn capitalized(word: &str) -> String {
@@ -116,10 +170,14 @@ fn capitalized(word: &str) -> String {
 fn extra_files(language: Language) -> &'static str {
     match language {
         Language::Rust => "| `vendor/` | the Rust SDK, until it is on crates.io |",
-        Language::Ts => "| `types/wardset.d.ts` | the types of the contract |\n| `src/wardset.ts` | typed reads of the object |",
+        Language::Ts => {
+            "| `types/wardset.d.ts` | the types of the contract |\n| `src/wardset.ts` | typed reads of the object |"
+        }
         Language::Go => "| `internal/wardset/` | the types of the contract and typed reads of the object |",
         Language::Python => "| `gen/` | types for editors; the build writes them |",
-        Language::C => "| `bindings/` | the types of the contract |\n| `src/json.h` | a reader of JSON text |",
+        Language::C => {
+            "| `bindings/` | the types of the contract |\n| `src/json.h` | a reader of JSON text |"
+        }
         Language::Zig => "| `bindings/` | the types of the contract |",
         Language::Cel => "",
     }
@@ -133,10 +191,9 @@ fn add_bindings(files: &mut BTreeMap<String, String>, language: &str, folder: &s
 
 /// Adds the Rust SDK, as a workspace of its own below `vendor`.
 fn vendor(files: &mut BTreeMap<String, String>) {
-    for (crate_name, manifest, sources) in [
-        ("sdk", embedded::SDK_MANIFEST, embedded::SDK),
-        ("cases", embedded::CASES_MANIFEST, embedded::CASES),
-    ] {
+    for (crate_name, manifest, sources) in
+        [("sdk", embedded::SDK_MANIFEST, embedded::SDK), ("cases", embedded::CASES_MANIFEST, embedded::CASES)]
+    {
         let manifest = manifest.replace("path = \"../../crates/cases\"", "path = \"../cases\"");
         files.insert(format!("vendor/{crate_name}/Cargo.toml"), manifest);
         for (path, text) in sources {
@@ -151,7 +208,8 @@ fn vendor(files: &mut BTreeMap<String, String>) {
         _ => line,
     });
     let lines: Vec<&str> = lines.skip(1).collect();
-    let text = format!("# The Rust SDK of Wardset, as `wardset policy new` wrote it.\n{}\n", lines.join("\n"));
+    let text =
+        format!("# The Rust SDK of Wardset, as `wardset policy new` wrote it.\n{}\n", lines.join("\n"));
     files.insert("vendor/Cargo.toml".to_owned(), text);
 }
 

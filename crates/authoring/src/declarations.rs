@@ -60,8 +60,7 @@ impl Writer {
         for item in world.exports.values() {
             if let WorldItem::Function(function) = item {
                 docs(&mut body, &function.docs, 2);
-                let _ =
-                    writeln!(body, "    {}{};", camel(&function.name, false), self.signature(function));
+                let _ = writeln!(body, "    {}{};", camel(&function.name, false), self.signature(function));
             }
         }
         body.push_str("  }\n");

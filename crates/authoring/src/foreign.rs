@@ -60,9 +60,11 @@ impl ForeignImport {
                              componentize-py, `-d stdio -d random -d clocks -d http -d fetch-event` for \
                              componentize-js; `wardset policy build` does it for all languages"
                 .to_owned(),
-            Remedy::Preview1 => "`wardset policy build` makes a component of such a module, with an adapter that \
+            Remedy::Preview1 => {
+                "`wardset policy build` makes a component of such a module, with an adapter that \
                                  closes WASI preview 1"
-                .to_owned(),
+                    .to_owned()
+            }
             Remedy::Version => {
                 format!("build the module against `{}@{}`", contract::PACKAGE, contract::version())
             }

@@ -26,8 +26,7 @@ pub enum Language {
 
 impl Language {
     /// All languages, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Rust, Self::Ts, Self::Go, Self::Python, Self::C, Self::Zig, Self::Cel];
+    pub const ALL: [Self; 7] = [Self::Rust, Self::Ts, Self::Go, Self::Python, Self::C, Self::Zig, Self::Cel];
 
     /// Returns the word for the command line and for `wardset.yaml`.
     #[must_use]

@@ -147,7 +147,8 @@ impl Shape {
                             None => kept(&global)?,
                         };
                         let mutable = global.ty.mutable;
-                        globals.global(GlobalType { val_type: ty, mutable, shared: global.ty.shared }, &value);
+                        globals
+                            .global(GlobalType { val_type: ty, mutable, shared: global.ty.shared }, &value);
                     }
                     module.section(&globals);
                 }

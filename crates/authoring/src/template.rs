@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn keeps_the_blocks_of_one_kind() {
-        let template = "a\n  {{#mutating}}\nb {{name}}\n  {{/mutating}}\n{{#validating}}\nc\n{{/validating}}\nd";
+        let template =
+            "a\n  {{#mutating}}\nb {{name}}\n  {{/mutating}}\n{{#validating}}\nc\n{{/validating}}\nd";
         assert_eq!(render(template, PolicyKind::Mutating, &[("name", "x")]), "a\nb x\nd");
         assert_eq!(render(template, PolicyKind::Validating, &[]), "a\nc\nd");
     }

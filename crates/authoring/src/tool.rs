@@ -87,12 +87,8 @@ pub(crate) fn find(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
 pub(crate) fn run(command: &mut Command, on_line: &mut dyn FnMut(&str)) -> Result<String, ToolError> {
     let line = line(command);
     let start = |source| ToolError::Start { line: line.clone(), source };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     let (sender, lines) = channel();
     let readers = [
         child.stdout.take().map(|stream| read(stream, true, sender.clone())),

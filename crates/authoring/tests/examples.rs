@@ -48,7 +48,10 @@ fn each_example_is_a_new_project() {
         }
         for entry in fs::read_dir(folder.join("cases")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(files.contains_key(&format!("cases/{name}")), "{language}: `{name}` is no case of a project");
+            assert!(
+                files.contains_key(&format!("cases/{name}")),
+                "{language}: `{name}` is no case of a project"
+            );
         }
     }
 }

@@ -43,14 +43,17 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
     }
     build.run(&mut command)?;
     let library = build.project.name.replace('-', "_");
-    let core = build.read(&Path::new("target").join(TARGET).join("release").join(format!("{library}.wasm")))?;
+    let core =
+        build.read(&Path::new("target").join(TARGET).join("release").join(format!("{library}.wasm")))?;
     build.step("making the component");
     Ok(component::encode(&core)?)
 }
 
 /// Whether the toolchain has the standard library for the guest target.
 fn has_std(sysroot: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(sysroot.join("lib/rustlib").join(TARGET).join("lib")) else { return false };
+    let Ok(entries) = fs::read_dir(sysroot.join("lib/rustlib").join(TARGET).join("lib")) else {
+        return false;
+    };
     entries.flatten().any(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         name.starts_with("libstd-") && name.ends_with(".rlib")

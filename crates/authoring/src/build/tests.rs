@@ -44,17 +44,13 @@ fn a_module_with_more_memory_than_a_sandbox_names_the_stack() {
 
 #[test]
 fn only_engines_with_a_stored_program_are_not_reproducible() {
-    let languages: Vec<_> =
-        Language::ALL.into_iter().filter(|language| !reproducible(*language)).collect();
+    let languages: Vec<_> = Language::ALL.into_iter().filter(|language| !reproducible(*language)).collect();
     assert_eq!(languages, [Language::Ts, Language::Python]);
 }
 
 #[test]
 fn a_digest_is_that_of_sha256() {
-    assert_eq!(
-        digest(b"abc"),
-        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(digest(b"abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 #[test]

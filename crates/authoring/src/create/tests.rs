@@ -55,14 +55,23 @@ fn each_case_is_of_the_form_that_runners_read() {
 fn the_manifest_of_a_validating_policy_writes_nothing() {
     for (language, kind, files) in all().filter(|(language, ..)| *language != Language::Cel) {
         let source = &files[language.source()];
-        assert_eq!(source.contains("/spec/template/spec/affinity"), kind == PolicyKind::Mutating, "{language}");
+        assert_eq!(
+            source.contains("/spec/template/spec/affinity"),
+            kind == PolicyKind::Mutating,
+            "{language}"
+        );
     }
 }
 
 #[test]
 fn the_vendored_sdk_is_whole_and_finds_the_contract() {
     let files = files("team-label", Language::Rust, PolicyKind::Mutating).unwrap();
-    for path in ["vendor/Cargo.toml", "vendor/sdk/Cargo.toml", "vendor/sdk/src/placement/lib.rs", "vendor/cases/src/lib.rs"] {
+    for path in [
+        "vendor/Cargo.toml",
+        "vendor/sdk/Cargo.toml",
+        "vendor/sdk/src/placement/lib.rs",
+        "vendor/cases/src/lib.rs",
+    ] {
         assert!(files.contains_key(path), "{path}");
     }
     // `../../wit` from the SDK is the contract of the project.
@@ -105,7 +114,9 @@ fn never_overwrites_a_file() {
 
 #[test]
 fn refuses_names_that_a_language_cannot_have() {
-    for (name, language) in [("Team", Language::Go), ("a/../b", Language::C), ("", Language::Ts), ("serde", Language::Rust)] {
+    for (name, language) in
+        [("Team", Language::Go), ("a/../b", Language::C), ("", Language::Ts), ("serde", Language::Rust)]
+    {
         let error = files(name, language, PolicyKind::Mutating).unwrap_err().to_string();
         assert!(error.contains(&format!("found `{name}`")) && error.contains("hint: "), "{error}");
     }

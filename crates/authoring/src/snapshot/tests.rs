@@ -77,7 +77,10 @@ fn time_in_a_sandbox_is_later_than_in_the_snapshot() {
 
 #[test]
 fn a_start_that_calls_the_host_is_an_error() {
-    let text = PROGRAM.replace("(i32.store8 (i32.const 9) (i32.const 0x4c))", "(call $object (i32.const 0) (i32.const 0) (i32.const 0))");
+    let text = PROGRAM.replace(
+        "(i32.store8 (i32.const 9) (i32.const 0x4c))",
+        "(call $object (i32.const 0) (i32.const 0) (i32.const 0))",
+    );
     let error = snapshot(&wat::parse_str(text).unwrap()).unwrap_err().to_string();
     assert!(error.contains("calls `object` of `wardset:policy/document@0.1.0`"), "{error}");
     assert!(error.contains("hint: "), "{error}");

@@ -271,7 +271,11 @@ fn there_are_no_files_folders_and_sockets() {
     let answer = |name: &str| match name {
         "path_symlink" | "fd_readdir" => NOTDIR,
         "fd_prestat_get" | "fd_prestat_dir_name" | "fd_renumber" => BADF,
-        "fd_close" | "fd_datasync" | "fd_sync" | "fd_fdstat_set_flags" | "fd_fdstat_set_rights"
+        "fd_close"
+        | "fd_datasync"
+        | "fd_sync"
+        | "fd_fdstat_set_flags"
+        | "fd_fdstat_set_rights"
         | "fd_filestat_set_times" => SUCCESS,
         name if name.starts_with("path_") => NOTDIR,
         name if name.starts_with("sock_") => NOTSOCK,
