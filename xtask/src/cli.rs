@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
-use crate::{Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, policies, prose};
+use crate::{
+    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, languages, policies, prose,
+};
 
 /// Reads the command line and runs the task.
 pub(crate) fn run() -> Result<Outcome> {
@@ -22,6 +24,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Bench(options) => bench::run(&repository, &options),
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
+        Task::Languages(options) => languages::run(&repository, &options),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Prose(options) => prose::run(&repository, &options),
         Task::Ci => ci::run(&repository),
@@ -70,6 +73,8 @@ enum Task {
     Faults(faults::Options),
     /// Run the hostile guests, and print the mechanism that contains each, and its milliseconds
     Hostile,
+    /// Build the examples of each language with its own tools, run their cases, and print a table
+    Languages(languages::Options),
     /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
     Fuzz(fuzz::Options),
     /// Count signs of hard English in comments and documents; fails if there are too many

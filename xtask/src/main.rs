@@ -20,6 +20,7 @@ mod fuzz;
 mod guest;
 mod hostile;
 mod interrupt;
+mod languages;
 mod lock;
 mod message;
 mod policies;

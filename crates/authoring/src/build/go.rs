@@ -1,0 +1,62 @@
+//! Go: the official toolchain, and a snapshot of the started runtime.
+
+use std::process::Command;
+
+use super::{Build, MissingTool, PolicyBuildError};
+use crate::{component, snapshot, tool};
+
+/// The oldest version of Go whose code the bindings are: 1.25.
+const OLDEST: (u32, u32) = (1, 25);
+
+pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> {
+    let missing = |tool: String| {
+        let command = "go install golang.org/dl/go1.26.0@latest && go1.26.0 download".to_owned();
+        PolicyBuildError::Missing(MissingTool { tool, command })
+    };
+    let go = tool::find("go", &[]).ok_or_else(|| {
+        let command = "apt-get install golang-go".to_owned();
+        PolicyBuildError::Missing(MissingTool { tool: "`go`, version 1.25 or newer".to_owned(), command })
+    })?;
+    let version = build.query(Command::new(&go).args(["env", "GOVERSION"]))?;
+    if parse(version.trim()).is_none_or(|version| version < OLDEST) {
+        return Err(missing(format!("Go 1.25 or newer; found `{}`", version.trim())));
+    }
+    let core_path = build.work_folder()?.join("core.wasm");
+    build.step("compiling Go");
+    build.run(
+        Command::new(go)
+            // The runtime grows its memory through `runtime.sbrk`, which the bindings reach by `linkname`.
+            .args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w -checklinkname=0", "-o"])
+            .arg(&core_path)
+            .arg("./internal/module")
+            .env("GOOS", "wasip1")
+            .env("GOARCH", "wasm")
+            .env_remove("GOFLAGS")
+            .env_remove("GOWASM"),
+    )?;
+    let core = build.read(&core_path)?;
+    build.step("starting Go's runtime once");
+    let started = snapshot::snapshot(&core)?;
+    build.step("making the component");
+    Ok(component::encode(&started)?)
+}
+
+/// Parses `go1.26.8`.
+fn parse(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.strip_prefix("go")?.split(['.', 'r', 'b', ' ', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_versions_of_go() {
+        assert_eq!(parse("go1.26.8"), Some((1, 26)));
+        assert_eq!(parse("go1.27rc1"), Some((1, 27)));
+        assert_eq!(parse("go1.9"), Some((1, 9)));
+        assert_eq!(parse("devel"), None);
+        assert!(parse("go1.9").unwrap() < OLDEST);
+    }
+}

@@ -1,0 +1,124 @@
+use super::*;
+
+/// Every language with every kind.
+fn all() -> impl Iterator<Item = (Language, PolicyKind, BTreeMap<String, String>)> {
+    Language::ALL.into_iter().flat_map(|language| {
+        [PolicyKind::Mutating, PolicyKind::Validating].map(|kind| {
+            let files = files("team-label", language, kind).unwrap();
+            (language, kind, files)
+        })
+    })
+}
+
+#[test]
+fn no_file_has_a_word_of_the_template_left() {
+    for (language, kind, files) in all() {
+        for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("vendor/")) {
+            for word in ["{{name", "{{Name", "{{#", "{{/", "{{language", "{{setup", "{{source", "{{extra"] {
+                assert!(!text.contains(word), "{language} {kind:?} {path}: {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_project_has_what_the_build_and_the_runner_need() {
+    for (language, kind, files) in all() {
+        let cases = files.keys().filter(|path| path.starts_with("cases/")).count();
+        assert!(cases >= 3, "{language} {kind:?}: {cases}");
+        for path in ["README.md", "policy.yaml", "daemonset.yaml", language.source()] {
+            assert!(files.contains_key(path), "{language} {kind:?}: {path}");
+        }
+        if language != Language::Cel {
+            for path in ["wardset.yaml", "wit/policy.wit", "settings.schema.json", ".gitignore"] {
+                assert!(files.contains_key(path), "{language} {kind:?}: {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_case_is_of_the_form_that_runners_read() {
+    for (language, kind, files) in all() {
+        for (path, text) in files.iter().filter(|(path, _)| path.starts_with("cases/")) {
+            let cases: Vec<wardset_cases::Case> = serde_saphyr::from_multiple(text)
+                .unwrap_or_else(|error| panic!("{language} {kind:?} {path}: {error}"));
+            assert!(!cases.is_empty(), "{language} {kind:?} {path}");
+            if kind == PolicyKind::Validating {
+                assert!(cases.iter().all(|case| case.expect.changes.is_empty()), "{language} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manifest_of_a_validating_policy_writes_nothing() {
+    for (language, kind, files) in all().filter(|(language, ..)| *language != Language::Cel) {
+        let source = &files[language.source()];
+        assert_eq!(
+            source.contains("/spec/template/spec/affinity"),
+            kind == PolicyKind::Mutating,
+            "{language}"
+        );
+    }
+}
+
+#[test]
+fn the_vendored_sdk_is_whole_and_finds_the_contract() {
+    let files = files("team-label", Language::Rust, PolicyKind::Mutating).unwrap();
+    for path in [
+        "vendor/Cargo.toml",
+        "vendor/sdk/Cargo.toml",
+        "vendor/sdk/src/placement/lib.rs",
+        "vendor/cases/src/lib.rs",
+    ] {
+        assert!(files.contains_key(path), "{path}");
+    }
+    // `../../wit` from the SDK is the contract of the project.
+    assert!(files["vendor/sdk/src/wit.rs"].contains("path: \"../../wit\""));
+    assert!(files["vendor/sdk/Cargo.toml"].contains("path = \"../cases\""));
+    let workspace = &files["vendor/Cargo.toml"];
+    assert!(workspace.contains("\n[workspace]\nmembers = [\"sdk\", \"cases\"]\n"), "{workspace}");
+    assert!(workspace.contains("[workspace.dependencies]") && !workspace.contains("[profile"), "{workspace}");
+}
+
+#[test]
+fn writes_the_files_and_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("team-label");
+    let written = create(&project, "team-label", Language::C, PolicyKind::Validating).unwrap();
+    assert!(written.contains(&PathBuf::from("src/policy.c")));
+    for path in &written {
+        assert!(project.join(path).is_file(), "{}", path.display());
+    }
+    let read = crate::Project::read(&project).unwrap();
+    assert_eq!((read.language, read.name.as_str()), (Language::C, "team-label"));
+}
+
+#[test]
+fn an_empty_folder_and_a_fresh_repository_are_fine() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(".git")).unwrap();
+    create(folder.path(), "a", Language::Cel, PolicyKind::Mutating).unwrap();
+    assert!(folder.path().join("policy.yaml").is_file());
+}
+
+#[test]
+fn never_overwrites_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    let error = create(folder.path(), "a", Language::Go, PolicyKind::Mutating).unwrap_err().to_string();
+    assert!(error.contains("found `notes.txt` in it") && error.contains("hint: "), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn refuses_names_that_a_language_cannot_have() {
+    for (name, language) in
+        [("Team", Language::Go), ("a/../b", Language::C), ("", Language::Ts), ("serde", Language::Rust)]
+    {
+        let error = files(name, language, PolicyKind::Mutating).unwrap_err().to_string();
+        assert!(error.contains(&format!("found `{name}`")) && error.contains("hint: "), "{error}");
+    }
+    assert!(files("serde", Language::C, PolicyKind::Mutating).is_ok());
+}
