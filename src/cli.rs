@@ -6,8 +6,10 @@
 mod args;
 mod documents;
 mod policies;
+mod policy_build;
 mod policy_compile;
 mod policy_inspect;
+mod policy_new;
 mod policy_test;
 mod review;
 mod serve;
@@ -45,6 +47,8 @@ pub fn run() -> ExitCode {
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Policy(command) => match command {
+                args::PolicyCommand::New(new) => policy_new::run(&new),
+                args::PolicyCommand::Build(build) => policy_build::run(&build),
                 args::PolicyCommand::Test(test) => policy_test::run(test).await,
                 args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
@@ -96,6 +100,11 @@ fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Returns an error of `wardset-authoring`, which has its hint on a line of its own, in the form of this program.
+fn on_one_line(error: &impl std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!(error.to_string().replace("\nhint:", "; hint:"))
 }
 
 /// Prints an error on one line. Names in it come from user input and may hold control characters.

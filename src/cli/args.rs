@@ -25,7 +25,7 @@ pub(super) enum Command {
     Serve(Box<Serve>),
     /// List the active policies
     Policies(Policies),
-    /// Test, inspect and compile policies
+    /// Write, build, test and inspect policies
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of Policy
@@ -343,12 +343,61 @@ pub(super) struct Man {
 /// The commands for authors of policies.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
+    /// Write a new project, which builds and passes its tests as it is
+    New(PolicyNew),
+    /// Build the module of a project with the tools of its language
+    Build(PolicyBuild),
     /// Run the cases of policies in the sandbox, and check laws that every policy should keep
     Test(PolicyTest),
     /// Show a module: its manifest, settings, imports, size and digest
     Inspect(PolicyInspect),
     /// Compile modules into the cache folder, so that a server with the same folder starts without compiling them
     Compile(PolicyCompile),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Languages:
+  rust, ts (TypeScript and JavaScript), go, python, c, zig, and cel, which needs no compiler
+
+Example:
+  wardset policy new team-label --lang go
+  cd team-label && wardset policy build && wardset policy test")]
+pub(super) struct PolicyNew {
+    /// Name of the policy: lower-case words joined by `-`
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+
+    /// Language of the sources
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(super) lang: String,
+
+    /// A policy that may change objects. Default
+    #[arg(long, conflicts_with = "validating")]
+    pub(super) mutating: bool,
+
+    /// A policy that allows or denies, and changes nothing
+    #[arg(long)]
+    pub(super) validating: bool,
+
+    /// Folder of the project; it must be empty or missing. Default: the folder NAME
+    #[arg(long, value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PolicyBuild {
+    /// Folder of the project
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+
+    /// Print the output of the tools, even if they succeed
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+
+    /// Print no steps. They are printed only to a terminal
+    #[arg(short, long)]
+    pub(super) quiet: bool,
 }
 
 /// The cache of compiled modules, and the limits of compilation.
@@ -422,7 +471,8 @@ pub(super) struct PolicyTest {
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
     pub(super) cases: Vec<PathBuf>,
 
-    /// Module under test, for cases without `policies`: `builtin:NAME` or `file:PATH`
+    /// Module under test, for cases without `policies`: `builtin:NAME` or `file:PATH`. Default: the module of the project
+    /// in the current folder, if there is one
     #[arg(long, value_name = "MODULE", conflicts_with = "paths")]
     pub(super) module: Option<String>,
 

@@ -16,9 +16,15 @@ const POLL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: PolicyTest) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
+    let mut policies = args.policies.paths.clone();
+    // A project of CEL is a policy file.
+    let file = PathBuf::from("policy.yaml");
+    if args.module.is_none() && policies.is_empty() && !project_is_here() && file.exists() {
+        policies.push(file);
+    }
     let options = TestOptions {
-        module: args.module,
-        policies: args.policies.paths.clone(),
+        module: args.module.map_or_else(|| module_of_project(&policies), |module| Ok(Some(module)))?,
+        policies,
         filter: args.filter,
         update: args.update,
     };
@@ -37,6 +43,25 @@ pub(super) async fn run(args: PolicyTest) -> anyhow::Result<ExitCode> {
         }
         modules.forget_unused();
     }
+}
+
+fn project_is_here() -> bool {
+    Path::new(wardset_authoring::PROJECT_FILE).exists()
+}
+
+/// Returns the module of the project in the current folder. Without a project, or if policies decide, there is none.
+fn module_of_project(policies: &[PathBuf]) -> anyhow::Result<Option<String>> {
+    if !policies.is_empty() || !project_is_here() {
+        return Ok(None);
+    }
+    let project =
+        wardset_authoring::Project::read(Path::new(".")).map_err(|error| super::on_one_line(&error))?;
+    anyhow::ensure!(
+        project.output.exists(),
+        "the module `{}` does not exist; hint: run `wardset policy build` first",
+        project.output.display()
+    );
+    Ok(Some(format!("file:{}", project.output.display())))
 }
 
 async fn once(

@@ -56,8 +56,10 @@ fn help_matches_the_golden_files() {
         ("help-serve", &["serve", "--help"]),
         ("help-policies", &["policies", "--help"]),
         ("help-policy", &["policy", "--help"]),
+        ("help-policy-build", &["policy", "build", "--help"]),
         ("help-policy-compile", &["policy", "compile", "--help"]),
         ("help-policy-inspect", &["policy", "inspect", "--help"]),
+        ("help-policy-new", &["policy", "new", "--help"]),
         ("help-policy-test", &["policy", "test", "--help"]),
     ] {
         let output = wardset(arguments);
@@ -249,7 +251,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
     std::fs::write(folder.path().join("x.wasm"), b"\0asm\x01\0\0\0").unwrap();
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
     assert!(
-        stderr(&output).contains("the module is a core module: make it a component"),
+        stderr(&output).contains("expected a component, found a core module"),
         "{}",
         stderr(&output)
     );
