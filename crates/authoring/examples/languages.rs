@@ -6,7 +6,7 @@
 //! languages [LANG]… [--fresh mutating|validating] [--wardset PATH]
 //! ```
 //!
-//! `--fresh` builds new projects instead of the examples. `--wardset` names the host that runs the cases.
+//! `--fresh` builds new projects instead of the examples, each in two folders, and compares the digests. `--wardset` names the host that runs the cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::error::Error;
@@ -51,12 +51,10 @@ fn run() -> Result<bool> {
                 });
             }
             "--wardset" => wardset = Some(PathBuf::from(words.next().ok_or("`--wardset` needs a path")?)),
-            word => {
-                let language = Language::from_word(word).filter(|language| *language != Language::Cel);
-                languages.push(language.ok_or_else(|| {
-                    format!("expected one of rust, ts, go, python, c and zig, found `{word}`")
-                })?);
-            }
+            word => match word.parse()? {
+                Language::Cel => return Err("expected a language with a compiler, found `cel`".into()),
+                language => languages.push(language),
+            },
         }
     }
     if languages.is_empty() {
@@ -94,9 +92,16 @@ fn check(
     fresh: Option<PolicyKind>,
     wardset: Option<&Path>,
 ) -> Result<String> {
-    let mut folder = root.join("examples/languages").join(language.word());
+    let (mut folder, mut again) = (root.join("examples/languages").join(language.word()), None);
     if let Some(kind) = fresh {
-        folder = new_project(root, &folder, language, kind)?;
+        let (example, target) = (folder, root.join("target/languages"));
+        let name = format!("{}-{}", language.word(), kind.word());
+        folder = target.join(&name);
+        new_project(&folder, &example, language, kind)?;
+        again = Some(target.join("in another folder").join(name));
+        if let Some(again) = &again {
+            new_project(again, &example, language, kind)?;
+        }
     }
     let (start, cpu) = (Instant::now(), cpu_seconds()?);
     let built = build(&folder, &mut |event| match event {
@@ -106,6 +111,13 @@ fn check(
     })?;
     let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
     eprintln!("    {} {}", built.digest, built.imports.join(" "));
+    if let Some(again) = again.filter(|_| built.is_reproducible) {
+        eprintln!("    building it again in another folder");
+        let digest = build(&again, &mut |_| {})?.digest;
+        if digest != built.digest {
+            return Err(format!("expected {}, found {digest} in another folder", built.digest).into());
+        }
+    }
     let host = match wardset {
         None => "| not run | | |".to_owned(),
         Some(wardset) => {
@@ -127,19 +139,18 @@ struct Host<'h> {
 }
 
 /// Makes a new project, which borrows the installed tools of the example.
-fn new_project(root: &Path, example: &Path, language: Language, kind: PolicyKind) -> Result<PathBuf> {
-    let folder = root.join("target/languages").join(format!("{}-{}", language.word(), kind.word()));
+fn new_project(folder: &Path, example: &Path, language: Language, kind: PolicyKind) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(&folder)?;
+        fs::remove_dir_all(folder)?;
     }
-    create(&folder, "team-label", language, kind)?;
+    create(folder, "team-label", language, kind)?;
     for tools in [".venv", "node_modules"] {
         let path = example.join(tools);
         if path.exists() {
             std::os::unix::fs::symlink(path, folder.join(tools))?;
         }
     }
-    Ok(folder)
+    Ok(())
 }
 
 impl Host<'_> {

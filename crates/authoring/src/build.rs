@@ -37,7 +37,7 @@ pub fn build(
     progress: &mut dyn FnMut(BuildEvent<'_>),
 ) -> Result<BuiltPolicy, PolicyBuildError> {
     let project = Project::read(folder)?;
-    // Tools run in the folder of the project, whatever the current one is.
+    // Tools run in the folder of the project, even if the current folder is another one.
     let folder = fs::canonicalize(folder).map_err(|source| io_error(folder, source))?;
     let mut build = Build { folder, project, progress };
     let component = match build.project.language {

@@ -1,6 +1,7 @@
 //! The languages and kinds of policies.
 
-use std::fmt;
+use std::str::FromStr;
+use std::{error, fmt};
 
 use serde::Deserialize;
 
@@ -83,19 +84,44 @@ impl Language {
             Self::Go | Self::Cel => None,
         }
     }
+}
 
-    /// Returns the language of a word; `js`, `javascript` and the like count too.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word.to_ascii_lowercase().as_str() {
+impl FromStr for Language {
+    type Err = UnknownLanguage;
+
+    /// Returns the language of a word; `js`, `golang` and the like count too.
+    fn from_str(word: &str) -> Result<Self, UnknownLanguage> {
+        let known = match word.to_ascii_lowercase().as_str() {
             "rs" => Some(Self::Rust),
             "js" | "javascript" | "typescript" => Some(Self::Ts),
             "golang" => Some(Self::Go),
             "py" => Some(Self::Python),
             word => Self::ALL.into_iter().find(|language| language.word() == word),
-        }
+        };
+        known.ok_or_else(|| UnknownLanguage { word: word.to_owned() })
     }
 }
+
+/// A word that names no language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLanguage {
+    /// The word.
+    pub word: String,
+}
+
+impl fmt::Display for UnknownLanguage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = Language::ALL.map(Language::word).join(", ");
+        write!(
+            f,
+            "expected one of {words}, found `{}`\nhint: a module of any other language works too, if it is a \
+             component of wit/policy.wit",
+            self.word
+        )
+    }
+}
+
+impl error::Error for UnknownLanguage {}
 
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,9 +156,18 @@ mod tests {
     #[test]
     fn each_word_names_its_language() {
         for language in Language::ALL {
-            assert_eq!(Language::from_word(language.word()), Some(language));
+            assert_eq!(language.word().parse(), Ok(language));
         }
-        assert_eq!(Language::from_word("JavaScript"), Some(Language::Ts));
-        assert_eq!(Language::from_word("cobol"), None);
+        assert_eq!("JavaScript".parse(), Ok(Language::Ts));
+    }
+
+    #[test]
+    fn an_unknown_word_is_an_error_with_all_that_are_known() {
+        let error = "cobol".parse::<Language>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("expected one of rust, ts, go, python, c, zig, cel, found `cobol`"),
+            "{error}"
+        );
+        assert!(error.contains("hint: "), "{error}");
     }
 }

@@ -27,7 +27,7 @@ pub use component::ComponentError;
 pub use contract::CONTRACT;
 pub use create::{CreateError, create, files};
 pub use foreign::{ForeignImport, foreign_import};
-pub use language::{Language, PolicyKind};
+pub use language::{Language, PolicyKind, UnknownLanguage};
 pub use project::{PROJECT_FILE, Project, ProjectError};
 pub use snapshot::SnapshotError;
 pub use tool::{MissingTool, ToolError};

@@ -51,7 +51,7 @@ fn each_example_is_a_new_project() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             assert!(
                 files.contains_key(&format!("cases/{name}")),
-                "{language}: `{name}` is no case of a project"
+                "{language}: a project does not have `{name}`"
             );
         }
     }

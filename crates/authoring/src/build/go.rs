@@ -9,14 +9,9 @@ use crate::{component, snapshot, tool};
 const OLDEST: (u32, u32) = (1, 25);
 
 pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> {
-    let missing = |tool: String| {
-        let command = "go install golang.org/dl/go1.26.0@latest && go1.26.0 download".to_owned();
-        PolicyBuildError::Missing(MissingTool { tool, command })
-    };
-    let go = tool::find("go", &[]).ok_or_else(|| {
-        let command = "apt-get install golang-go".to_owned();
-        PolicyBuildError::Missing(MissingTool { tool: "`go`, version 1.25 or newer".to_owned(), command })
-    })?;
+    let missing = |tool: String| PolicyBuildError::Missing(MissingTool { tool, command: install() });
+    let go = tool::find("go", &[]).ok_or_else(|| missing("`go`, version 1.25 or newer".to_owned()))?;
+    // In the project's folder: the file `go.mod` asks for a version, which a newer Go fetches itself.
     let version = build.query(Command::new(&go).args(["env", "GOVERSION"]))?;
     if parse(version.trim()).is_none_or(|version| version < OLDEST) {
         return Err(missing(format!("Go 1.25 or newer; found `{}`", version.trim())));
@@ -41,6 +36,23 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
     Ok(component::encode(&started)?)
 }
 
+/// Returns the command that installs Go on a machine like this one.
+fn install() -> String {
+    let system = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let processor = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!(
+        "curl -fL https://go.dev/dl/go1.26.0.{system}-{processor}.tar.gz | sudo tar -C /usr/local -xz && export \
+         PATH=/usr/local/go/bin:$PATH"
+    )
+}
+
 /// Parses `go1.26.8`.
 fn parse(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.strip_prefix("go")?.split(['.', 'r', 'b', ' ', '-']);
@@ -50,6 +62,14 @@ fn parse(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_installs_a_version_that_is_new_enough() {
+        let command = install();
+        let version = command.split("/dl/").nth(1).unwrap();
+        assert!(parse(version).unwrap() >= OLDEST, "{command}");
+        assert!(!command.contains("x86_64") && !command.contains("macos"), "{command}");
+    }
 
     #[test]
     fn parses_versions_of_go() {

@@ -38,9 +38,6 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
         // The folder and the profile of the output are those that this build reads.
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("CARGO_BUILD_TARGET");
-    if build.folder.join("Cargo.lock").is_file() {
-        command.arg("--locked");
-    }
     build.run(&mut command)?;
     let library = build.project.name.replace('-', "_");
     let core =

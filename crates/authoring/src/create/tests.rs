@@ -122,3 +122,40 @@ fn refuses_names_that_a_language_cannot_have() {
     }
     assert!(files("serde", Language::C, PolicyKind::Mutating).is_ok());
 }
+
+#[test]
+fn typescript_reads_a_missing_value_as_null_or_undefined() {
+    // QuickJS gives null, and StarlingMonkey gives undefined. Only `wardset.ts` talks to the contract.
+    for kind in [PolicyKind::Mutating, PolicyKind::Validating] {
+        let files = files("team-label", Language::Ts, kind).unwrap();
+        assert!(files["src/wardset.ts"].contains("text == null ? undefined"));
+        assert!(!files["src/policy.ts"].contains("document"), "{kind:?}");
+    }
+}
+
+#[test]
+fn c_and_zig_compile_as_the_adapter_and_the_build_expect() {
+    for language in [Language::C, Language::Zig] {
+        let files = files("team-label", language, PolicyKind::Mutating).unwrap();
+        // The build embeds the contract, so an empty function stands for the generators' object file.
+        assert!(files["bindings/policy.c"].contains("__component_type_object_force_link_policy"));
+        assert!(
+            files["bindings/component_type.c"].contains("__component_type_object_force_link_policy(void) {}")
+        );
+        assert!(files["requirements.txt"].starts_with("ziglang=="), "{language}");
+    }
+}
+
+#[test]
+fn versions_of_tools_are_exact() {
+    let ts = &files("a", Language::Ts, PolicyKind::Mutating).unwrap()["package.json"];
+    for tool in ["componentize-qjs", "esbuild", "typescript"] {
+        let version = ts.split(&format!("\"{tool}\": \"")).nth(1).unwrap();
+        assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{tool}");
+    }
+    let python = &files("a", Language::Python, PolicyKind::Mutating).unwrap()["requirements.txt"];
+    assert!(python.contains("componentize-py=="));
+    let go = files("a", Language::Go, PolicyKind::Mutating).unwrap();
+    let required = go["go.mod"].split("require ").nth(1).unwrap().trim();
+    assert!(go["go.sum"].contains(&format!("{required} h1:")), "{required}");
+}

@@ -1,6 +1,7 @@
 //! Adds the label `team`, keeps pods off the control plane, and denies the label `version` in a new selector.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 use wardset_policy_sdk::{
     Denial, Labels, Manifest, Patch, Policy, Review, SettingsError, Stop, Verdict, export_policy,
 };
@@ -24,6 +25,9 @@ const AFFINITY: &str = "/spec/template/spec/affinity";
 const REQUIRED: &str =
     "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 
+const NO_TEAM: &str = "the label `team` is missing";
+const VERSION: &str = "the selector has the label `version`, which changes with each release";
+
 impl Policy for WorkersOnly {
     type Settings = Settings;
 
@@ -39,7 +43,8 @@ impl Policy for WorkersOnly {
 
     fn check(settings: &Settings) -> Result<(), SettingsError> {
         if settings.team.is_empty() {
-            return Err(SettingsError::new("team", "expected the name of a team, found an empty string", "write one"));
+            let message = "expected the name of a team, found an empty string";
+            return Err(SettingsError::new("team", message, "write one"));
         }
         Ok(())
     }
@@ -50,51 +55,29 @@ impl Policy for WorkersOnly {
         let selector: Labels<'_> = review.object(SELECTOR)?.unwrap_or_default();
         if selector.contains_key("version") {
             let pointer = format!("{SELECTOR}/version");
-            let message = "the selector has the label `version`, which changes with each release";
-            if review.is_create() {
-                return Ok(verdict.with_denial(Denial::forbidden(pointer, message, "remove `version` from the selector")));
-            }
             // The selector of a stored object cannot change: a denial would stop every update.
-            verdict = verdict.with_warning(pointer, message);
+            if review.is_create() {
+                let fix = "remove `version` from the selector";
+                return Ok(verdict.with_denial(Denial::forbidden(pointer, VERSION, fix)));
+            }
+            verdict = verdict.with_warning(pointer, VERSION);
         }
 
         let labels: Labels<'_> = review.object(LABELS)?.unwrap_or_default();
         let mut patch = Patch::new(review);
         if !labels.contains_key("team") {
-            patch.add_members(LABELS, [("team", &settings.team, "the label `team` is missing".to_owned())])?;
+            patch.add_members(LABELS, [("team", &settings.team, NO_TEAM.to_owned())])?;
         }
         // If the author does not touch the template, a change to it would restart every pod.
         if review.template_is_open() && !review.has(REQUIRED) {
-            patch.add(REQUIRED, &NodeSelector::workers(), "the object does not choose its nodes")?;
+            // The nodes outside the control plane.
+            let workers = json!({"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"},
+            ]}]});
+            let why = "the object does not choose its nodes";
+            patch.add(REQUIRED, &workers, why)?;
         }
         Ok(verdict.with_changes(patch))
-    }
-}
-
-/// The nodes that a pod requires.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeSelector {
-    node_selector_terms: [Term; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Term {
-    match_expressions: [Expression; 1],
-}
-
-#[derive(Serialize)]
-struct Expression {
-    key: &'static str,
-    operator: &'static str,
-}
-
-impl NodeSelector {
-    /// The nodes outside the control plane.
-    fn workers() -> Self {
-        let expression = Expression { key: "node-role.kubernetes.io/control-plane", operator: "DoesNotExist" };
-        Self { node_selector_terms: [Term { match_expressions: [expression] }] }
     }
 }
 
