@@ -21,6 +21,8 @@ pub struct Document {
     object: Value,
     old_object: Value,
     reads: Vec<String>,
+    /// None if the host does not know them.
+    namespace_labels: Option<Value>,
 }
 
 impl Document {
@@ -33,7 +35,8 @@ impl Document {
     }
 
     pub(crate) fn data(&self, what: ClusterData) -> Option<String> {
-        panic!("{what:?} is not part of a case file")
+        let ClusterData::NamespaceLabels = what;
+        self.namespace_labels.as_ref().map(Value::to_string)
     }
 
     // Log lines are not part of a verdict.
@@ -51,6 +54,14 @@ impl Document {
 pub fn review(object: &Value) -> Review {
     let case = Case { object: object.clone(), ..Case::default() };
     review_of(&case, &[""])
+}
+
+/// Makes a review of a new `object` with an open gate, in a namespace with these labels. A policy may read all of it.
+#[must_use]
+pub fn review_in_namespace(object: &Value, labels: Value) -> Review {
+    let mut review = review(object);
+    review.host_mut().namespace_labels = Some(labels);
+    review
 }
 
 /// Applies the changes to `object`.
@@ -110,14 +121,19 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
         object: case.object.clone(),
         old_object: case.old_object.clone(),
         reads: reads.iter().map(|&prefix| prefix.to_owned()).collect(),
+        namespace_labels: None,
     };
     Review::new(request, document)
 }
 
 fn keeps_the_laws<P: Policy>(case: &Case, verdict: &Verdict) -> Result<(), String> {
     for Change { edit, .. } in &verdict.changes {
-        let Edit::Add(placed) = edit else { return Err(format!("{edit:?} does more than add")) };
-        let path = &placed.path;
+        let path = match edit {
+            Edit::Add(placed) => &placed.path,
+            edit if P::ONLY_ADDS => return Err(format!("{edit:?} does more than add")),
+            Edit::Replace(placed) => &placed.path,
+            Edit::Remove(path) => path,
+        };
         if !P::MANIFEST.writes.iter().any(|prefix| is_within(path, prefix)) {
             return Err(format!("the manifest's `writes` do not cover `{path}`"));
         }
