@@ -132,6 +132,7 @@ fn limit_nesting(text: &str) -> Result<(), Problem> {
     loop {
         let token = lexer.lex();
         let kind = token.kind;
+        let is_inside = levels.len() > 1;
         let Some(level) = levels.last_mut() else { return Ok(()) };
         match kind {
             // The parser reports the error.
@@ -141,10 +142,8 @@ fn limit_nesting(text: &str) -> Result<(), Problem> {
                 level.links += 1;
                 levels.push(Level::default());
             }
-            TokenKind::TokRightParen | TokenKind::TokRightBracket | TokenKind::TokRightBrace => {
-                if levels.len() > 1 {
-                    conditions -= levels.pop().map_or(0, |level| level.conditions);
-                }
+            TokenKind::TokRightParen | TokenKind::TokRightBracket | TokenKind::TokRightBrace if is_inside => {
+                conditions -= levels.pop().map_or(0, |level| level.conditions);
             }
             TokenKind::TokComma => {
                 conditions -= level.conditions;

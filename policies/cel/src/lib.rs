@@ -162,6 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_of_many_variables_is_read_without_recursion() {
+        let mut variables = vec![json!({"name": "v0", "expression": "1"})];
+        for n in 1..300 {
+            let above = format!("variables.v{} + 1", n - 1);
+            variables.push(json!({"name": format!("v{n}"), "expression": above}));
+        }
+        let rule = json!({"expression": "variables.v299 == 300"});
+        let text = json!({"variables": variables, "validations": [rule]}).to_string();
+        let settings: Settings = settings::parse(&text).expect("settings");
+        let review = testing::review(&json!({}));
+        assert_eq!(Cel::evaluate(&review, &settings), Ok(Verdict::allow()));
+    }
+
+    #[test]
     fn an_error_repeats_only_the_beginning_of_a_long_text() {
         let review = testing::review(&json!({"metadata": {"name": "agent"}}));
         let rule = format!("object.metadata.{} == 1", "x".repeat(3000));

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use ::cel::{
     Context, Env, ExecutionError, Value,
-    common::types::{CelBool, CelNull, CelString},
+    common::{
+        types::{CelBool, CelNull, CelString},
+        value::CowVal,
+    },
 };
 use wardset_policy_sdk::{Operation, Request, Review, Stop};
 
@@ -100,19 +103,19 @@ impl<'r> Scope<'r> {
     /// Parses the expression and reads the variables that it uses.
     fn prepare(&mut self, place: Place<'_>) -> Result<Expression, Stop> {
         let expression = Expression::parse(place.text).map_err(|problem| place.fails(&problem.message))?;
-        self.read(&expression, self.variables.len())?;
+        self.read(&expression)?;
         Ok(expression)
     }
 
-    /// Reads the names that the expression uses: variables below `end`, and those of the review.
-    fn read(&mut self, expression: &Expression, end: usize) -> Result<(), Stop> {
+    /// Reads the names that the expression uses.
+    fn read(&mut self, expression: &Expression) -> Result<(), Stop> {
         if expression.mentions("variables") {
-            for n in 0..end {
-                if expression.reads(&self.variables[n].name) {
-                    self.read_variable(n)?;
-                }
-            }
+            self.read_variables(expression)?;
         }
+        self.read_roots(expression)
+    }
+
+    fn read_roots(&mut self, expression: &Expression) -> Result<(), Stop> {
         for name in ["object", "oldObject", "request", "namespaceObject"] {
             if !self.known.contains(&name) && expression.mentions(name) {
                 let value = self.root(name)?;
@@ -123,28 +126,42 @@ impl<'r> Scope<'r> {
         Ok(())
     }
 
-    /// Evaluates a variable, and those above it that it uses, once. An error counts only if the result of an
-    /// expression depends on it: `variables.a || true` is true.
-    fn read_variable(&mut self, n: usize) -> Result<(), Stop> {
-        if !matches!(self.states[n], State::Unread) {
-            return Ok(());
+    /// Evaluates the variables that the expression needs, once each and without recursion. The error of a variable
+    /// counts only if the result of an expression depends on it: `variables.a || true` is true.
+    fn read_variables(&mut self, expression: &Expression) -> Result<(), Stop> {
+        let variables = self.variables;
+        let mut needed: Vec<bool> = variables.iter().map(|named| expression.reads(&named.name)).collect();
+        let mut parsed = Vec::new();
+        // A variable uses only those above it.
+        for (n, named) in variables.iter().enumerate().rev() {
+            if !needed[n] || !matches!(self.states[n], State::Unread) {
+                continue;
+            }
+            let field = format!("variables.{}", named.name);
+            let place = Place { field: &field, text: &named.expression };
+            let expression =
+                Expression::parse(place.text).map_err(|problem| place.fails(&problem.message))?;
+            if expression.mentions("variables") {
+                for (above, is_needed) in needed.iter_mut().enumerate().take(n) {
+                    *is_needed |= expression.reads(&variables[above].name);
+                }
+            }
+            parsed.push((n, field, expression));
         }
-        let Named { name, expression: text } = &self.variables[n];
-        let field = format!("variables.{name}");
-        let place = Place { field: &field, text };
-        // The settings are checked: a variable uses only those above it, so this ends.
-        let expression = Expression::parse(text).map_err(|problem| place.fails(&problem.message))?;
-        self.read(&expression, n)?;
-        let result = Value::resolve_val(&expression.tree, &self.context).map(|value| value.into_owned());
-        self.states[n] = match result {
-            Ok(value) => {
-                self.context.add_variable_as_val(field, value);
-                State::Known
-            }
-            Err(error) => {
-                State::Failed(format!("`{field}`: {}: `{}`", self.explain(&expression, &error), short(text)))
-            }
-        };
+        for (n, field, expression) in parsed.into_iter().rev() {
+            self.read_roots(&expression)?;
+            let result = Value::resolve_val(&expression.tree, &self.context).map(CowVal::into_owned);
+            self.states[n] = match result {
+                Ok(value) => {
+                    self.context.add_variable_as_val(field, value);
+                    State::Known
+                }
+                Err(error) => {
+                    let (problem, text) = (self.explain(&expression, &error), &variables[n].expression);
+                    State::Failed(format!("`{field}`: {problem}: `{}`", short(text)))
+                }
+            };
+        }
         Ok(())
     }
 
