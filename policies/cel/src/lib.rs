@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn the_library_passes_its_cases() {
+        let library =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies/library");
+        let cases = testing::run_policy_files::<Cel>(&library);
+        assert!(cases >= 100, "expected at least 100 cases, found {cases}");
+    }
+
+    #[test]
     fn a_chain_of_many_variables_is_read_without_recursion() {
         let mut variables = vec![json!({"name": "v0", "expression": "1"})];
         for n in 1..300 {

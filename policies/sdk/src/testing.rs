@@ -202,6 +202,55 @@ pub fn run_cases<P: Policy>(directory: &Path) {
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
+/// A policy file, as far as its cases need it.
+#[derive(Debug, serde::Deserialize)]
+struct PolicyFile {
+    spec: PolicySpec,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct PolicySpec {
+    module: String,
+    settings: Value,
+}
+
+/// Runs the cases of each policy file `NAME.yaml` in `directory` whose module is `builtin:` and the name of `P`. The
+/// cases are in `cases/NAME.yaml`, and have the settings of the policy. Returns the number of cases.
+///
+/// # Panics
+/// If a case differs or cannot be read, if a policy has no cases, or if a case file belongs to no policy.
+pub fn run_policy_files<P: Policy>(directory: &Path) -> usize {
+    let files = wardset_cases::read(&directory.join("cases"), |text| serde_saphyr::from_multiple(text));
+    let files = files.unwrap_or_else(|error| panic!("{error}"));
+    let (mut differences, mut run_cases) = (Vec::new(), 0);
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let is_policy = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+    let paths: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_policy).collect();
+    for file in &files {
+        let has_policy = paths.iter().any(|path| path.file_name() == file.path.file_name());
+        assert!(has_policy, "{}: there is no policy of this name", file.path.display());
+    }
+    for path in &paths {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let policy: PolicyFile =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if policy.spec.module != format!("builtin:{}", P::MANIFEST.name) {
+            continue;
+        }
+        let file = files.iter().find(|file| file.path.file_name() == path.file_name());
+        let file = file.unwrap_or_else(|| panic!("{}: there are no cases", path.display()));
+        for case in &file.cases {
+            let case = Case { settings: policy.spec.settings.clone(), ..case.clone() };
+            if let Err(difference) = run::<P>(&case) {
+                differences.push(format!("{} ({}): {difference}", file.path.display(), case.name));
+            }
+            run_cases += 1;
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+    run_cases
+}
+
 /// Compares the schema file with the schema of the settings type; `BLESS=1` rewrites the file.
 ///
 /// # Panics
