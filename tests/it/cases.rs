@@ -53,7 +53,9 @@ async fn the_guest_of_the_benchmark_fits_the_contract() {
 async fn outcome(module: &str, case: &Case) -> CaseOutcome {
     // The case chooses the state of the gate. If the objects do not imply it, the policy's `template` field does.
     let always = if case.gate == CaseGate::Open { "  template: always" } else { "" };
-    let policy = support::policy("case", module, &case.settings(), always);
+    // The module reads the namespace's labels if a rule does, so each of its policies must allow it.
+    let data = if module == "cel" { "\n  clusterData: [namespaceLabels]" } else { "" };
+    let policy = support::policy("case", module, &case.settings(), &format!("{always}{data}"));
     let snapshot = match support::try_snapshot(&policy).await {
         Ok(snapshot) => snapshot,
         Err(error) => return CaseOutcome::SettingsError(format!("{:#}", anyhow::Error::from(error))),
