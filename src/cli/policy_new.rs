@@ -8,10 +8,7 @@ use wardset_authoring::{Language, PolicyKind};
 use super::args::PolicyNew;
 
 pub(super) fn run(args: &PolicyNew) -> anyhow::Result<ExitCode> {
-    let language = Language::from_word(&args.lang).ok_or_else(|| {
-        let known: Vec<_> = Language::ALL.iter().map(|language| language.word()).collect();
-        anyhow::anyhow!("--lang: expected one of {}, found `{}`", known.join(", "), args.lang)
-    })?;
+    let language: Language = args.lang.parse().map_err(|error| super::on_one_line(&error))?;
     let kind = if args.validating { PolicyKind::Validating } else { PolicyKind::Mutating };
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let files = wardset_authoring::create(&folder, &args.name, language, kind);

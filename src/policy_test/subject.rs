@@ -58,8 +58,7 @@ impl Subject {
             Ok(snapshot) => snapshot,
             Err(refused) => return Ok(Err(refused)),
         };
-        let labels = case.namespace_labels.clone().map(Arc::new);
-        let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+        let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
         let judge = Judge::new(
             Arc::new(ArcSwap::from_pointee(snapshot)),
             NamespaceSource::Fixed(labels),
@@ -151,7 +150,8 @@ async fn snapshot(
             "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
             "spec": {
                 "module": module, "settings": case.settings(), "template": template,
-                "clusterData": if case.namespace_labels.is_some() { json!(["namespaceLabels"]) } else { json!([]) },
+                // Whatever the module asks for.
+                "clusterData": ["namespaceLabels"],
             },
         });
         let found = policy_files::parse_one(&policy).map_err(broken)?;

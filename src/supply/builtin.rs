@@ -32,7 +32,7 @@ macro_rules! defaults {
 
 /// The built-in modules.
 pub const MODULES: &[BuiltinModule] =
-    modules!["default-labels", "default-tolerations", "node-affinity", "selector-safety"];
+    modules!["cel", "default-labels", "default-tolerations", "node-affinity", "selector-safety"];
 
 /// The policies that are active if the user names none.
 pub const DEFAULTS: &[DefaultPolicy] = defaults![

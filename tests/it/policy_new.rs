@@ -51,10 +51,8 @@ fn a_project_of_cel_passes_its_tests_as_generated() {
 fn wrong_input_has_an_error_that_names_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    assert!(
-        error(at, &["policy", "new", "a", "--lang", "cobol"])
-            .contains("--lang: expected one of rust, ts, go, python, c, zig, cel, found `cobol`")
-    );
+    let unknown = error(at, &["policy", "new", "a", "--lang", "cobol"]);
+    assert!(unknown.contains("zig") && unknown.contains("found `cobol`"), "{unknown}");
     assert!(error(at, &["policy", "new", "Team_Label", "--lang", "c"]).contains("found `Team_Label`"));
     std::fs::create_dir(at.join("full")).unwrap();
     std::fs::write(at.join("full/notes"), "").unwrap();

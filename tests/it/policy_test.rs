@@ -119,6 +119,24 @@ async fn built_in_policies_pass_their_cases_and_keep_all_laws() {
 }
 
 #[tokio::test]
+async fn the_library_passes_its_cases_and_keeps_all_laws() {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/policies/library");
+    let mut policies = 0;
+    for entry in fs::read_dir(&library).unwrap() {
+        let policy = entry.unwrap().path();
+        if policy.is_dir() {
+            continue;
+        }
+        let cases = library.join("cases").join(policy.file_name().unwrap());
+        let options = TestOptions { policies: vec![policy], ..TestOptions::default() };
+        let reports = policy_test::run(&support::modules(), &[cases], &options).await.unwrap();
+        assert!(reports.iter().all(CaseReport::passed), "{}", report::text(&reports));
+        policies += 1;
+    }
+    assert!(policies >= 11, "{policies} policies");
+}
+
+#[tokio::test]
 async fn finds_a_policy_that_changes_its_own_result() {
     let toleration = add("/spec/template/spec/tolerations/-", json!({"key": "x", "operator": "Exists"}));
     let case = json!({"name": "adds", "object": daemonset(), "expect": {"changes": [toleration]}});

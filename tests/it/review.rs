@@ -220,7 +220,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
         (
             "builtin.yaml",
             replace("builtin:default-labels", "builtin:nope"),
-            "unknown built-in module `nope`, expected one of `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
+            "unknown built-in module `nope`, expected one of `cel`, `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
         ),
         ("file.yaml", replace("builtin:default-labels", "file:missing.wasm"), "failed to read the module `"),
         ("settings.yaml", replace("labels: {a: b}", "lables: {a: b}"), "policy `p`: `spec.settings`: "),
@@ -250,11 +250,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
     );
     std::fs::write(folder.path().join("x.wasm"), b"\0asm\x01\0\0\0").unwrap();
     let output = wardset(&["review", "-f", "examples/fluentd-ds.yaml", "--policies", &policies]);
-    assert!(
-        stderr(&output).contains("expected a component, found a core module"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("expected a component, found a core module"), "{}", stderr(&output));
     for (input, expected) in [
         ("{\"a\":", "failed to parse `standard input`: expected JSON: EOF"),
         ("a: b: c", "failed to parse `standard input`: mapping values are not allowed"),

@@ -73,6 +73,8 @@ pub(crate) struct Policy {
     pub(crate) name: String,
     /// The name of its `cdylib`, as in the file that the compiler writes.
     pub(crate) library: String,
+    /// Its name and version: a dependency can have the same name.
+    pub(crate) spec: String,
     /// The path of its `Cargo.toml`.
     pub(crate) dir: PathBuf,
 }
@@ -91,6 +93,7 @@ impl Workspace {
             match package.targets.into_iter().find(|target| target.crate_types.iter().any(|t| t == "cdylib"))
             {
                 Some(library) => workspace.policies.push(Policy {
+                    spec: format!("{}@{}", package.name, package.version),
                     name: package.name,
                     library: library.name.replace('-', "_"),
                     dir,
@@ -141,6 +144,7 @@ impl Workspace {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    version: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,

@@ -32,7 +32,7 @@ pub(crate) fn build(
     cargo
         .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(&target)
-        .args(policies.iter().flat_map(|policy| ["--package", &policy.name]))
+        .args(policies.iter().flat_map(|policy| ["--package", &policy.spec]))
         .env("RUSTC", compiler.rustc())
         .env("CARGO_ENCODED_RUSTFLAGS", flags(repository, compiler)?);
     process::show(&mut cargo).context("the policies do not build")?;

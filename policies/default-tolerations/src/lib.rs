@@ -19,9 +19,62 @@ pub struct DefaultTolerations;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Tolerations of every DaemonSet; at least one.
-    #[cfg_attr(test, schemars(length(min = 1)))]
+    /// Tolerations of every DaemonSet. At least one toleration or profile.
+    #[serde(default)]
     tolerations: Vec<TolerationSetting>,
+    /// Sets of tolerations for a purpose, which follow those above.
+    #[serde(default)]
+    profiles: Vec<Profile>,
+}
+
+/// A set of tolerations for a purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(rename_all = "kebab-case")]
+enum Profile {
+    /// GPU nodes of NVIDIA: `nvidia.com/gpu`.
+    NvidiaGpu,
+    /// Spot nodes of AKS: `kubernetes.azure.com/scalesetpriority=spot`.
+    AksSpot,
+    /// Nodes of the control plane: the taints of kubeadm, RKE1, RKE2 and K3s, and of clusters before Kubernetes 1.24.
+    ControlPlane,
+    /// Nodes that are not ready yet: the taints that are removed when a node has started.
+    Readiness,
+}
+
+impl Profile {
+    fn tolerations(self) -> Vec<Toleration<'static>> {
+        let entries: &[(&str, &str, &str)] = match self {
+            Self::NvidiaGpu => &[("nvidia.com/gpu", "", "NoSchedule")],
+            Self::AksSpot => &[("kubernetes.azure.com/scalesetpriority", "spot", "NoSchedule")],
+            Self::ControlPlane => &[
+                ("node-role.kubernetes.io/control-plane", "", "NoSchedule"),
+                ("node-role.kubernetes.io/master", "", "NoSchedule"),
+                ("node-role.kubernetes.io/controlplane", "", "NoSchedule"),
+                ("CriticalAddonsOnly", "", "NoExecute"),
+            ],
+            Self::Readiness => &[
+                ("node.kubernetes.io/not-ready", "", "NoSchedule"),
+                ("node.cloudprovider.kubernetes.io/uninitialized", "", "NoSchedule"),
+                ("node.cilium.io/agent-not-ready", "", ""),
+                ("ebs.csi.aws.com/agent-not-ready", "", "NoExecute"),
+                ("efs.csi.aws.com/agent-not-ready", "", "NoExecute"),
+                ("karpenter.sh/unregistered", "", "NoExecute"),
+            ],
+        };
+        entries.iter().map(|&(key, value, effect)| toleration(key, value, effect)).collect()
+    }
+}
+
+/// Makes a toleration of a taint with any value if `value` is empty, and with any effect if `effect` is.
+fn toleration<'a>(key: &'a str, value: &'a str, effect: &'a str) -> Toleration<'a> {
+    Toleration {
+        key: key.into(),
+        operator: if value.is_empty() { "Exists" } else { "Equal" }.into(),
+        value: value.into(),
+        effect: effect.into(),
+        toleration_seconds: None,
+    }
 }
 
 const TOLERATIONS: &str = "/spec/template/spec/tolerations";
@@ -40,9 +93,9 @@ impl Policy for DefaultTolerations {
     };
 
     fn check(settings: &Settings) -> Result<(), SettingsError> {
-        if settings.tolerations.is_empty() {
+        if settings.tolerations.is_empty() && settings.profiles.is_empty() {
             let message = "expected at least one toleration, found none";
-            return Err(SettingsError::new("tolerations", message, "add one"));
+            return Err(SettingsError::new("tolerations", message, "add one, or add one of `profiles`"));
         }
         for (i, setting) in settings.tolerations.iter().enumerate() {
             let field = format!("tolerations[{i}]");
@@ -67,7 +120,8 @@ impl Policy for DefaultTolerations {
         let mut patch = Patch::new(review);
         if review.template_is_open() {
             let present: Vec<Toleration<'_>> = review.object(TOLERATIONS)?.unwrap_or_default();
-            let wanted = settings.tolerations.iter().map(TolerationSetting::toleration);
+            let profiles = settings.profiles.iter().flat_map(|profile| profile.tolerations());
+            let wanted = settings.tolerations.iter().map(TolerationSetting::toleration).chain(profiles);
             add_tolerations(&mut patch, TOLERATIONS, &present, wanted)?;
         }
         Ok(patch.into())
@@ -78,3 +132,18 @@ export_policy!(DefaultTolerations);
 
 #[cfg(test)]
 wardset_policy_sdk::test_policy!(crate::DefaultTolerations);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_profile_has_a_toleration_that_the_controller_adds() {
+        for profile in [Profile::NvidiaGpu, Profile::AksSpot, Profile::ControlPlane, Profile::Readiness] {
+            for wanted in profile.tolerations() {
+                assert!(!AUTOMATIC.iter().any(|added| added.covers(&wanted)), "{wanted}");
+                assert!(!AUTOMATIC_IN_HOST_NETWORK.covers(&wanted), "{wanted}");
+            }
+        }
+    }
+}

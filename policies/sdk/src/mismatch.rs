@@ -167,14 +167,19 @@ pub(crate) fn names(names: &[&str]) -> String {
 }
 
 fn suggestion(written: &str, known: &[&str]) -> Fix {
+    Fix::Other(advice(written, known).into())
+}
+
+/// Returns the advice to the author of an unknown name: the known one that looks alike, or all.
+pub(crate) fn advice(written: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|name| (edits(written, name), name)).min();
-    Fix::Other(match nearest {
+    match nearest {
         Some((edits, name)) if edits <= if written.len() < 5 { 1 } else { 2 } => {
-            format!("did you mean `{name}`?").into()
+            format!("did you mean `{name}`?")
         }
-        Some(_) => format!("write one of {}", names(known)).into(),
-        None => "remove it".into(),
-    })
+        Some(_) => format!("write one of {}", names(known)),
+        None => "remove it".to_owned(),
+    }
 }
 
 /// Returns the number of letters to insert, delete or replace, upper and lower case being the same (Levenshtein).

@@ -2,23 +2,24 @@
 
 use serde::Serialize;
 
-use crate::{Change, Review, Stop, pointer};
+use crate::{Change, Edit, Placed, Review, Stop, pointer};
 
 /// The changes that a policy asks for, in order.
 ///
-/// It reads the document without the changes of the patch. So add all members of one map, or all items of one list,
-/// in one call.
+/// It reads the document without the changes of the patch, but it remembers the maps and lists that the patch creates.
 #[derive(Debug)]
 pub struct Patch<'r> {
     review: &'r Review,
     changes: Vec<Change>,
+    /// Pointers to the maps and lists that the changes create.
+    created: Vec<String>,
 }
 
 impl<'r> Patch<'r> {
     /// Makes a patch without changes.
     #[must_use]
     pub fn new(review: &'r Review) -> Self {
-        Self { review, changes: Vec::new() }
+        Self { review, changes: Vec::new(), created: Vec::new() }
     }
 
     /// Puts `value` at `target`. The same operation creates parents that are missing or null.
@@ -49,7 +50,7 @@ impl<'r> Patch<'r> {
         if members.peek().is_none() {
             return Ok(());
         }
-        if self.review.has(map) {
+        if self.has(map) {
             for (key, value, reason) in members {
                 let path = pointer::join(map, key.as_ref());
                 self.changes.push(Change::add(path, serde_json::to_string(&value)?, reason));
@@ -67,6 +68,7 @@ impl<'r> Patch<'r> {
             reasons.push(reason);
         }
         whole.push('}');
+        self.created.push(map.to_owned());
         self.place(map, whole, join_reasons(reasons))
     }
 
@@ -84,10 +86,11 @@ impl<'r> Patch<'r> {
         if items.peek().is_none() {
             return Ok(());
         }
-        if self.review.has(list) {
+        if self.has(list) {
             return self.append_to(list, items);
         }
         let (values, reasons): (Vec<V>, Vec<String>) = items.unzip();
+        self.created.push(list.to_owned());
         self.place(list, serde_json::to_string(&values)?, join_reasons(reasons))
     }
 
@@ -104,6 +107,31 @@ impl<'r> Patch<'r> {
         Ok(())
     }
 
+    /// Replaces the value at `target`, which must exist.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] if `value` is not JSON.
+    pub fn replace(
+        &mut self,
+        target: impl Into<String>,
+        value: &impl Serialize,
+        reason: impl Into<String>,
+    ) -> Result<(), Stop> {
+        let placed = Placed { path: target.into(), value: serde_json::to_string(value)? };
+        self.changes.push(Change { edit: Edit::Replace(placed), reason: reason.into() });
+        Ok(())
+    }
+
+    /// Removes the value at `target`, which must exist.
+    pub fn remove(&mut self, target: impl Into<String>, reason: impl Into<String>) {
+        self.changes.push(Change { edit: Edit::Remove(target.into()), reason: reason.into() });
+    }
+
+    /// Whether the document or an earlier change has a value other than null at `pointer`.
+    fn has(&self, pointer: &str) -> bool {
+        self.created.iter().any(|created| created == pointer) || self.review.has(pointer)
+    }
+
     /// Returns the changes in the order of the calls.
     #[must_use]
     pub fn into_changes(self) -> Vec<Change> {
@@ -114,9 +142,10 @@ impl<'r> Patch<'r> {
         let mut target = target;
         while let Some((parent, token)) = pointer::split_last(target)
             && !pointer::ALWAYS_THERE.contains(&parent)
-            && !self.review.has(parent)
+            && !self.has(parent)
         {
             value = format!("{{{}:{value}}}", serde_json::to_string(&token)?);
+            self.created.push(parent.to_owned());
             target = parent;
         }
         self.changes.push(Change::add(target.to_owned(), value, reason));
@@ -175,6 +204,32 @@ mod tests {
         let changes = patch.into_changes();
         let after = testing::apply(&object, &changes).expect("the map is there");
         assert_eq!(after, json!({"metadata": {"labels": {"a": "b", "x.io/y~z": "1"}}}));
+    }
+
+    #[test]
+    fn a_later_call_adds_to_the_map_or_list_that_an_earlier_call_created() {
+        let object = json!({"metadata": {}});
+        let review = testing::review(&object);
+        let mut patch = Patch::new(&review);
+        for key in ["a", "b"] {
+            patch.add_members("/metadata/labels", [(key, "1", "why".to_owned())]).expect("a string is JSON");
+            patch.append("/l", [(key, "why".to_owned())]).expect("a string is JSON");
+            patch.add(&format!("/x/y/{key}"), &1, "why").expect("a number is JSON");
+        }
+        let after = testing::apply(&object, &patch.into_changes()).expect("the parents are created once");
+        let labels = json!({"a": "1", "b": "1"});
+        let expected = json!({"metadata": {"labels": labels}, "l": ["a", "b"], "x": {"y": {"a": 1, "b": 1}}});
+        assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn replaces_and_removes() {
+        let object = json!({"a": 1, "b": 2});
+        let review = testing::review(&object);
+        let mut patch = Patch::new(&review);
+        patch.replace("/a", &3, "why").expect("a number is JSON");
+        patch.remove("/b", "why");
+        assert_eq!(testing::apply(&object, &patch.into_changes()), Ok(json!({"a": 3})));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub trait Policy {
     /// The module's name and version, and the places that it may read and write.
     const MANIFEST: Manifest;
 
+    /// Whether the policy only adds values, and never replaces or removes one. The test harness checks it.
+    const ONLY_ADDS: bool = true;
+
     /// Checks rules that the type of the settings cannot express.
     ///
     /// # Errors

@@ -25,6 +25,11 @@ impl Review {
         Self { request, host, parts: OnceCell::new() }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn host_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
     /// Returns the facts that are not in the object.
     pub fn request(&self) -> &Request {
         &self.request

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::mismatch::{cut, short};
+use crate::mismatch::{advice, cut, short};
 use crate::{InvalidLabel, Operator, Requirement, Toleration, check_key, check_value, shape};
 
 /// Characters of a field's path that an error repeats.
@@ -58,6 +58,12 @@ impl fmt::Display for SettingsError {
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
     shape::read(text)
         .map_err(|error| SettingsError::new(error.field(), error.message(), error.fix("settings")))
+}
+
+/// Returns the advice to the author of an unknown name: the one of `known` that looks alike, or all of them.
+#[must_use]
+pub fn suggest(written: &str, known: &[&str]) -> String {
+    advice(written, known)
 }
 
 /// Checks a map of labels in the settings.
@@ -290,6 +296,12 @@ mod tests {
             error(r#"{"tolerations":7}"#),
             "`tolerations`: expected a list, found the number `7`; begin each entry of `tolerations` with `- `"
         );
+    }
+
+    #[test]
+    fn suggests_the_known_name_that_looks_alike() {
+        assert_eq!(suggest("objekt", &["object", "request"]), "did you mean `object`?");
+        assert_eq!(suggest("pod", &["object", "request"]), "write one of `object`, `request`");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Document {
     object: Value,
     old_object: Value,
     reads: Vec<String>,
+    /// None if the host does not know them.
+    namespace_labels: Option<Value>,
 }
 
 impl Document {
@@ -33,7 +35,8 @@ impl Document {
     }
 
     pub(crate) fn data(&self, what: ClusterData) -> Option<String> {
-        panic!("{what:?} is not part of a case file")
+        let ClusterData::NamespaceLabels = what;
+        self.namespace_labels.as_ref().map(Value::to_string)
     }
 
     // Log lines are not part of a verdict.
@@ -51,6 +54,14 @@ impl Document {
 pub fn review(object: &Value) -> Review {
     let case = Case { object: object.clone(), ..Case::default() };
     review_of(&case, &[""])
+}
+
+/// Makes a review of a new `object` with an open gate, in a namespace with these labels. A policy may read all of it.
+#[must_use]
+pub fn review_in_namespace(object: &Value, labels: Value) -> Review {
+    let mut review = review(object);
+    review.host_mut().namespace_labels = Some(labels);
+    review
 }
 
 /// Applies the changes to `object`.
@@ -113,14 +124,19 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
         object: case.object.clone(),
         old_object: case.old_object.clone(),
         reads: reads.iter().map(|&prefix| prefix.to_owned()).collect(),
+        namespace_labels: None,
     };
     Review::new(request, document)
 }
 
 fn keeps_the_laws<P: Policy>(case: &Case, verdict: &Verdict) -> Result<(), String> {
     for Change { edit, .. } in &verdict.changes {
-        let Edit::Add(placed) = edit else { return Err(format!("{edit:?} does more than add")) };
-        let path = &placed.path;
+        let path = match edit {
+            Edit::Add(placed) => &placed.path,
+            edit if P::ONLY_ADDS => return Err(format!("{edit:?} does more than add")),
+            Edit::Replace(placed) => &placed.path,
+            Edit::Remove(path) => path,
+        };
         if !P::MANIFEST.writes.iter().any(|prefix| is_within(path, prefix)) {
             return Err(format!("the manifest's `writes` do not cover `{path}`"));
         }
@@ -187,6 +203,55 @@ pub fn run_cases<P: Policy>(directory: &Path) {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+/// A policy file, as far as its cases need it.
+#[derive(Debug, serde::Deserialize)]
+struct PolicyFile {
+    spec: PolicySpec,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct PolicySpec {
+    module: String,
+    settings: Value,
+}
+
+/// Runs the cases of each policy file `NAME.yaml` in `directory` whose module is `builtin:` and the name of `P`. The
+/// cases are in `cases/NAME.yaml`, and have the settings of the policy. Returns the number of cases.
+///
+/// # Panics
+/// If a case differs or cannot be read, if a policy has no cases, or if a case file belongs to no policy.
+pub fn run_policy_files<P: Policy>(directory: &Path) -> usize {
+    let files = wardset_cases::read(&directory.join("cases"), |text| serde_saphyr::from_multiple(text));
+    let files = files.unwrap_or_else(|error| panic!("{error}"));
+    let (mut differences, mut run_cases) = (Vec::new(), 0);
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let is_policy = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+    let paths: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_policy).collect();
+    for file in &files {
+        let has_policy = paths.iter().any(|path| path.file_name() == file.path.file_name());
+        assert!(has_policy, "{}: there is no policy of this name", file.path.display());
+    }
+    for path in &paths {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let policy: PolicyFile =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if policy.spec.module != format!("builtin:{}", P::MANIFEST.name) {
+            continue;
+        }
+        let file = files.iter().find(|file| file.path.file_name() == path.file_name());
+        let file = file.unwrap_or_else(|| panic!("{}: there are no cases", path.display()));
+        for case in &file.cases {
+            let case = Case { settings: policy.spec.settings.clone(), ..case.clone() };
+            if let Err(difference) = run::<P>(&case) {
+                differences.push(format!("{} ({}): {difference}", file.path.display(), case.name));
+            }
+            run_cases += 1;
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+    run_cases
 }
 
 /// Compares the schema file with the schema of the settings type; `BLESS=1` rewrites the file.
