@@ -58,6 +58,13 @@ fn the_policies_depend_on_no_crate_of_the_host_but_the_form_of_cases() {
 }
 
 #[test]
+fn authoring_depends_on_no_crate_of_the_host() {
+    let authoring = dependencies("wardset-authoring");
+    let of_host = |name: &&String| name.starts_with("wardset") || name.starts_with("wasmtime");
+    assert_eq!(authoring.iter().filter(of_host).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
 fn only_the_runtime_depends_on_wasmtime_and_on_no_edge() {
     let runtime = dependencies("wardset-runtime");
     assert!(runtime.contains(&"wasmtime".to_owned()));

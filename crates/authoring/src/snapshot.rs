@@ -10,7 +10,7 @@ use wasm_encoder::{
     ConstExpr, DataSection, ExportKind, ExportSection, GlobalSection, GlobalType, MemorySection, MemoryType,
     RawSection, ValType,
 };
-use wasmi::{Caller, Engine, Extern, FuncType, Instance, Linker, Module, Store, Val};
+use wasmi::{Caller, Config, Engine, Extern, FuncType, Instance, Linker, Module, Store, Val};
 use wasmparser::{ExternalKind, Operator, Parser, Payload};
 
 use crate::wasi::{WASI_ADAPTER, WASI_MODULE};
@@ -24,6 +24,9 @@ const GLOBAL: &str = "wardset-global-";
 /// Nanoseconds of the clock during the start. The adapter's clock in a sandbox begins later, so time never goes back.
 const CLOCK_NS: i64 = 1_000_000;
 
+/// Instructions of the start: a hundred times those of Go's runtime, and less than a minute.
+const FUEL: u64 = 5_000_000_000;
+
 /// Number of data segments. Wardset refuses modules with more than 32,768.
 const SEGMENTS: usize = 10_000;
 
@@ -36,8 +39,12 @@ const PAGE: usize = 65_536;
 ///
 /// The module is of a form that a snapshot cannot reproduce, or the start traps.
 pub fn snapshot(core: &[u8]) -> Result<Vec<u8>, SnapshotError> {
+    within(core, FUEL)
+}
+
+fn within(core: &[u8], fuel: u64) -> Result<Vec<u8>, SnapshotError> {
     let shape = Shape::read(core)?;
-    let state = run(&shape.instrumented(core)?, &shape)?;
+    let state = run(&shape.instrumented(core)?, &shape, fuel)?;
     shape.with_state(core, &state)
 }
 
@@ -285,12 +292,15 @@ fn ranges(memory: &[u8], gap: usize) -> Vec<(usize, usize)> {
 }
 
 /// Runs the start in an interpreter.
-fn run(module: &[u8], shape: &Shape) -> Result<State, SnapshotError> {
+fn run(module: &[u8], shape: &Shape, fuel: u64) -> Result<State, SnapshotError> {
     let trap = |error: wasmi::Error| SnapshotError::Start { cause: error.to_string() };
-    let engine = Engine::default();
+    let mut config = Config::default();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config);
     let module = Module::new(&engine, module).map_err(trap)?;
     let adapter = Module::new(&engine, WASI_ADAPTER).map_err(trap)?;
     let mut store: Store<Option<Instance>> = Store::new(&engine, None);
+    store.set_fuel(fuel).map_err(trap)?;
 
     // The adapter needs the memory of the program, so it comes second.
     let mut linker = Linker::new(&engine);

@@ -159,3 +159,13 @@ fn versions_of_tools_are_exact() {
     let required = go["go.mod"].split("require ").nth(1).unwrap().trim();
     assert!(go["go.sum"].contains(&format!("{required} h1:")), "{required}");
 }
+
+#[test]
+fn git_ignores_all_that_a_build_writes() {
+    for (language, kind, files) in all().filter(|(language, ..)| *language != Language::Cel) {
+        let ignored: Vec<&str> = files[".gitignore"].lines().collect();
+        assert!(ignored.contains(&"/*.wasm"), "{language} {kind:?}");
+        let work = if language == Language::Rust { "/target" } else { "/build" };
+        assert!(ignored.contains(&work), "{language} {kind:?}");
+    }
+}

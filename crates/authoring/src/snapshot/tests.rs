@@ -124,3 +124,10 @@ fn segments_leave_out_long_gaps_and_stay_few() {
     assert!(found.len() <= SEGMENTS, "{}", found.len());
     assert!(found.iter().all(|(start, end)| memory[*start] != 0 && memory[end - 1] != 0));
 }
+
+#[test]
+fn a_start_that_never_ends_is_an_error() {
+    let text = PROGRAM.replace("(i32.store8 (i32.const 9) (i32.const 0x4c))", "(loop $again (br $again))");
+    let error = within(&wat::parse_str(text).unwrap(), 100_000).unwrap_err();
+    assert!(matches!(&error, SnapshotError::Start { cause } if cause.contains("fuel")), "{error}");
+}
