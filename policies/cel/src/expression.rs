@@ -4,7 +4,10 @@
 //! nests too deeply is refused before it is parsed, and again before it is evaluated.
 
 use ::cel::{
-    common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue},
+    common::ast::{
+        CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, MapExpr, StructExpr,
+        operators,
+    },
     parser::{
         PrattParser,
         pratt_parser::{Lexer, TokenKind},
@@ -30,6 +33,9 @@ pub(crate) const VARIABLES: [&str; 5] = ["object", "oldObject", "request", "name
 /// Names of types, which an expression compares with `type(x)`.
 const TYPES: [&str; 11] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
+
+/// The name to which `optMap` binds its target.
+const TARGET: &str = "@target";
 
 /// The first part of functions' names such as `optional.of`.
 const NAMESPACES: [&str; 3] = ["optional", "sets", "strings"];
@@ -72,7 +78,7 @@ impl Expression {
         }
         limit_nesting(text)?;
         let parser = PrattParser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true);
-        let tree = parser.parse(text).map_err(|errors| match errors.errors.first() {
+        let mut tree = parser.parse(text).map_err(|errors| match errors.errors.first() {
             Some(error) => {
                 let problem = error.msg.strip_prefix("Syntax error: ").unwrap_or(&error.msg);
                 let problem = problem.replace('\n', " ");
@@ -80,8 +86,14 @@ impl Expression {
             }
             None => Problem::new("the expression is not CEL", "correct it"),
         })?;
-        if levels(&tree, MAX_LEVELS).is_none() {
-            return Err(Problem::too_deep(MAX_LEVELS));
+        let limit = |tree: &IdedExpr| match levels(tree, MAX_LEVELS) {
+            Some(_) => Ok(()),
+            None => Err(Problem::too_deep(MAX_LEVELS)),
+        };
+        limit(&tree)?;
+        if text.contains("optMap") || text.contains("optFlatMap") {
+            expand(&mut tree)?;
+            limit(&tree)?;
         }
         Ok(Self { tree })
     }
@@ -252,6 +264,87 @@ fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
         Expr::Struct(fields) => fields.entries.iter().flat_map(|one| entry(&one.expr)).collect(),
         Expr::Comprehension(all) => {
             vec![&all.iter_range, &all.accu_init, &all.loop_cond, &all.loop_step, &all.result]
+        }
+    }
+}
+
+/// Replaces the macros `x.optMap(v, e)` and `x.optFlatMap(v, e)`, which the parser does not know.
+///
+/// The first one becomes `x.hasValue() ? optional.of(e) : optional.none()`, where `v` is `x.value()`, and `x` is
+/// evaluated once.
+fn expand(tree: &mut IdedExpr) -> Result<(), Problem> {
+    for_each_part(tree, &mut expand)?;
+    let Expr::Call(call) = &mut tree.expr else { return Ok(()) };
+    let wraps = match call.func_name.as_str() {
+        "optMap" => true,
+        "optFlatMap" => false,
+        _ => return Ok(()),
+    };
+    let Some(target) = call.target.take() else { return Ok(()) };
+    let (Some(result), Some(name), 0) = (call.args.pop(), call.args.pop(), call.args.len()) else {
+        let message = format!("`{}` takes a name and an expression", call.func_name);
+        return Err(Problem::new(message, "write it as in `a.?b.optMap(x, x + 1)`"));
+    };
+    let Expr::Ident(name) = name.expr else {
+        let message = format!("`{}` takes a name first", call.func_name);
+        return Err(Problem::new(message, "write it as in `a.?b.optMap(x, x + 1)`"));
+    };
+    let id = tree.id;
+    let node = |expr: Expr| IdedExpr { id, expr };
+    let call = |target: IdedExpr, name: &str, args: Vec<IdedExpr>| {
+        node(Expr::Call(CallExpr { func_name: name.to_owned(), target: Some(Box::new(target)), args }))
+    };
+    let ident = |name: &str| node(Expr::Ident(name.to_owned()));
+    // A loop over nothing binds the name.
+    let bind = |name: &str, value: IdedExpr, result: IdedExpr| {
+        node(Expr::Comprehension(Box::new(ComprehensionExpr {
+            iter_range: node(Expr::List(ListExpr::new(Vec::new()))),
+            iter_var: "#unused".to_owned(),
+            iter_var2: None,
+            loop_step: ident(name),
+            accu_var: name.to_owned(),
+            accu_init: value,
+            loop_cond: node(Expr::Literal(LiteralValue::Boolean(false.into()))),
+            result,
+        })))
+    };
+    let bound = bind(&name, call(ident(TARGET), "value", Vec::new()), result);
+    let some = if wraps { call(ident("optional"), "of", vec![bound]) } else { bound };
+    let none = call(ident("optional"), "none", Vec::new());
+    let args = vec![call(ident(TARGET), "hasValue", Vec::new()), some, none];
+    let func_name = operators::CONDITIONAL.to_owned();
+    let choice = node(Expr::Call(CallExpr { func_name, target: None, args }));
+    *tree = bind(TARGET, *target, choice);
+    Ok(())
+}
+
+fn for_each_part<E>(
+    expression: &mut IdedExpr,
+    f: &mut impl FnMut(&mut IdedExpr) -> Result<(), E>,
+) -> Result<(), E> {
+    match &mut expression.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Ok(()),
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).try_for_each(f),
+        Expr::List(list) => list.elements.iter_mut().try_for_each(f),
+        Expr::Select(select) => f(&mut select.operand),
+        Expr::Map(MapExpr { entries }) | Expr::Struct(StructExpr { entries, .. }) => {
+            entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
+                EntryExpr::StructField(field) => f(&mut field.value),
+                EntryExpr::MapEntry(member) => {
+                    f(&mut member.key)?;
+                    f(&mut member.value)
+                }
+            })
+        }
+        Expr::Comprehension(all) => {
+            let parts = [
+                &mut all.iter_range,
+                &mut all.accu_init,
+                &mut all.loop_cond,
+                &mut all.loop_step,
+                &mut all.result,
+            ];
+            parts.into_iter().try_for_each(f)
         }
     }
 }
@@ -443,6 +536,9 @@ mod tests {
                 "has(variables.one)",
                 "`has(variables.one)` asks for a variable, which always exists; remove it",
             ),
+            ("object.?a.optMap(x)", "`optMap` takes a name and an expression"),
+            ("object.?a.optFlatMap(1, x)", "`optFlatMap` takes a name first"),
+            ("object.?a.optMap(x, y)", "there is no variable `y`"),
             ("Object{metadata: 1}", "there is no type `Object`; write a map"),
             ("object.x.matches('(')", "`(` is no regular expression"),
             ("matches(object.x, '[')", "`[` is no regular expression"),
@@ -460,6 +556,7 @@ mod tests {
             "object.list.all(c, c.all(d, d > 0 && c > 0))",
             "type(object.x) == string && object.?x.orValue(optional.none()) == null",
             "sets.intersects(object.a, object.b) || 'a' in object.c || -object.d < 1 || !object.e",
+            "object.?a.optMap(x, x.b.all(c, c > 0)).orValue(false)",
             "object.x.matches(object.pattern) && object.`a-b`.size() > 0",
         ] {
             let parsed = Expression::parse(text).expect(text);
@@ -505,6 +602,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_of_macros_grows_by_its_length_only() {
+        let chain = |n: usize| format!("object.?a{}", ".optMap(x, x)".repeat(n));
+        assert!(Expression::parse(&chain(20)).is_ok());
+        for n in [30, 60] {
+            assert!(
+                error(&chain(n)).contains("in one chain") || error(&chain(n)).contains("levels deep"),
+                "{n}"
+            );
+        }
+    }
+
+    #[test]
     fn an_expression_of_usual_depth_is_accepted() {
         let chain = (0..40).map(|n| format!("object.a{n} == {n}")).collect::<Vec<_>>().join(" && ");
         let sum = vec!["'a'"; 25].join(" + ");
@@ -524,38 +633,14 @@ mod tests {
     #[test]
     fn the_parser_agrees_with_the_grammar_of_the_library() {
         fn plain(mut tree: IdedExpr) -> String {
-            fn renumber(tree: &mut IdedExpr) {
+            fn renumber(tree: &mut IdedExpr) -> Result<(), ()> {
                 tree.id = 0;
-                match &mut tree.expr {
-                    Expr::Call(call) => {
-                        call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(renumber);
-                    }
-                    Expr::List(list) => list.elements.iter_mut().for_each(renumber),
-                    Expr::Select(select) => renumber(&mut select.operand),
-                    Expr::Map(map) => {
-                        for entry in &mut map.entries {
-                            entry.id = 0;
-                            if let EntryExpr::MapEntry(member) = &mut entry.expr {
-                                renumber(&mut member.key);
-                                renumber(&mut member.value);
-                            }
-                        }
-                    }
-                    Expr::Comprehension(all) => {
-                        for part in [
-                            &mut all.iter_range,
-                            &mut all.accu_init,
-                            &mut all.loop_cond,
-                            &mut all.loop_step,
-                            &mut all.result,
-                        ] {
-                            renumber(part);
-                        }
-                    }
-                    _ => {}
+                if let Expr::Map(map) = &mut tree.expr {
+                    map.entries.iter_mut().for_each(|entry| entry.id = 0);
                 }
+                for_each_part(tree, &mut renumber)
             }
-            renumber(&mut tree);
+            assert_eq!(renumber(&mut tree), Ok(()));
             format!("{tree:?}")
         }
         for text in [

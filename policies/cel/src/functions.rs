@@ -380,14 +380,15 @@ fn regex(function: &str, pattern: &str) -> Result<Rc<Regex>, ExecutionError> {
 mod tests {
     use std::sync::Arc;
 
-    use ::cel::{Context, Value, parser::PrattParser};
+    use ::cel::{Context, Value};
 
     use super::*;
+    use crate::expression::Expression;
 
     fn evaluate(expression: &str) -> Result<Value, String> {
         let context = Context::with_env(Arc::new(environment().expect("no name is declared twice")));
-        let parsed = PrattParser::new().enable_optional_syntax(true).parse(expression);
-        Value::resolve(&parsed.expect(expression), &context).map_err(|error| error.to_string())
+        let parsed = Expression::parse(expression).expect(expression);
+        Value::resolve(&parsed.tree, &context).map_err(|error| error.to_string())
     }
 
     fn all_hold(expressions: &[&str]) {
@@ -502,6 +503,9 @@ mod tests {
             "{'a': 1}[?'a'].hasValue() && !{'a': 1}[?'b'].hasValue()",
             "optional.of(1).value() == 1 && optional.none().or(optional.of(2)).value() == 2",
             "!optional.ofNonZeroValue('').hasValue()",
+            "{'a': 1}.?a.optMap(x, x + 1).value() == 2 && !{'a': 1}.?b.optMap(x, x + 1).hasValue()",
+            "{'a': {'b': 1}}.?a.optFlatMap(x, x.?b).value() == 1 && !{'a': {}}.?a.optFlatMap(x, x.?b).hasValue()",
+            "[1, 2].map(x, {'a': x}.?a.optMap(y, x * y).orValue(0)) == [1, 4]",
             "type(1) == int && type('a') == string && type([]) == list && type({}) == map && type(1.5) == double",
             "int('7') == 7 && string(7) == '7' && double('1.5') == 1.5 && bool('true') && uint(7) == 7u",
             "dyn(1) == 1.0 && size(bytes('abc')) == 3",
