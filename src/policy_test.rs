@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wardset_cases::{Case, CaseOutcome, ReadError};
+use wardset_core::policy::PolicyError;
 
 use crate::offline::input;
-use crate::supply::modules::Modules;
+use crate::supply::modules::{ModuleError, Modules};
 use crate::yaml;
+pub use shrink::Shrunk;
 use subject::{Subject, Trial};
 
 /// The options of a run.
@@ -69,10 +71,8 @@ pub enum CaseProblem {
     Law {
         /// The name of the law.
         law: &'static str,
-        /// The way in which it is broken.
-        detail: String,
-        /// The smallest object that was found to break it.
-        object: Value,
+        /// A small object that breaks it.
+        shrunk: Box<Shrunk>,
     },
     /// The case also passes if it expects something else.
     Vacuous(String),
@@ -95,6 +95,28 @@ pub enum TestError {
     /// Case files that cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The module under test does not load.
+    #[error("failed to load the module `{module}`")]
+    Module {
+        /// As the user named it.
+        module: String,
+        /// The cause.
+        source: ModuleError,
+    },
+    /// No policy decides on a case.
+    #[error(
+        "the case `{name}` of `{}` names no `policies`, and there is no module under test; hint: pass --module or --policies",
+        file.display()
+    )]
+    NoPolicies {
+        /// The case file.
+        file: PathBuf,
+        /// The name of the case.
+        name: String,
+    },
+    /// The name of the module under test.
+    #[error(transparent)]
+    Named(#[from] PolicyError),
     /// No case has the wanted name.
     #[error("expected a case whose name contains `{0}`, found none")]
     Filter(String),
@@ -112,12 +134,17 @@ pub enum TestError {
 ///
 /// # Errors
 ///
-/// Case files that cannot be read, and a filter that fits no case.
+/// Case files that cannot be read, a case without policies, a module that does not load, and a filter that fits no case.
 pub async fn run(
     modules: &Modules,
     paths: &[PathBuf],
     options: &TestOptions,
 ) -> Result<Vec<CaseReport>, TestError> {
+    if let Some(module) = &options.module {
+        let named = module.parse()?;
+        let loaded = modules.load(&named, Path::new("")).await;
+        loaded.map_err(|source| TestError::Module { module: module.clone(), source })?;
+    }
     let mut reports = Vec::new();
     for path in paths {
         for file in wardset_cases::read(path, yaml::documents)? {
@@ -125,15 +152,33 @@ pub async fn run(
                 if file.cases.iter().take(at).any(|earlier| earlier.name == case.name) {
                     return Err(TestError::SameName { file: file.path, name: case.name.clone() });
                 }
+                if case.policies.is_empty() && options.policies.is_empty() && options.module.is_none() {
+                    return Err(TestError::NoPolicies { file: file.path, name: case.name.clone() });
+                }
                 if options.filter.as_ref().is_none_or(|part| case.name.contains(part)) {
                     reports.push(run_case(modules, &file.path, case, options).await);
                 }
             }
         }
     }
+    refuse_shared_golden_files(&mut reports);
     match &options.filter {
         Some(filter) if reports.is_empty() => Err(TestError::Filter(filter.clone())),
         _ => Ok(reports),
+    }
+}
+
+/// Adds a problem to each report whose golden file an earlier case has written, too.
+fn refuse_shared_golden_files(reports: &mut [CaseReport]) {
+    for at in 1..reports.len() {
+        let (earlier, rest) = reports.split_at_mut(at);
+        let Some(report) = rest.first_mut() else { continue };
+        let other = earlier.iter().find(|other| other.updated.is_some() && other.updated == report.updated);
+        if let Some(other) = other {
+            let problem =
+                format!("the case `{}` writes the same golden file; hint: name another one", other.name);
+            report.problems.push(CaseProblem::Broken(problem));
+        }
     }
 }
 
@@ -160,6 +205,10 @@ async fn check(
     report: &mut CaseReport,
 ) -> Result<(), CaseProblem> {
     let folder = report.file.parent().unwrap_or(Path::new("")).to_owned();
+    if case.expect.object.as_ref().is_some_and(|golden| golden.is_absolute()) {
+        let problem = "`expect.object`: expected a path relative to the case file, found an absolute one";
+        return Err(CaseProblem::Broken(problem.to_owned()));
+    }
     let subject = match Subject::of(modules, case, &folder, options).await? {
         Ok(subject) => subject,
         Err(settings) => return compare(case, CaseOutcome::SettingsError(settings), report),
@@ -205,11 +254,7 @@ fn compare_object(
     report: &mut CaseReport,
 ) -> Result<(), CaseProblem> {
     if update {
-        std::fs::write(file, yaml::to_string(found)).map_err(|error| {
-            CaseProblem::Broken(format!("failed to write the golden file `{}`: {error}", file.display()))
-        })?;
-        report.updated = Some(file.to_owned());
-        return Ok(());
+        return write_golden(file, found, report);
     }
     if !file.exists() {
         let problem =
@@ -222,6 +267,25 @@ fn compare_object(
     }
     let compared = Box::new(Compared { expected, found: found.clone() });
     Err(CaseProblem::Object { file: file.to_owned(), compared })
+}
+
+/// Writes a golden file. It never replaces a file that is something else: a case file, a policy, or a file elsewhere
+/// behind a link.
+fn write_golden(file: &Path, found: &Value, report: &mut CaseReport) -> Result<(), CaseProblem> {
+    let broken = |problem: String| Err(CaseProblem::Broken(problem));
+    let exists = file.symlink_metadata().is_ok();
+    let is_golden = exists
+        && file.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
+        && read_object(file).is_ok_and(|object| object["kind"] == "DaemonSet");
+    if exists && !is_golden {
+        let problem = format!("`{}` is not a golden file, so --update does not replace it", file.display());
+        return broken(problem + "; hint: name another file in `expect.object`");
+    }
+    if let Err(error) = std::fs::write(file, yaml::to_string(found)) {
+        return broken(format!("failed to write the golden file `{}`: {error}", file.display()));
+    }
+    report.updated = Some(file.to_owned());
+    Ok(())
 }
 
 /// Reads the one object of a file.

@@ -487,8 +487,8 @@ pub(super) struct PolicyTest {
     #[arg(long)]
     pub(super) update: bool,
 
-    /// Run again after each change of a case, policy or module, until interrupted
-    #[arg(long)]
+    /// Run again after each change of the case files, their folders, the policies or the module, until interrupted
+    #[arg(long, conflicts_with = "update")]
     pub(super) watch: bool,
 
     /// Format of the results

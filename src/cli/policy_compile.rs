@@ -6,15 +6,20 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use wardset_core::policy::ModuleRef;
+use wardset_runtime::Cache;
 
 use super::args::PolicyCompile;
-use super::setup;
+use super::setup::{self, SupplyOptions};
 use crate::offline::text;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyCompile) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let modules = setup::modules(&args.compile.into())?;
+    let options = SupplyOptions::from(args.compile);
+    // A server without a cache only starts slowly. Here, filling it is the purpose.
+    let folder = options.cache.as_ref().context("there is no cache folder; hint: pass --cache-dir")?;
+    Cache::open(folder)?;
+    let modules = setup::modules(&options)?;
     for named in &args.modules {
         let started = Instant::now();
         let loaded = modules.load(&module(named), Path::new("")).await;

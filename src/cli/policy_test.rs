@@ -83,8 +83,13 @@ async fn once(
 fn watched(cases: &[PathBuf], options: &TestOptions) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
     let module = options.module.as_deref().and_then(|module| module.strip_prefix("file:")).map(PathBuf::from);
     let mut files = BTreeMap::new();
-    let folders =
-        cases.iter().filter_map(|path| if path.is_dir() { Some(path.as_path()) } else { path.parent() });
+    let folders = cases.iter().filter_map(|path| {
+        if path.is_dir() {
+            Some(path.as_path())
+        } else {
+            path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+        }
+    });
     for path in folders.chain(options.policies.iter().map(PathBuf::as_path)).chain(module.as_deref()) {
         look(path, &mut files);
     }

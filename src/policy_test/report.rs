@@ -15,6 +15,9 @@ const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
 
+/// Maximum length of a name in the text, in bytes.
+const MAX_NAME: usize = 512;
+
 /// Returns the expected and the found outcome as trees of the same shape. Entries that fit are shown as found.
 pub(super) fn outcomes(expect: &Expect, outcome: &CaseOutcome) -> (Value, Value) {
     let answer = match outcome {
@@ -89,12 +92,13 @@ pub fn text(reports: &[CaseReport]) -> String {
     let width = reports.iter().map(|report| report.name.chars().count()).max().unwrap_or(0).min(60);
     for report in reports {
         if file != Some(&report.file) {
-            let _ = writeln!(out, "{}", report.file.display());
+            let _ = writeln!(out, "{}", line(&report.file.display().to_string()));
             file = Some(&report.file);
         }
         let (style, word) = if report.passed() { (GREEN, "ok  ") } else { (RED, "FAIL") };
         let time = millis(report.elapsed);
-        let _ = writeln!(out, "  {style}{word}{style:#} {:width$}  {DIM}{time:>7}{DIM:#}", report.name);
+        let name = line(&report.name);
+        let _ = writeln!(out, "  {style}{word}{style:#} {name:width$}  {DIM}{time:>7}{DIM:#}");
         if let Some(golden) = &report.updated {
             let _ = writeln!(out, "       wrote `{}`", golden.display());
         }
@@ -117,6 +121,11 @@ pub fn text(reports: &[CaseReport]) -> String {
     out
 }
 
+/// Returns a name on one line, without control characters.
+fn line(text: &str) -> String {
+    wardset_core::text::one_line(text, MAX_NAME)
+}
+
 fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
@@ -133,9 +142,11 @@ fn describe(problem: &CaseProblem) -> String {
             file.display(),
             diff(compared)
         ),
-        CaseProblem::Law { law, detail, object } => format!(
-            "law `{law}`: {detail}; hint: `exempt` in the case skips the law\nthe smallest object that breaks it:\n{}",
-            indent(&yaml::to_string(object))
+        CaseProblem::Law { law, shrunk } => format!(
+            "law `{law}`: {}; hint: `exempt` in the case skips the law\n{} object that breaks it:\n{}",
+            shrunk.detail,
+            if shrunk.is_smallest { "the smallest" } else { "a smaller" },
+            indent(&yaml::to_string(&shrunk.object))
         ),
         CaseProblem::Vacuous(problem) => format!("this case tests nothing: {problem}"),
         CaseProblem::Broken(problem) => problem.clone(),
@@ -188,8 +199,8 @@ fn problem(problem: &CaseProblem) -> Value {
         CaseProblem::Object { file, compared } => {
             json!({"kind": "object", "file": file, "expected": compared.expected, "found": compared.found})
         }
-        CaseProblem::Law { law, detail, object } => {
-            json!({"kind": "law", "law": law, "detail": detail, "object": object})
+        CaseProblem::Law { law, shrunk } => {
+            json!({"kind": "law", "law": law, "detail": shrunk.detail, "object": shrunk.object})
         }
         CaseProblem::Vacuous(detail) => json!({"kind": "vacuous", "detail": detail}),
         CaseProblem::Broken(detail) => json!({"kind": "broken", "detail": detail}),

@@ -10,13 +10,23 @@ const TIME: Duration = Duration::from_secs(2);
 /// Members without which an object is no DaemonSet.
 const KEPT: [&str; 2] = ["/apiVersion", "/kind"];
 
-/// Removes members and entries, the large ones first, for as long as `breaks` returns a detail. Returns the smallest
-/// object and its detail.
+/// An object that breaks a law.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shrunk {
+    /// The object.
+    pub object: Value,
+    /// The way in which it breaks the law.
+    pub detail: String,
+    /// Whether it breaks the law no more without any of its parts. Otherwise the time was up.
+    pub is_smallest: bool,
+}
+
+/// Removes members and entries, the large ones first, for as long as `breaks` returns a detail.
 pub(super) async fn shrink(
     object: &Value,
     detail: String,
     breaks: impl AsyncFn(&Value) -> Option<String>,
-) -> (Value, String) {
+) -> Shrunk {
     let started = Instant::now();
     let (mut object, mut detail) = (object.clone(), detail);
     let mut paths = pointers(&object);
@@ -32,7 +42,7 @@ pub(super) async fn shrink(
             None => at += 1,
         }
     }
-    (object, detail)
+    Shrunk { object, detail, is_smallest: at >= paths.len() }
 }
 
 /// Returns the pointers of all values but the object itself, parents before their children.
@@ -96,12 +106,12 @@ mod tests {
             let list = object["spec"]["list"].as_array()?;
             list.iter().any(|item| item["bad"] == true).then(|| format!("{} items", list.len()))
         };
-        let (smallest, detail) = shrink(&object, "3 items".to_owned(), breaks).await;
+        let shrunk = shrink(&object, "3 items".to_owned(), breaks).await;
         assert_eq!(
-            smallest,
+            shrunk.object,
             json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": {"list": [{"bad": true}]}})
         );
-        assert_eq!(detail, "1 items");
+        assert_eq!((shrunk.detail.as_str(), shrunk.is_smallest), ("1 items", true));
     }
 
     #[test]

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
-use wardset_core::decision::{Decision, PolicyResult};
+use wardset_core::decision::{Applied, Decision, PolicyResult};
 use wardset_core::patch;
 use wardset_core::plan::Phase;
-use wardset_core::policy::{API_VERSION, NamespaceLabels, TemplateRule};
+use wardset_core::policy::{API_VERSION, Mode, NamespaceLabels, OnError, TemplateRule};
 use wardset_core::review::Question;
-use wardset_core::verdict::DenialCode;
+use wardset_core::verdict::{DenialCode, FailureClass};
 use wardset_runtime::{Evaluator, Finding, SettingsError, Snapshot, Unusable};
 
 use super::{CaseProblem, TestOptions, read_object};
 use crate::admission::{Judge, NamespaceSource};
 use crate::supply::PoliciesError;
 use crate::supply::modules::Modules;
-use crate::supply::policy_files;
+use crate::supply::policy_files::{self, FoundPolicy};
 
 /// Time for one review with all of its policies.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -54,6 +54,7 @@ impl Subject {
         options: &TestOptions,
     ) -> Result<Result<Self, String>, CaseProblem> {
         let case = with_files(case, folder)?;
+        case.check().map_err(CaseProblem::Broken)?;
         let snapshot = match snapshot(modules, &case, folder, options).await? {
             Ok(snapshot) => snapshot,
             Err(refused) => return Ok(Err(refused)),
@@ -140,7 +141,7 @@ async fn snapshot(
     let broken = |error: PoliciesError| CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error)));
     let loaded = if !case.policies.is_empty() {
         let paths: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
-        policy_files::load(modules, policy_files::read(&paths).map_err(broken)?).await
+        policy_files::load(modules, with_mode(policy_files::read(&paths).map_err(broken)?, case)).await
     } else if let Some(module) = &options.module {
         // The case chooses the state of the gate. If its objects do not imply it, the policy's `template` does.
         let (object, old) = case.objects();
@@ -162,7 +163,8 @@ async fn snapshot(
                 .to_owned(),
         ));
     } else {
-        policy_files::load(modules, policy_files::read(&options.policies).map_err(broken)?).await
+        let found = policy_files::read(&options.policies).map_err(broken)?;
+        policy_files::load(modules, with_mode(found, case)).await
     };
     match loaded {
         Ok(snapshot) => Ok(Ok(snapshot)),
@@ -173,20 +175,55 @@ async fn snapshot(
     }
 }
 
+/// Returns the policies in the mode in which the case wants them.
+fn with_mode(mut found: Vec<FoundPolicy>, case: &Case) -> Vec<FoundPolicy> {
+    if case.enforce {
+        found.iter_mut().for_each(|found| found.policy.mode = Mode::Enforce);
+    }
+    found
+}
+
 impl Trial {
-    /// Returns the outcome in the terms of a case: the answers of all policies, in order.
+    /// Returns the outcome in the terms of a case, as the server would answer: the answers of all policies, in order, with
+    /// the effects of `mode` and `onError`.
     pub(super) fn outcome(&self) -> CaseOutcome {
         let mut answer = CaseAnswer::default();
         for report in &self.decision.reports {
+            let policy = &report.plan.policy;
             let remark =
                 |pointer: &str, message: &str| Remark { pointer: pointer.into(), message: message.into() };
+            answer.notes.extend(report.notes().iter().map(|found| remark(&found.pointer, &found.message)));
+            if policy.mode == Mode::Observe {
+                continue;
+            }
             answer
                 .warnings
                 .extend(report.warnings().iter().map(|found| remark(&found.pointer, &found.message)));
-            answer.notes.extend(report.notes().iter().map(|found| remark(&found.pointer, &found.message)));
             match &report.result {
-                PolicyResult::Failed(failure) => {
-                    return CaseOutcome::Error(format!("{}: {}", failure.class, failure.detail));
+                PolicyResult::Failed(failure) if policy.mode == Mode::Enforce => {
+                    let message = format!("{}: {}", failure.class, failure.detail);
+                    match policy.on_error {
+                        OnError::Fail => return CaseOutcome::Error(message),
+                        OnError::Deny => answer.denials.push(CaseDenial {
+                            code: "forbidden",
+                            pointer: String::new(),
+                            message,
+                            fix: "none: `onError: deny` denies what a policy fails to decide".to_owned(),
+                        }),
+                        OnError::Allow => {
+                            answer.warnings.push(remark("", "could not decide, and lets the object through"));
+                        }
+                    }
+                }
+                PolicyResult::Failed(_) => {}
+                PolicyResult::Denied { denials, .. } if policy.mode == Mode::Warn => {
+                    let would = denials.iter().map(|found| {
+                        remark(
+                            &found.pointer,
+                            &format!("would deny: {}; to fix it: {}", found.message, found.fix),
+                        )
+                    });
+                    answer.warnings.extend(would);
                 }
                 PolicyResult::Denied { denials, .. } => {
                     answer.denials.extend(denials.iter().map(|found| CaseDenial {
@@ -199,6 +236,12 @@ impl Trial {
                         fix: found.fix.clone(),
                     }));
                 }
+                PolicyResult::Allowed { applied, .. } if policy.mode == Mode::Warn => {
+                    let would = applied.iter().map(|Applied { operation, reason }| {
+                        remark(operation.path().as_str(), &format!("would {}: {reason}", operation.name()))
+                    });
+                    answer.warnings.extend(would);
+                }
                 PolicyResult::Allowed { applied, .. } => {
                     let operations: Vec<_> = applied.iter().map(|change| change.operation.clone()).collect();
                     let operations: Vec<Value> =
@@ -207,7 +250,28 @@ impl Trial {
                 }
             }
         }
+        if !answer.denials.is_empty() {
+            // A denied object is not changed.
+            answer.changes.clear();
+        }
         CaseOutcome::Answer(answer)
+    }
+
+    /// Returns whether a policy ran out of time. The machine may be busy, so this proves nothing about the policy.
+    pub(super) fn ran_out_of_time(&self) -> bool {
+        let late = |result: &PolicyResult| matches!(result, PolicyResult::Failed(failure) if matches!(failure.class, FailureClass::Deadline | FailureClass::Late));
+        self.decision.reports.iter().any(|report| late(&report.result))
+    }
+
+    /// Returns the reason why the object is not allowed, in words.
+    pub(super) fn refusal(&self) -> String {
+        match self.outcome() {
+            CaseOutcome::Error(message) | CaseOutcome::SettingsError(message) => format!("fails ({message})"),
+            CaseOutcome::Answer(answer) => {
+                let messages: Vec<_> = answer.denials.into_iter().map(|denial| denial.message).collect();
+                format!("denies the object ({})", messages.join("; "))
+            }
+        }
     }
 
     /// Returns the object as it would be stored.

@@ -97,7 +97,7 @@ fn broken_laws(reports: &[CaseReport]) -> Vec<(&'static str, Value)> {
     let problems = reports.iter().flat_map(|report| &report.problems);
     problems
         .map(|problem| match problem {
-            CaseProblem::Law { law, object, .. } => (*law, object.clone()),
+            CaseProblem::Law { law, shrunk } => (*law, shrunk.object.clone()),
             other => panic!("expected a broken law, found {other:?}"),
         })
         .collect()
@@ -287,6 +287,78 @@ fn bad_input_exits_2_and_names_the_thing() {
     assert!(out.contains("`exempt`: expected a law (idempotent, additive,"), "{out}");
 
     let output = support::wardset(&["policy", "test", project.path("cases").to_str().unwrap()], "");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("hint: pass --module or --policies"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: pass --module or --policies"));
+
+    let cases = project.path("cases");
+    let module = ["policy", "test", cases.to_str().unwrap(), "--module", "builtin:nope"];
+    let output = support::wardset(&module, "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown built-in module `nope`"));
+}
+
+#[test]
+fn modes_and_on_error_count_as_in_the_server() {
+    let policy = |mode: &str, on_error: &str, expression: &str| {
+        json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "rule"},
+            "spec": {
+                "module": "builtin:cel", "mode": mode, "onError": on_error, "clusterData": ["namespaceLabels"],
+                "settings": {"validations": [{"expression": expression, "message": "never", "fix": "none"}]},
+            },
+        })
+    };
+    let (denies, fails) = ("false", "object.missing.member == 1");
+    for (mode, on_error, expression, expect) in [
+        ("enforce", "fail", denies, json!({"decision": "denied"})),
+        ("warn", "fail", denies, json!({"warnings": [{"pointer": "", "contains": "would deny: never"}]})),
+        ("observe", "fail", denies, json!({})),
+        ("enforce", "fail", fails, json!({"error": "missing"})),
+        ("enforce", "deny", fails, json!({"decision": "denied"})),
+        ("enforce", "allow", fails, json!({"warnings": [{"pointer": "", "contains": "could not decide"}]})),
+        ("warn", "fail", fails, json!({})),
+    ] {
+        let mut case =
+            json!({"name": "a", "object": daemonset(), "policies": ["../rule.yaml"], "expect": expect});
+        let project = Project::new(NOT_ADDITIVE, std::slice::from_ref(&case));
+        fs::write(project.path("rule.yaml"), policy(mode, on_error, expression).to_string()).unwrap();
+        let (code, out, _) = project.program(&[]);
+        assert_eq!(code, 0, "{mode} {on_error} {expression}: {out}");
+        case["expect"] =
+            json!({"decision": if expect["decision"] == "denied" { "allowed" } else { "denied" }});
+        fs::write(project.path("cases/cases.yaml"), case.to_string()).unwrap();
+        assert_eq!(project.program(&[]).0, 1, "{mode} {on_error} {expression}");
+    }
+}
+
+#[test]
+fn update_replaces_golden_files_only() {
+    let case = json!({"name": "a", "object": daemonset(), "expect": {"object": "cases.yaml"}});
+    let project = Project::new(READS_UNKNOWN_FIELDS, std::slice::from_ref(&case));
+    let before = fs::read(project.path("cases/cases.yaml")).unwrap();
+    let (code, out, _) = project.program(&["--update"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("is not a golden file, so --update does not replace it"), "{out}");
+    assert_eq!(fs::read(project.path("cases/cases.yaml")).unwrap(), before);
+
+    let same =
+        |name: &str| json!({"name": name, "object": daemonset(), "expect": {"object": "../golden.yaml"}});
+    let (code, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[same("a"), same("b")]).program(&["--update"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("the case `a` writes the same golden file"), "{out}");
+}
+
+#[test]
+fn names_reach_the_terminal_without_control_characters() {
+    let case = json!({"name": "a\u{1b}[2J\nFAKE ok", "object": daemonset()});
+    let (_, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[case]).program(&[]);
+    assert!(!out.contains('\u{1b}') && !out.contains("\nFAKE"), "{out:?}");
+}
+
+#[test]
+fn compile_fails_without_a_cache_folder() {
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/built/selector-safety.wasm");
+    let output = support::wardset(&["policy", "compile", module, "--cache-dir", "/dev/null/x"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/dev/null/x"));
 }

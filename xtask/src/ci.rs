@@ -54,6 +54,23 @@ const STEPS: &[Step] = &[
     // A smoke run: give it more time to search deeper.
     step("fuzz targets", Place::Root, &["xtask", "fuzz", "--seconds", "5", "--without-sandbox"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
+    // The tests have built this program.
+    step(
+        "policies in other languages",
+        Place::Root,
+        &[
+            "xtask",
+            "languages",
+            "rust",
+            "c",
+            "go",
+            "ts",
+            "python",
+            "--setup",
+            "--wardset",
+            "target/debug/wardset",
+        ],
+    ),
 ];
 
 /// One command of cargo.

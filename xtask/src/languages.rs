@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Program that runs the cases; without it, the modules are only built and checked
     #[arg(long, value_name = "PATH")]
     wardset: Option<PathBuf>,
+    /// First install the tools of each example: it needs Node.js and npm for TypeScript, and Python for Python, C and Zig
+    #[arg(long)]
+    setup: bool,
     /// Build new projects of this kind instead of the examples
     #[arg(long, value_name = "KIND", value_parser = ["mutating", "validating"])]
     fresh: Option<String>,
@@ -45,6 +48,9 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
 
 fn arguments(options: &Options) -> Result<Vec<String>> {
     let mut words = options.languages.clone();
+    if options.setup {
+        words.push("--setup".to_owned());
+    }
     if let Some(wardset) = &options.wardset {
         let path = std::path::absolute(wardset)
             .with_context(|| format!("cannot resolve `{}`", wardset.display()))?;
@@ -65,9 +71,10 @@ mod tests {
         let options = Options {
             languages: vec!["c".to_owned(), "go".to_owned()],
             wardset: Some(PathBuf::from("/bin/wardset")),
+            setup: true,
             fresh: Some("validating".to_owned()),
         };
-        let expected = ["c", "go", "--wardset", "/bin/wardset", "--fresh", "validating"];
+        let expected = ["c", "go", "--setup", "--wardset", "/bin/wardset", "--fresh", "validating"];
         assert_eq!(arguments(&options).unwrap(), expected);
     }
 }

@@ -3,10 +3,10 @@
 //! `cargo xtask languages` runs it. Standard output gets a table, and standard error the progress.
 //!
 //! ```text
-//! languages [LANG]… [--fresh mutating|validating] [--wardset PATH]
+//! languages [LANG]… [--setup] [--fresh mutating|validating] [--wardset PATH]
 //! ```
 //!
-//! `--fresh` builds new projects instead of the examples, each in two folders, and compares the digests. `--wardset` names the host that runs the cases.
+//! `--setup` first installs the tools of each example, as its README says. `--fresh` builds new projects instead of the examples, each in two folders, and compares the digests. `--wardset` names the host that runs the cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::error::Error;
@@ -39,10 +39,11 @@ fn main() -> ExitCode {
 
 /// Builds and checks each language; false if one of them fails.
 fn run() -> Result<bool> {
-    let (mut languages, mut wardset, mut fresh) = (Vec::new(), None, None);
+    let (mut languages, mut wardset, mut fresh, mut setup) = (Vec::new(), None, None, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--setup" => setup = true,
             "--fresh" => {
                 fresh = Some(match words.next().as_deref() {
                     Some("mutating") => PolicyKind::Mutating,
@@ -65,7 +66,9 @@ fn run() -> Result<bool> {
     let mut all_fine = true;
     for language in languages {
         eprintln!("==> {language}");
-        let row = check(&root, language, fresh, wardset.as_deref()).unwrap_or_else(|error| {
+        let installed = if setup { install(&root, language) } else { Ok(()) };
+        let row = installed.and_then(|()| check(&root, language, fresh, wardset.as_deref()));
+        let row = row.unwrap_or_else(|error| {
             all_fine = false;
             eprintln!("error: {error}");
             format!(
@@ -83,6 +86,18 @@ fn run() -> Result<bool> {
         println!("{row}");
     }
     Ok(all_fine)
+}
+
+/// Runs the command that installs the tools of an example.
+fn install(root: &Path, language: Language) -> Result<()> {
+    let Some(command) = language.setup() else { return Ok(()) };
+    eprintln!("    $ {command}");
+    let folder = root.join("examples/languages").join(language.word());
+    let output = Command::new("sh").args(["-c", command]).current_dir(folder).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("`{command}` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// Builds one example, runs its cases, and returns a row of the table.

@@ -38,6 +38,9 @@ pub struct Case {
     /// `settings`.
     #[serde(default)]
     pub policies: Vec<PathBuf>,
+    /// Whether the policies of `policies` decide as if their mode was `enforce`: to test one that only observes yet.
+    #[serde(default)]
+    pub enforce: bool,
     /// The labels of the namespace. Default: none.
     pub namespace_labels: Option<BTreeMap<String, String>>,
     /// The user who sends the request.
@@ -96,6 +99,35 @@ impl Case {
         .find_map(|(field, is_set)| is_set.then_some(field))
     }
 
+    /// Checks that each part of the case has a meaning and none contradicts another.
+    ///
+    /// # Errors
+    ///
+    /// The first such part, and the fix.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(problem) = no_daemonset("object", &self.object) {
+            return Err(problem);
+        }
+        if let Some(problem) = no_daemonset("oldObject", &self.old_object) {
+            return Err(problem);
+        }
+        if self.operation == CaseOperation::Create
+            && (!self.old_object.is_null() || self.old_object_file.is_some())
+        {
+            return Err("`oldObject` has no effect on a create; hint: set `operation: UPDATE`".to_owned());
+        }
+        if !self.policies.is_empty() && !self.settings.is_null() {
+            return Err(
+                "`settings` have no effect beside `policies`, which have their own; hint: remove one"
+                    .to_owned(),
+            );
+        }
+        if let Some((law, _)) = self.exempt.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return Err(format!("`exempt.{law}`: expected a reason, found none"));
+        }
+        self.expect.consistency()
+    }
+
     /// Returns the objects of a review that a host can decide on: the new object, and on an update the old one.
     ///
     /// Both get the version and kind of a DaemonSet if they have none. An old object that is missing equals the new
@@ -110,7 +142,11 @@ impl Case {
             (CaseGate::Open, CaseOperation::Update) => Some(stored),
             (CaseGate::Closed, operation) => {
                 let mut old = if operation == CaseOperation::Create { object.clone() } else { stored };
-                old["spec"]["template"] = object["spec"]["template"].clone();
+                if let Some(Value::Object(spec)) = old.get_mut("spec") {
+                    spec.insert("template".to_owned(), object["spec"]["template"].clone());
+                } else if let Value::Object(members) = &mut old {
+                    members.insert("spec".to_owned(), json!({"template": object["spec"]["template"]}));
+                }
                 Some(old)
             }
         };
@@ -120,13 +156,40 @@ impl Case {
 
 fn as_daemonset(object: &Value) -> Value {
     let mut object = object.clone();
-    for (field, value) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
-        if object.get(field).is_none() {
-            object[field] = json!(value);
+    if object.is_null() {
+        object = json!({});
+    }
+    if let Value::Object(members) = &mut object {
+        for (field, value) in DAEMONSET {
+            members.entry(field).or_insert_with(|| json!(value));
         }
     }
     object
 }
+
+/// The version and kind of a DaemonSet.
+const DAEMONSET: [(&str, &str); 2] = [("apiVersion", "apps/v1"), ("kind", "DaemonSet")];
+
+/// Returns the problem of an object that is no DaemonSet.
+fn no_daemonset(field: &str, object: &Value) -> Option<String> {
+    let found = match object {
+        Value::Null => return None,
+        Value::Object(members) => {
+            return DAEMONSET.into_iter().find_map(|(member, expected)| {
+                let found = members.get(member).filter(|found| *found != expected)?;
+                Some(format!("`{field}.{member}`: expected `{expected}`, found `{found}`"))
+            });
+        }
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+    };
+    Some(format!("`{field}`: expected a mapping, found {found}"))
+}
+
+/// Largest size of a case file, in bytes.
+const MAX_FILE: u64 = 8 << 20;
 
 /// A case file.
 #[derive(Clone, Debug)]
@@ -164,6 +227,12 @@ pub fn read<E: fmt::Display>(
     }
     paths.sort();
     let read = |path: PathBuf| {
+        let metadata = fs::metadata(&path).map_err(|source| unreadable(&path, source))?;
+        // A pipe would block, and a huge file is no case.
+        if !metadata.is_file() || metadata.len() > MAX_FILE {
+            let problem = format!("expected a file of at most {MAX_FILE} bytes");
+            return Err(ReadError::Malformed { path, problem });
+        }
         let text = fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
         match parse(&text) {
             Ok(cases) if cases.is_empty() => Err(ReadError::Empty { path }),
@@ -245,6 +314,36 @@ mod tests {
             r#"{"object": {}}"#,
         ] {
             case(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn parts_without_a_meaning_are_errors() {
+        for (text, expected) in [
+            (r#"{"name": "n", "object": "text"}"#, "`object`: expected a mapping, found a string"),
+            (r#"{"name": "n", "object": {"kind": "Pod"}}"#, "`object.kind`: expected `DaemonSet`"),
+            (r#"{"name": "n", "operation": "UPDATE", "oldObject": 5}"#, "`oldObject`: expected a mapping"),
+            (r#"{"name": "n", "oldObject": {}}"#, "hint: set `operation: UPDATE`"),
+            (r#"{"name": "n", "policies": ["p"], "settings": {}}"#, "`settings` have no effect"),
+            (r#"{"name": "n", "exempt": {"additive": " "}}"#, "`exempt.additive`: expected a reason"),
+            (r#"{"name": "n", "expect": {"error": "e", "decision": "allowed"}}"#, "`expect.error`"),
+            (r#"{"name": "n", "expect": {"decision": "denied", "object": "x"}}"#, "`expect.object`"),
+        ] {
+            let problem = case(text).unwrap().check().unwrap_err();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+        case(r#"{"name": "n", "object": {"spec": {}}}"#).unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn objects_of_any_shape_are_read_without_a_panic() {
+        for text in [
+            r#"{"name": "n", "object": "text"}"#,
+            r#"{"name": "n", "gate": "closed", "object": {"spec": "text"}}"#,
+            r#"{"name": "n", "gate": "closed", "operation": "UPDATE", "object": {}, "oldObject": {"spec": [1]}}"#,
+        ] {
+            let (object, _) = case(text).unwrap().objects();
+            assert!(!object.is_null(), "{text}");
         }
     }
 

@@ -142,6 +142,47 @@ impl Expect {
         Err(CaseDifference { expected: Box::new(self.clone()), found: Box::new(found) })
     }
 
+    /// Checks that no part excludes another.
+    pub(crate) fn consistency(&self) -> Result<(), String> {
+        let denied = self.decision == Some(ExpectedDecision::Denied) || !self.denials.is_empty();
+        let parts = [
+            ("expect.error", self.error.is_some()),
+            ("expect.settingsError", self.settings_error.is_some()),
+            ("expect.decision", self.decision.is_some()),
+            ("expect.denials", !self.denials.is_empty()),
+            ("expect.changes", !self.changes.is_empty()),
+            ("expect.object", self.object.is_some()),
+            ("expect.warnings", !self.warnings.is_empty()),
+            ("expect.notes", !self.notes.is_empty()),
+        ];
+        let set = |excluded: &[&str]| {
+            parts.iter().find(|(part, is_set)| *is_set && excluded.contains(part)).map(|(part, _)| *part)
+        };
+        let rest = [
+            "expect.decision",
+            "expect.denials",
+            "expect.changes",
+            "expect.object",
+            "expect.warnings",
+            "expect.notes",
+        ];
+        let pair = if self.settings_error.is_some() {
+            set(&[&["expect.error"], &rest[..]].concat()).map(|part| ("expect.settingsError", part))
+        } else if self.error.is_some() {
+            set(&rest).map(|part| ("expect.error", part))
+        } else if self.decision == Some(ExpectedDecision::Allowed) {
+            set(&["expect.denials"]).map(|part| ("expect.decision: allowed", part))
+        } else if denied {
+            set(&["expect.changes", "expect.object"]).map(|part| (part, "expect.denials"))
+        } else {
+            None
+        };
+        match pair {
+            Some((one, other)) => Err(format!("`{one}` and `{other}` exclude each other; hint: remove one")),
+            None => Ok(()),
+        }
+    }
+
     fn fits(&self, found: &CaseAnswer) -> bool {
         let denied = self.decision == Some(ExpectedDecision::Denied);
         let any_denial = denied && self.denials.is_empty() && !found.denials.is_empty();

@@ -28,7 +28,7 @@ pub enum LoadError {
     NotWasm,
     /// A core module, the usual output of a compiler.
     #[error(
-        "expected a component, found a core module; hint: `wardset policy build` makes a component of it"
+        "expected a component, found a core module; hint: `wardset policy build` makes components from sources"
     )]
     CoreModule,
     /// It exceeds a limit on the number or size of its parts.
