@@ -102,9 +102,22 @@ fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Returns an error of `wardset-authoring`, which has its hint on a line of its own, in the form of this program.
-fn on_one_line(error: &impl std::fmt::Display) -> anyhow::Error {
-    anyhow::anyhow!(error.to_string().replace("\nhint:", "; hint:"))
+/// Returns an error of `wardset-authoring`, which has its hint on a line of its own, in the form of this program: with its
+/// causes, and on one line.
+fn on_one_line(error: &(dyn std::error::Error + 'static)) -> anyhow::Error {
+    let text = error.to_string();
+    let (problem, hint) =
+        text.split_once("\nhint:").map_or((&*text, None), |(problem, hint)| (problem, Some(hint)));
+    let mut line = problem.to_owned();
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        line.push_str(&format!(": {found}"));
+        cause = found.source();
+    }
+    if let Some(hint) = hint {
+        line.push_str(&format!("; hint:{hint}"));
+    }
+    anyhow::anyhow!(line)
 }
 
 /// Prints an error on one line. Names in it come from user input and may hold control characters.

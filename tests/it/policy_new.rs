@@ -58,6 +58,9 @@ fn wrong_input_has_an_error_that_names_the_fix() {
     std::fs::write(at.join("full/notes"), "").unwrap();
     let full = error(at, &["policy", "new", "full", "--lang", "c"]);
     assert!(full.contains("full") && full.contains("notes"), "{full}");
+    std::fs::write(at.join("file"), "").unwrap();
+    let folder_is_a_file = error(at, &["policy", "new", "b", "--lang", "c", "--folder", "file"]);
+    assert!(folder_is_a_file.contains("Not a directory"), "{folder_is_a_file}");
     let no_project = error(at, &["policy", "build"]);
     assert!(no_project.contains("wardset.yaml") && no_project.contains("hint:"), "{no_project}");
 }
