@@ -27,7 +27,7 @@ const CLOCK_NS: i64 = 1_000_000;
 /// Instructions of the start: a hundred times those of Go's runtime, and less than a minute.
 const FUEL: u64 = 5_000_000_000;
 
-/// Number of data segments. Wardset refuses modules with more than 32,768.
+/// Number of data segments. Wardset refuses modules with more than 100,000.
 const SEGMENTS: usize = 10_000;
 
 /// Bytes of a page of WebAssembly memory.
