@@ -140,7 +140,7 @@ fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
     for (bad, says) in [
         (
             change("/spec/module", json!("builtin:gone")),
-            "unknown built-in module `gone`, expected one of `default-labels`",
+            "unknown built-in module `gone`, expected one of `cel`",
         ),
         (change("/spec/settings", json!({"labels": 1})), "`spec.settings`: "),
         (with_cel, "`spec.match.conditions`: "),
