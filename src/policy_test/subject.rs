@@ -157,11 +157,6 @@ async fn snapshot(
         });
         let found = policy_files::parse_one(&policy).map_err(broken)?;
         policy_files::load(modules, vec![found]).await
-    } else if options.policies.is_empty() {
-        return Err(CaseProblem::Broken(
-            "the case names no `policies`, and there is no module under test; hint: pass --module or --policies"
-                .to_owned(),
-        ));
     } else {
         let found = policy_files::read(&options.policies).map_err(broken)?;
         policy_files::load(modules, with_mode(found, case)).await

@@ -1,4 +1,4 @@
-;; Replaces the whole document with one that has no template.
+;; Replaces the whole document with a document without a template.
 ;;@ writes ""
 (data (i32.const 0x1000) "")
 (data (i32.const 0x1100) "{\"apiVersion\":\"apps/v1\",\"kind\":\"DaemonSet\"}")

@@ -58,7 +58,7 @@ fn decides_about_bytes(variable: &str) -> bool {
 /// The compiler's flags, in the form that lets a path have spaces.
 fn flags(repository: &Repository, compiler: &Compiler) -> Result<OsString> {
     let mut flags: Vec<OsString> = LINK_ARGS.iter().map(|arg| format!("-Clink-arg={arg}").into()).collect();
-    // rustc takes the last one that fits, so the wider paths come first.
+    // rustc applies the last prefix that matches, so longer paths come last.
     for (from, to) in [
         (cargo_home()?, "/cargo"),
         (compiler.sysroot().to_owned(), "/rust"),

@@ -166,7 +166,7 @@ fn module(out: &mut String, text: &Docs, name: &str, body: &str) {
     let _ = writeln!(out, "declare module \"{name}\" {{\n{body}}}");
 }
 
-/// Writes a comment, indented by so many levels.
+/// Writes a comment, indented by the given number of levels.
 fn docs(out: &mut String, docs: &Docs, level: usize) {
     let Some(text) = &docs.contents else { return };
     let indent = "  ".repeat(level);

@@ -11,7 +11,7 @@ use std::{error, fmt, io, thread};
 /// Lines of a tool's output that an error keeps: enough for one message of a compiler.
 const KEPT_LINES: usize = 60;
 
-/// A tool or a part of one that is missing.
+/// A missing tool, or a missing part of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingTool {
     /// The tool, as people name it.

@@ -38,7 +38,7 @@ pub struct Case {
     /// `settings`.
     #[serde(default)]
     pub policies: Vec<PathBuf>,
-    /// Whether the policies of `policies` decide as if their mode was `enforce`: to test one that only observes yet.
+    /// Whether each policy decides as with `mode: enforce`. Use it to test policies that still observe.
     #[serde(default)]
     pub enforce: bool,
     /// The labels of the namespace. Default: none.

@@ -64,7 +64,7 @@ fn flags(folder: &Path, sysroot: &Path) -> OsString {
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
     let mut flags: Vec<OsString> = LINK_ARGS.iter().map(|arg| format!("-Clink-arg={arg}").into()).collect();
-    // rustc takes the last one that fits, so the narrow paths come last.
+    // rustc applies the last prefix that matches, so longer paths come last.
     for (from, to) in [(home.as_path(), "/cargo"), (sysroot, "/rust"), (folder, "/policy")] {
         if !from.as_os_str().is_empty() {
             let mut flag = OsString::from("--remap-path-prefix=");

@@ -320,7 +320,7 @@ fn a_wait_ends_at_once_and_moves_the_clock() {
         }
         bytes
     };
-    // A relative wait of 5 s, an absolute one until 3 s, a descriptor that exists, and one that does not.
+    // Four subscriptions: a relative timeout of 5 s, an absolute timeout at 3 s, an open descriptor and a closed one.
     for (index, bytes) in [
         subscription(11, 0, 5_000_000_000, 0),
         subscription(12, 0, 3_000_000_000, 1),
