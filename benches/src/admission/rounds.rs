@@ -29,7 +29,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Two minutes if `quick`, else about a quarter of an hour.
+    /// About four minutes if `quick`, else about 25.
     #[must_use]
     pub fn new(quick: bool) -> Self {
         let seconds = Duration::from_secs;
