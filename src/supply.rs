@@ -8,12 +8,12 @@
 
 pub mod builtin;
 pub mod cluster;
-mod error;
 mod follow;
 mod module_sources;
 pub mod modules;
+mod policies_error;
 pub mod policy_files;
 pub mod store;
 
-pub use error::PoliciesError;
 pub use follow::Followed;
+pub use policies_error::PoliciesError;

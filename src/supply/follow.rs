@@ -8,7 +8,7 @@ use std::time::Duration;
 use wardset_core::policy::ModuleRef;
 use wardset_core::text;
 
-use super::error::PoliciesError;
+use super::policies_error::PoliciesError;
 use super::policy_files::{FoundPolicy, Listed, all_files, members, read_file};
 use super::store::{Source, Store, Wanted};
 use crate::folder::Folder;

@@ -1,16 +1,18 @@
 //! The sources of modules: the binary itself, and files.
 
+mod fetch_error;
 mod file;
 
 use std::borrow::Cow;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wardset_core::policy::ModuleRef;
-use wardset_core::text::nearest;
 use wardset_runtime::Module;
 
 use super::builtin;
+
+pub(super) use fetch_error::FetchError;
 
 /// Fetches the bytes of modules.
 pub(super) struct Sources;
@@ -20,25 +22,6 @@ pub(super) struct Fetched {
     pub(super) bytes: Cow<'static, [u8]>,
     /// SHA-256 of the bytes, in hexadecimal.
     pub(super) digest: String,
-}
-
-/// An error of a source.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The binary does not contain the module.
-    #[error("unknown built-in module `{name}`{}", suggestion(name))]
-    NoBuiltin {
-        /// The name after `builtin:`.
-        name: String,
-    },
-    /// The system refuses to read the file.
-    #[error("failed to read the module `{}`", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
 }
 
 impl Sources {
@@ -71,17 +54,5 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
             // The runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         },
-    }
-}
-
-/// Names the built-in module that was probably meant, or all of them.
-fn suggestion(name: &str) -> String {
-    let known = || builtin::MODULES.iter().map(|module| module.name);
-    match nearest(name, known()) {
-        Some(name) => format!("; did you mean `builtin:{name}`?"),
-        None => {
-            let names: Vec<String> = known().map(|name| format!("`{name}`")).collect();
-            format!(", expected one of {}", names.join(", "))
-        }
     }
 }

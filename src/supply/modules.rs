@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 use wardset_core::policy::{ModuleRef, Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
 
-use super::error::PoliciesError;
 use super::module_sources::{FetchError, Fetched, Sources, blocking};
+use super::policies_error::PoliciesError;
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);

@@ -10,8 +10,8 @@ use wardset_core::text::one_line;
 use wardset_runtime::{Member, Snapshot};
 
 use super::builtin;
-use super::error::PoliciesError;
 use super::modules::Modules;
+use super::policies_error::PoliciesError;
 use crate::offline::input::{self};
 use crate::yaml;
 
