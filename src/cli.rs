@@ -5,6 +5,7 @@
 
 mod args;
 mod documents;
+mod place;
 mod policies;
 mod policy_build;
 mod policy_compile;
@@ -44,6 +45,7 @@ pub fn run() -> ExitCode {
     let result = runtime.block_on(async {
         match args.command {
             args::Command::Review(review) => review::run(review).await,
+            args::Command::Place(place) => place::run(place).await,
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Policy(command) => match command {

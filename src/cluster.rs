@@ -9,6 +9,7 @@
 //! the last known state stays active.
 
 mod leader;
+pub mod listing;
 mod namespaces;
 pub(crate) mod watching;
 

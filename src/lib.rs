@@ -17,6 +17,7 @@ pub mod folder;
 pub mod metrics;
 pub mod offline;
 pub mod policy_test;
+pub mod preview;
 pub mod server;
 pub mod supply;
 pub mod telemetry;

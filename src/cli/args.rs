@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wardset_core::review::Operation;
+use wardset_placement::{KubernetesVersion, VersionError};
 
 use crate::certificates::own::{Lifetimes, LifetimesError};
 
@@ -21,6 +22,8 @@ pub struct Args {
 pub(super) enum Command {
     /// Review manifests without a cluster, with the same code as the server
     Review(ReviewArgs),
+    /// Show on which nodes DaemonSets run, before and after policies, and why not on others
+    Place(Box<PlaceArgs>),
     /// Answer AdmissionReviews over TLS
     Serve(Box<Serve>),
     /// List the active policies
@@ -51,7 +54,7 @@ pub(super) struct CompileModule {
 }
 
 /// The sources of policies, shared by all commands.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(super) struct PolicySources {
     /// File or folder with policies. Repeatable. Default: the built-in policies
     #[arg(long = "policies", value_name = "FILE|DIR")]
@@ -139,9 +142,102 @@ pub(super) struct ReviewArgs {
     #[arg(long)]
     pub(super) verify: bool,
 
+    /// Nodes as `kubectl get nodes -o yaml` prints them. The review adds where the DaemonSet runs and what the update does
+    /// to its pods; `wardset place` says more. Repeatable
+    #[arg(long, value_name = "FILE|DIR|-")]
+    pub(super) nodes: Vec<PathBuf>,
+
     /// Format: `text` for people, `json` with everything, `yaml` for the objects as stored, `patch` for RFC 6902
     #[arg(short, long, value_enum, default_value_t = Output::Text, hide_possible_values = true)]
     pub(super) output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  kubectl get nodes -o yaml > nodes.yaml
+  wardset place -f ds.yaml --nodes nodes.yaml          a table of nodes, and why not
+  wardset place -f ds.yaml --nodes nodes.yaml --node gpu-1
+                                                       one node, and the toleration that brings the pods there
+  wardset place -f new.yaml --cluster                  an update against the current cluster
+  wardset place --cluster                              all DaemonSets and all pools of nodes
+
+Exit codes:
+  0  every answer was printed
+  1  a DaemonSet is denied, or --fail-on found one
+  2  the command could not run")]
+pub(super) struct PlaceArgs {
+    /// DaemonSets: a file, a folder, or `-` for standard input. Repeatable. Default: the DaemonSets of the cluster or of
+    /// the files of --nodes, as a matrix
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Read the subfolders of a folder, too
+    #[arg(short = 'R', long)]
+    pub(super) recursive: bool,
+
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// Nodes as `kubectl get nodes -o yaml` prints them: a file, a folder, or `-` for standard input. If it has Pods and
+    /// DaemonSets too, they count as those of the cluster. Repeatable
+    #[arg(long, value_name = "FILE|DIR|-", required_unless_present = "cluster", conflicts_with = "cluster")]
+    pub(super) nodes: Vec<PathBuf>,
+
+    /// The same nodes before a change. The answers before and after are then about the nodes, not about policies: what
+    /// happens to pods if a node gets this taint? Repeatable
+    #[arg(long, value_name = "FILE|DIR|-", requires = "files")]
+    pub(super) old_nodes: Vec<PathBuf>,
+
+    /// Read nodes, pods and DaemonSets from the cluster of the current kubeconfig
+    #[arg(long)]
+    pub(super) cluster: bool,
+
+    /// File with stored objects. Default: the DaemonSets of the cluster or of the files of --nodes
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(super) old: Option<PathBuf>,
+
+    /// Explain one node in full, and print the change that brings the pods there
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub(super) node: Option<String>,
+
+    /// Kubernetes version whose rules decide. Default: that of the cluster, else the newest known one
+    #[arg(long, value_name = "1.MINOR", value_parser = parse_version)]
+    pub(super) kubernetes_version: Option<KubernetesVersion>,
+
+    /// Evaluate `Lt` and `Gt` of tolerations: the feature gate TaintTolerationComparisonOperators is on
+    #[arg(long, hide_short_help = true)]
+    pub(super) numeric_tolerations: bool,
+
+    /// Exit 1 if a DaemonSet runs on no node (`zero`) or on fewer nodes than before (`shrink`). Repeatable
+    #[arg(long, value_name = "zero|shrink", value_enum, value_delimiter = ',')]
+    pub(super) fail_on: Vec<FailOn>,
+
+    /// Labels of the namespace, for policies that select by them. Default: only kubernetes.io/metadata.name
+    #[arg(long, value_name = "K=V,…", value_delimiter = ',', value_parser = parse_label)]
+    pub(super) namespace_labels: Option<Vec<(String, String)>>,
+
+    /// Namespace of manifests that do not name one
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub(super) namespace: String,
+
+    /// Format: `text` for 80 columns, `wide` with the names of all nodes, `json` with everything
+    #[arg(short, long, value_enum, default_value_t = PlaceOutput::Text, hide_possible_values = true)]
+    pub(super) output: PlaceOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlaceOutput {
+    Text,
+    Wide,
+    Json,
+}
+
+/// A result that `place` reports by its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    Zero,
+    Shrink,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -509,6 +605,10 @@ fn parse_operation(text: &str) -> Result<Operation, String> {
         "update" => Ok(Operation::Update),
         _ => Err("expected `create` or `update`".to_owned()),
     }
+}
+
+fn parse_version(text: &str) -> Result<KubernetesVersion, VersionError> {
+    text.parse()
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -3,15 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
+use wardset_placement::Node;
 
 use super::args::{Output, ReviewArgs};
 use super::setup;
-use crate::offline::input::{InputError, InputFile};
 use crate::offline::request::SkippedObject;
 use crate::offline::{Outcomes, Reviewed, input, machine, request, text};
+use crate::preview::{self, Inventory, Preview};
 use crate::telemetry;
 
 /// Bytes of one remark.
@@ -21,7 +23,7 @@ const MOST_IN_FULL: usize = 5;
 
 pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let (files, mut broken) = read(&args);
+    let (files, mut broken) = setup::read(&args.files, args.recursive);
     let old = args.old.as_deref().map(|old| input::read(old, true)).transpose()?;
     let settings = request::Settings {
         old: old.into_iter().flat_map(|file| file.documents).flat_map(|document| document.objects).collect(),
@@ -56,9 +58,18 @@ pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
             Outcomes::Skipped { .. } => None,
         })
         .collect();
+    let inventory = (!args.nodes.is_empty()).then(|| setup::inventory(&args.nodes)).transpose()?;
+    let nodes = inventory.as_ref().map(Inventory::nodes).unwrap_or_default();
+    let previews = match &inventory {
+        Some(inventory) => previews(&decided, inventory, &nodes)?,
+        None => decided.iter().map(|_| None).collect(),
+    };
     match args.output {
-        Output::Text => print_text(&decided)?,
-        Output::Json => super::print_data(&machine::json(&decided))?,
+        Output::Text => print_text(&decided, &previews)?,
+        Output::Json => {
+            let placements = previews.iter().map(|preview| preview.as_ref().map(preview::value)).collect();
+            super::print_data(&machine::json(&decided, placements))?;
+        }
         Output::Yaml => super::print_data(&machine::yaml(&files, &outcomes))?,
         Output::Patch => super::print_data(&machine::patches(&decided))?,
     }
@@ -79,34 +90,25 @@ pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if broken { 2 } else { u8::from(bad) }))
 }
 
-/// Reads all files. Says which ones fail, and returns whether any did: a bad file hides no other.
-fn read(args: &ReviewArgs) -> (Vec<InputFile>, bool) {
-    let mut files = Vec::new();
-    let mut broken = false;
-    let mut say = |error: InputError| {
-        broken = true;
-        super::say_error(&format!("{:#}", anyhow::Error::new(error)));
+/// Returns the placement of each DaemonSet.
+fn previews<'a>(
+    decided: &[&Reviewed],
+    inventory: &'a Inventory,
+    nodes: &'a [Node<'a>],
+) -> anyhow::Result<Vec<Option<Preview<'a>>>> {
+    let preview = |one: &&Reviewed| {
+        let preview = preview::of_review(one, inventory, nodes, None);
+        preview.map(Some).with_context(|| one.origin.clone())
     };
-    for path in &args.files {
-        let named = !path.is_dir();
-        match input::files(path, args.recursive) {
-            Err(error) => say(error),
-            Ok(found) => {
-                for file in found {
-                    let read = file.and_then(|file| input::read(&file, named));
-                    read.map(|file| files.push(file)).unwrap_or_else(&mut say);
-                }
-            }
-        }
-    }
-    (files, broken)
+    decided.iter().map(preview).collect()
 }
 
-fn print_text(decided: &[&Reviewed]) -> anyhow::Result<()> {
+fn print_text(decided: &[&Reviewed], previews: &[Option<Preview<'_>>]) -> anyhow::Result<()> {
     let in_full = decided.len() <= MOST_IN_FULL;
     let separator = if decided.len() > 1 { "\n" } else { "" };
-    for one in decided.iter().filter(|one| in_full || !one.is_allowed()) {
-        super::print(&(text::review(one) + separator))?;
+    for (one, preview) in decided.iter().zip(previews).filter(|(one, _)| in_full || !one.is_allowed()) {
+        let placement = preview.as_ref().map(preview::lines).unwrap_or_default();
+        super::print(&(text::review(one) + &placement + separator))?;
     }
     if decided.len() > 1 {
         super::print(&text::table(decided))?;

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use wardset_core::policy::NamespaceLabels;
+use wardset_placement::KubernetesVersion;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
 use crate::admission::{Judge, NamespaceSource};
+use crate::offline::input::{self, InputError, InputFile};
+use crate::preview::Inventory;
 use crate::supply::modules::Modules;
 use crate::supply::policy_files;
 
@@ -119,4 +122,50 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("wardset"))
+}
+
+/// Reads all files. Says which ones fail, and returns whether any did: a bad file hides no other.
+pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> (Vec<InputFile>, bool) {
+    let mut files = Vec::new();
+    let mut broken = false;
+    let mut say = |error: InputError| {
+        broken = true;
+        super::say_error(&format!("{:#}", anyhow::Error::new(error)));
+    };
+    for path in paths {
+        let named = !path.is_dir();
+        match input::files(path, recursive) {
+            Err(error) => say(error),
+            Ok(found) => {
+                for file in found {
+                    let read = file.and_then(|file| input::read(&file, named));
+                    read.map(|file| files.push(file)).unwrap_or_else(&mut say);
+                }
+            }
+        }
+    }
+    (files, broken)
+}
+
+/// Reads the nodes of the option `--nodes`, and the pods and DaemonSets beside them.
+///
+/// # Errors
+///
+/// A file that cannot be read, an object of a wrong form, or no node.
+pub(crate) fn inventory(paths: &[PathBuf]) -> anyhow::Result<Inventory> {
+    let (files, broken) = read(paths, false);
+    if broken {
+        bail!("failed to read the files of `--nodes`");
+    }
+    let mut inventory = Inventory::new(KubernetesVersion::default());
+    for source in files.iter().flat_map(|file| &file.documents).flat_map(|document| &document.objects) {
+        let object = serde_json::from_str(&source.json).with_context(|| source.origin.clone())?;
+        inventory.add(object, &source.origin)?;
+    }
+    if inventory.nodes().is_empty() {
+        bail!(
+            "expected objects of kind Node, found none; hint: `kubectl get nodes -o yaml > nodes.yaml` writes them"
+        );
+    }
+    Ok(inventory)
 }

@@ -31,6 +31,9 @@ pub struct Report {
     policies: Vec<PolicyReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
+    /// Where the DaemonSet runs, if nodes were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +73,7 @@ impl From<&Reviewed> for Report {
             object: raw(reviewed.stored.text().to_owned()),
             policies: decision.reports.iter().map(PolicyReport::from).collect(),
             differences: reviewed.findings.iter().map(|found| finding(&reviewed.title(), found)).collect(),
+            placement: None,
         }
     }
 }
@@ -112,10 +116,12 @@ impl From<&verdict::Denial> for Denial {
     }
 }
 
-/// Writes one decision as an object, several as an array.
+/// Writes one decision as an object, several as an array. `placements` has one entry for each decision.
 #[must_use]
-pub fn json(reviewed: &[&Reviewed]) -> String {
-    let reports: Vec<Report> = reviewed.iter().map(|reviewed| Report::from(*reviewed)).collect();
+pub fn json(reviewed: &[&Reviewed], placements: Vec<Option<serde_json::Value>>) -> String {
+    let reports = reviewed.iter().zip(placements);
+    let reports: Vec<Report> =
+        reports.map(|(reviewed, placement)| Report { placement, ..Report::from(*reviewed) }).collect();
     let json = match reports.as_slice() {
         [one] => serde_json::to_string_pretty(one),
         several => serde_json::to_string_pretty(several),

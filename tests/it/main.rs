@@ -17,6 +17,7 @@ mod layers;
 mod layout;
 mod malformed;
 mod manifests;
+mod place;
 mod placement;
 mod policy_new;
 mod policy_test;

@@ -3,7 +3,7 @@
 //! the real controller.
 
 pub(crate) mod oracle;
-mod worlds;
+pub(crate) mod worlds;
 
 use std::collections::BTreeSet;
 
@@ -103,7 +103,7 @@ fn the_shared_crate_decides_as_the_oracle_does() {
             let expected = reached(&object, &nodes);
             for node in &nodes {
                 let typed = Node::deserialize(node).unwrap();
-                let placement = pod.on(&typed);
+                let placement = pod.on(&typed, wardset_placement::KubernetesVersion::NEWEST);
                 let reasons = placement.reasons();
                 assert_eq!(
                     placement.runs(),

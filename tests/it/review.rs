@@ -52,6 +52,7 @@ fn completions_and_manual_pages_name_the_commands() {
 fn help_matches_the_golden_files() {
     for (name, arguments) in [
         ("help", &["--help"][..]),
+        ("help-place", &["place", "--help"]),
         ("help-review", &["review", "--help"]),
         ("help-serve", &["serve", "--help"]),
         ("help-policies", &["policies", "--help"]),

@@ -5,6 +5,10 @@
 //!          ├─ nodeSelector, affinity ─► Term ─► Requirement ─┐
 //!          └─ tolerations ────────────► Toleration ──────────┴─► PodSpec::on(&Node) ─► NodePlacement
 //!
+//! NodePlacement ─► NodeAnswer ─┬─► pools (nodes with the same answer)
+//! old and new DaemonSet, pods ─┴─► BlastRadius (the effect of an update)
+//! PodSpec, Node ─► Remedy (the changes that bring the pods to a node)
+//!
 //! LabelSelector ─► Requirement ─► Domain (the values that requirements leave for a key)
 //! ```
 //!
@@ -15,17 +19,35 @@
 //! absent in a struct or list, and as the empty string in a map.
 
 mod affinity;
+mod conflict;
+mod daemon_set;
 mod domain;
+mod node;
 mod pod;
+mod pool;
+mod ports;
+mod remedy;
 mod requirement;
+mod rollout;
+mod rules;
 mod selector;
 mod text;
 mod toleration;
 
 pub use affinity::{Affinity, NodeAffinity, NodeSelector, Term};
+pub use conflict::{ExistingPod, PortConflict, port_conflicts};
+pub use daemon_set::{
+    Amount, DaemonSet, DaemonSetSpec, PodTemplate, RollingUpdate, RolloutLimit, UpdateStrategy,
+};
 pub use domain::Domain;
-pub use pod::{Node, NodePlacement, PodSpec, Reason};
+pub use node::Node;
+pub use pod::{NodePlacement, PodSpec, Reason};
+pub use pool::{NodeAnswer, Pool, pools, summary};
+pub use ports::{Container, ContainerPort, HostPort};
+pub use remedy::Remedy;
 pub use requirement::{Operator, Requirement};
+pub use rollout::{BlastRadius, ClusterState, ObjectChange, Obstacle, Update};
+pub use rules::{KubernetesVersion, VersionError};
 pub use selector::{Clause, LabelSelector};
 pub use text::{Labels, Text};
 pub use toleration::{AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Taint, Toleration};

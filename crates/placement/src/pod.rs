@@ -1,14 +1,17 @@
 //! Pods on nodes: whether the DaemonSet controller creates a pod, keeps it, or neither, and why.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::{
-    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Affinity, Labels, Requirement, Taint, Term, Text, Toleration,
+    AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Affinity, Container, HostPort, KubernetesVersion, Labels, Node,
+    Requirement, Taint, Term, Text, Toleration,
 };
 
-/// The fields of a DaemonSet's `spec.template.spec` that decide where its pods run.
+/// The fields of a DaemonSet's `spec.template.spec` that decide where its pods run, and the ports that they take there.
 ///
-/// Other fields, such as resources, ports, pod affinity and `preferred…` terms, can keep a pod pending. The controller
+/// Ports and other fields, such as resources, pod affinity and `preferred…` terms, can keep a pod pending. The controller
 /// creates it nevertheless.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -27,18 +30,12 @@ pub struct PodSpec<'a> {
     pub tolerations: Vec<Toleration<'a>>,
     /// Whether the pods use the node's network.
     pub host_network: bool,
-}
-
-/// The fields of a node that decide which DaemonSets run on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Object<'a>", bound(deserialize = "'de: 'a"))]
-pub struct Node<'a> {
-    /// The node's name.
-    pub name: Text<'a>,
-    /// The node's labels.
-    pub labels: Labels<'a>,
-    /// The node's taints.
-    pub taints: Vec<Taint<'a>>,
+    /// The containers.
+    #[serde(borrow)]
+    pub containers: Vec<Container<'a>>,
+    /// The init containers, sidecars included.
+    #[serde(borrow)]
+    pub init_containers: Vec<Container<'a>>,
 }
 
 /// The answer of the DaemonSet controller for one node (`NodeShouldRunDaemonPod` in pkg/controller/daemon).
@@ -75,12 +72,9 @@ pub enum Reason<'a> {
 }
 
 impl<'a> PodSpec<'a> {
-    /// Decides about the pods of this template on a node.
-    ///
-    /// Kubernetes has numeric operators of tolerations, `Lt` and `Gt`, behind a feature gate that is off by default.
-    /// Here they tolerate no taint.
+    /// Decides about the pods of this template on a node, by the rules of a Kubernetes version.
     #[must_use]
-    pub fn on<'p>(&'p self, node: &'p Node<'p>) -> NodePlacement<'p> {
+    pub fn on<'p>(&'p self, node: &'p Node<'p>, version: KubernetesVersion) -> NodePlacement<'p> {
         let mut reasons = Vec::new();
         if !self.node_name.is_empty() && self.node_name != node.name {
             reasons.push(Reason::NodeName { wanted: &self.node_name });
@@ -91,23 +85,39 @@ impl<'a> PodSpec<'a> {
                 reasons.push(Reason::NodeSelector { key, wanted, found });
             }
         }
-        if let Some(terms) = self.affinity.as_ref().and_then(Affinity::required)
+        if let Some(terms) = self.required_terms()
             && !terms.iter().any(|term| term.matches(node))
         {
             let unmet = terms.iter().map(|term: &Term<'p>| term.unmet(node).collect()).collect();
             reasons.push(Reason::Affinity { unmet });
         }
-        let untolerated = node.taints.iter().filter(|taint| taint.keeps_off() && !self.tolerates(taint));
+        let untolerated =
+            node.taints.iter().filter(|taint| taint.keeps_off() && !self.tolerates(taint, version));
         reasons.extend(untolerated.map(Reason::Taint));
         NodePlacement { reasons }
     }
 
     /// Whether a toleration of the author or of the controller tolerates `taint`.
     #[must_use]
-    pub fn tolerates(&self, taint: &Taint<'_>) -> bool {
-        self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
-            || AUTOMATIC.iter().any(|toleration| toleration.tolerates(taint))
+    pub fn tolerates(&self, taint: &Taint<'_>, version: KubernetesVersion) -> bool {
+        let numeric = version.has_numeric_tolerations();
+        self.tolerations.iter().any(|toleration| {
+            toleration.tolerates(taint) || (numeric && toleration.tolerates_by_number(taint))
+        }) || AUTOMATIC.iter().any(|toleration| toleration.tolerates(taint))
             || (self.host_network && AUTOMATIC_IN_HOST_NETWORK.tolerates(taint))
+    }
+
+    /// Returns the terms of required node affinity; `None` if it allows all nodes.
+    #[must_use]
+    pub fn required_terms(&self) -> Option<&[Term<'a>]> {
+        self.affinity.as_ref()?.required()
+    }
+
+    /// Returns the ports of the node that a pod takes.
+    pub fn host_ports(&self) -> impl Iterator<Item = HostPort<'a>> + use<'_, 'a> {
+        let sidecars = self.init_containers.iter().filter(|container| &*container.restart_policy == "Always");
+        let ports = self.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
+        ports.filter_map(|port| HostPort::of(port, self.host_network))
     }
 }
 
@@ -129,37 +139,47 @@ impl<'a> NodePlacement<'a> {
     pub fn reasons(&self) -> &[Reason<'a>] {
         &self.reasons
     }
+
+    /// Returns the reasons as one line; `None` if the controller creates a pod.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let lines: Vec<String> = self.reasons.iter().map(Reason::to_string).collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
 }
 
-/// A node as the API server stores it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Object<'a> {
-    #[serde(borrow)]
-    metadata: Metadata<'a>,
-    #[serde(borrow)]
-    spec: NodeSpec<'a>,
+impl<'a> Reason<'a> {
+    /// Returns the term that lacks the fewest requirements: its position, and those that the node does not satisfy. Of
+    /// several, it is the first one. It is `None` for other reasons, and if no term can match any node.
+    #[must_use]
+    pub fn closest_term(&self) -> Option<(usize, &[&'a Requirement<'a>])> {
+        let Self::Affinity { unmet } = self else { return None };
+        let possible = unmet.iter().enumerate().filter(|(_, unmet)| !unmet.is_empty());
+        possible.min_by_key(|(_, unmet)| unmet.len()).map(|(position, unmet)| (position, unmet.as_slice()))
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(borrow)]
-    labels: Labels<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NodeSpec<'a> {
-    #[serde(borrow)]
-    taints: Vec<Taint<'a>>,
-}
-
-impl<'a> From<Object<'a>> for Node<'a> {
-    fn from(Object { metadata, spec }: Object<'a>) -> Self {
-        Self { name: metadata.name, labels: metadata.labels, taints: spec.taints }
+impl fmt::Display for Reason<'_> {
+    /// One line, without values of the node: nodes that lack the same have the same line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeName { wanted } => write!(f, "nodeName {wanted}"),
+            Self::NodeSelector { key, wanted, .. } => write!(f, "nodeSelector {key}={wanted}"),
+            Self::Taint(taint) => write!(f, "taint {taint}"),
+            Self::Affinity { unmet } => {
+                let Some((position, requirements)) = self.closest_term() else {
+                    return f.write_str("affinity: no term that can match a node");
+                };
+                f.write_str("affinity ")?;
+                for (n, requirement) in requirements.iter().enumerate() {
+                    write!(f, "{}{requirement}", if n > 0 { " and " } else { "" })?;
+                }
+                if unmet.len() > 1 {
+                    write!(f, " (term {} of {})", position + 1, unmet.len())?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -76,6 +76,17 @@ impl<'a> Taint<'a> {
     }
 }
 
+impl fmt::Display for Taint<'_> {
+    /// As `kubectl taint` writes it: `key=value:Effect`, or `key:Effect` without a value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if !self.value.is_empty() {
+            write!(f, "={}", self.value)?;
+        }
+        write!(f, ":{}", self.effect)
+    }
+}
+
 impl<'a> Toleration<'a> {
     /// Makes the toleration `key Exists` for one effect.
     #[must_use]
@@ -89,12 +100,29 @@ impl<'a> Toleration<'a> {
         }
     }
 
-    /// Whether it tolerates `taint`, for however short a time. An unknown operator tolerates no taint.
+    /// Whether it tolerates `taint`, for however short a time, by `Equal` or `Exists`. Another operator tolerates no
+    /// taint; for `Lt` and `Gt` see [`Toleration::tolerates_by_number`].
     #[must_use]
     pub fn tolerates(&self, taint: &Taint<'_>) -> bool {
         let effect = self.effect.is_empty() || self.effect == taint.effect;
         let key = (self.key.is_empty() && self.is_exists()) || self.key == taint.key;
         effect && key && (self.is_exists() || (self.is_equal() && self.value == taint.value))
+    }
+
+    /// Whether it tolerates `taint` by `Lt` or `Gt`: the taint's value is less or greater than the toleration's, and both
+    /// are integers of 64 bits in their shortest form (`compareNumericValues` in k8s.io/api). Clusters need the feature
+    /// gate `TaintTolerationComparisonOperators` for it.
+    #[must_use]
+    pub fn tolerates_by_number(&self, taint: &Taint<'_>) -> bool {
+        let effect = self.effect.is_empty() || self.effect == taint.effect;
+        let number = |text: &str| text.parse::<i64>().ok().filter(|number| number.to_string() == text);
+        let Some((own, of_taint)) = number(&self.value).zip(number(&taint.value)) else { return false };
+        let compares = match &*self.operator {
+            "Lt" => of_taint < own,
+            "Gt" => of_taint > own,
+            _ => false,
+        };
+        effect && self.key == taint.key && compares
     }
 
     /// Whether it tolerates each taint that `other` tolerates, for at least as long.

@@ -142,7 +142,7 @@ proptest! {
 
         let pod_spec = PodSpec::deserialize(&pod).expect("a pod spec");
         let typed = Node::deserialize(&node).expect("a node");
-        let placement = pod_spec.on(&typed);
+        let placement = pod_spec.on(&typed, KubernetesVersion::NEWEST);
         let context = format!("{pod}\non {node}: {:?}", placement.reasons());
         prop_assert_eq!(placement.runs(), is_selected && tolerates_all(&["NoSchedule", "NoExecute"]), "{}", context);
         prop_assert_eq!(placement.continues(), is_selected && tolerates_all(&["NoExecute"]), "{}", context);
@@ -169,7 +169,7 @@ fn gives_every_reason_with_the_values_that_differ() {
     });
     let (pod, node) = (PodSpec::deserialize(&pod).unwrap(), Node::deserialize(&node).unwrap());
     let gpu = Requirement::new("gpu", super::super::Operator::Exists, &[]);
-    let placement = pod.on(&node);
+    let placement = pod.on(&node, KubernetesVersion::NEWEST);
     assert_eq!(
         placement.reasons(),
         [
@@ -189,7 +189,7 @@ fn a_pod_that_runs_survives_no_schedule_and_leaves_at_no_execute() {
     let tainted = |effect| Node { taints: vec![Taint::new("t", "", effect)], ..Node::default() };
     let answer = |effect| {
         let node = tainted(effect);
-        let placement = pod.on(&node);
+        let placement = pod.on(&node, KubernetesVersion::NEWEST);
         (placement.runs(), placement.continues())
     };
     assert_eq!(answer("PreferNoSchedule"), (true, true));
@@ -201,5 +201,103 @@ fn a_pod_that_runs_survives_no_schedule_and_leaves_at_no_execute() {
 fn required_affinity_without_terms_matches_no_node() {
     let pod = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}});
     let (pod, node) = (PodSpec::deserialize(&pod).unwrap(), Node::default());
-    assert_eq!(pod.on(&node).reasons(), [Reason::Affinity { unmet: vec![] }]);
+    assert_eq!(pod.on(&node, KubernetesVersion::NEWEST).reasons(), [Reason::Affinity { unmet: vec![] }]);
+}
+
+/// Pod templates of all parts above.
+fn pods() -> impl Strategy<Value = Value> {
+    (
+        prop::sample::select(NAMES.to_vec()),
+        prop::sample::select(SELECTORS.to_vec()),
+        prop::option::of(prop::collection::vec(prop::sample::select(TERMS.to_vec()), 0..3)),
+        prop::collection::vec(prop::sample::select(TOLERATIONS.to_vec()), 0..3),
+    )
+        .prop_map(|(name, selector, terms, tolerations)| {
+            let mut pod = json!({
+                "nodeName": parse(name.0), "nodeSelector": parse(selector.0),
+                "tolerations": tolerations.iter().map(|(text, _)| parse(text)).collect::<Vec<_>>(),
+            });
+            if let Some(terms) = terms {
+                let terms: Vec<Value> = terms.iter().map(|(text, _)| parse(text)).collect();
+                pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
+                    json!({"nodeSelectorTerms": terms});
+            }
+            pod
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn a_toleration_never_removes_a_node(pod in pods(), spot in spots(), added in prop::sample::select(TOLERATIONS.to_vec())) {
+        let (node, pod) = (node(&spot), PodSpec::deserialize(&pod).expect("a pod spec"));
+        let node = Node::deserialize(&node).expect("a node");
+        let mut more = pod.clone();
+        let added = parse(added.0);
+        more.tolerations.push(Toleration::deserialize(&added).expect("a toleration"));
+        for version in [KubernetesVersion::NEWEST, KubernetesVersion::NEWEST.with_numeric_tolerations()] {
+            let (before, after) = (pod.on(&node, version), more.on(&node, version));
+            prop_assert!(!before.runs() || after.runs());
+            prop_assert!(!before.continues() || after.continues());
+        }
+    }
+
+    #[test]
+    fn a_requirement_in_each_term_never_adds_a_node(pod in pods(), spot in spots(), value in prop::sample::select(vec!["x", "7", ""])) {
+        let (node, pod) = (node(&spot), PodSpec::deserialize(&pod).expect("a pod spec"));
+        let node = Node::deserialize(&node).expect("a node");
+        let mut narrower = pod.clone();
+        let required = narrower.affinity.as_mut().and_then(|affinity| affinity.node_affinity.as_mut()?.required.as_mut());
+        for term in required.into_iter().flat_map(|required| &mut required.node_selector_terms) {
+            if !term.is_empty() {
+                term.match_expressions.push(Requirement::new("k", super::super::Operator::In, &[value]));
+            }
+        }
+        let version = KubernetesVersion::NEWEST;
+        prop_assert!(pod.on(&node, version).runs() || !narrower.on(&node, version).runs());
+    }
+
+    #[test]
+    fn the_remedy_brings_the_pods_to_the_node_and_is_empty_if_they_run(pod in pods(), spot in spots()) {
+        let (node, pod) = (node(&spot), PodSpec::deserialize(&pod).expect("a pod spec"));
+        let node = Node::deserialize(&node).expect("a node");
+        let version = KubernetesVersion::NEWEST;
+        let remedy = super::super::Remedy::find(&pod, &node, version);
+        prop_assert_eq!(remedy.is_empty(), pod.on(&node, version).runs());
+        prop_assert!(remedy.apply(&pod).on(&node, version).runs(), "{:?}", remedy);
+    }
+}
+
+#[test]
+fn numeric_tolerations_need_the_feature_gate() {
+    let pod =
+        json!({"tolerations": [{"key": "tier", "operator": "Gt", "value": "5", "effect": "NoSchedule"}]});
+    let pod = PodSpec::deserialize(&pod).expect("a pod spec");
+    let gated = KubernetesVersion::NEWEST.with_numeric_tolerations();
+    for (value, expected) in
+        [("6", true), ("5", false), ("-9", false), ("06", false), ("x", false), ("", false)]
+    {
+        let node = Node { taints: vec![Taint::new("tier", value, "NoSchedule")], ..Node::default() };
+        assert!(!pod.on(&node, KubernetesVersion::NEWEST).runs(), "{value}");
+        assert_eq!(pod.on(&node, gated).runs(), expected, "{value}");
+    }
+}
+
+#[test]
+fn a_reason_is_one_line_and_names_the_closest_term() {
+    let pod = json!({
+        "nodeSelector": {"gpu": "true"},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]},
+            {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x", "y"]}]},
+        ]}}},
+    });
+    let pod = PodSpec::deserialize(&pod).expect("a pod spec");
+    let node = Node { taints: vec![Taint::new("t", "v", "NoExecute")], ..Node::default() };
+    let reason = pod.on(&node, KubernetesVersion::NEWEST).reason();
+    assert_eq!(
+        reason.as_deref(),
+        Some("nodeSelector gpu=true; affinity zone In [x, y] (term 2 of 2); taint t=v:NoExecute")
+    );
 }

@@ -1,0 +1,63 @@
+//! Pods that exist, and the ports that they keep from others. A port does not decide where the controller creates a pod, but
+//! the pod stays Pending.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{HostPort, Node, PodSpec};
+
+/// A pod that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingPod<'a> {
+    /// The name of its node.
+    pub node: &'a str,
+    /// Its DaemonSet as `namespace/name`; empty for other pods.
+    pub owner: &'a str,
+    /// Whether it has been Ready for `minReadySeconds`.
+    pub available: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// The ports of the node that it takes.
+    pub ports: Vec<HostPort<'a>>,
+}
+
+/// A port that another pod has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConflict<'a> {
+    /// The port.
+    pub port: HostPort<'a>,
+    /// The DaemonSet of the other pod as `namespace/name`; empty for other pods.
+    pub owner: &'a str,
+}
+
+impl fmt::Display for PortConflict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner {
+            "" => write!(f, "another pod has port {}", self.port),
+            owner => write!(f, "{owner} has port {}", self.port),
+        }
+    }
+}
+
+/// Returns for each node the first port of `pod` that a pod of another DaemonSet than `title` has there.
+#[must_use]
+pub fn port_conflicts<'a>(
+    pod: &PodSpec<'a>,
+    title: &str,
+    nodes: &[Node<'_>],
+    pods: &'a [ExistingPod<'a>],
+) -> Vec<Option<PortConflict<'a>>> {
+    let wanted: Vec<HostPort<'_>> = pod.host_ports().collect();
+    let mut taken: BTreeMap<&str, Vec<(&HostPort<'_>, &str)>> = BTreeMap::new();
+    if !wanted.is_empty() {
+        for other in pods.iter().filter(|other| other.owner != title) {
+            taken.entry(other.node).or_default().extend(other.ports.iter().map(|port| (port, other.owner)));
+        }
+    }
+    let conflict = |node: &Node<'_>| {
+        let taken = taken.get(&*node.name)?;
+        let (port, owner) =
+            taken.iter().find(|(port, _)| wanted.iter().any(|own| own.conflicts_with(port)))?;
+        Some(PortConflict { port: (*port).clone(), owner })
+    };
+    nodes.iter().map(conflict).collect()
+}

@@ -1,0 +1,181 @@
+//! DaemonSets, with the fields that matter to placement and rollouts.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use super::{PodSpec, Text};
+
+/// The fields of a DaemonSet that decide where its pods run and how an update replaces them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct DaemonSet<'a> {
+    /// The specification.
+    #[serde(borrow)]
+    pub spec: DaemonSetSpec<'a>,
+}
+
+/// A DaemonSet's `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DaemonSetSpec<'a> {
+    /// The template of its pods.
+    #[serde(borrow)]
+    pub template: PodTemplate<'a>,
+    /// The way in which an update replaces pods.
+    #[serde(borrow)]
+    pub update_strategy: UpdateStrategy<'a>,
+    /// Seconds for which a pod must be Ready until it counts as available.
+    pub min_ready_seconds: i64,
+}
+
+/// A DaemonSet's `spec.template`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct PodTemplate<'a> {
+    /// The specification of the pods.
+    #[serde(borrow)]
+    pub spec: PodSpec<'a>,
+}
+
+/// A DaemonSet's `spec.updateStrategy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UpdateStrategy<'a> {
+    /// `RollingUpdate`, which empty means too, or `OnDelete`.
+    #[serde(borrow)]
+    pub r#type: Text<'a>,
+    /// The limits of a rolling update.
+    #[serde(borrow)]
+    pub rolling_update: Option<RollingUpdate<'a>>,
+}
+
+/// The limits of a rolling update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RollingUpdate<'a> {
+    /// Pods that may be unavailable. The default is 1.
+    #[serde(borrow)]
+    pub max_unavailable: Option<Amount<'a>>,
+    /// Nodes that may have an old and a new pod. The default is 0.
+    #[serde(borrow)]
+    pub max_surge: Option<Amount<'a>>,
+}
+
+/// A number, or a percentage of the nodes (`IntOrString`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Amount<'a> {
+    /// A number of pods.
+    Number(i64),
+    /// A percentage, such as `10%`.
+    Percentage(Text<'a>),
+}
+
+/// The limit by which an update replaces pods, as a number for a certain number of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutLimit {
+    /// Pods are replaced when somebody deletes them.
+    OnDelete,
+    /// Old pods are deleted first, and at most this many pods are unavailable.
+    MaxUnavailable(usize),
+    /// New pods are created first, on at most this many nodes at a time.
+    MaxSurge(usize),
+}
+
+impl UpdateStrategy<'_> {
+    /// Returns the limit for a DaemonSet that runs on `desired` nodes (`updatedDesiredNodeCounts` in
+    /// pkg/controller/daemon/update.go). It is at least 1.
+    #[must_use]
+    pub fn limit(&self, desired: usize) -> RolloutLimit {
+        if &*self.r#type == "OnDelete" {
+            return RolloutLimit::OnDelete;
+        }
+        let rolling = self.rolling_update.as_ref();
+        let scaled = |amount: Option<&Amount<'_>>| amount.and_then(|amount| amount.of(desired));
+        match scaled(rolling.and_then(|rolling| rolling.max_surge.as_ref())) {
+            Some(surge) if surge > 0 => RolloutLimit::MaxSurge(surge),
+            _ => {
+                let unavailable = scaled(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()));
+                RolloutLimit::MaxUnavailable(unavailable.unwrap_or(1).max(1))
+            }
+        }
+    }
+}
+
+impl Amount<'_> {
+    /// Returns the number for `total` nodes, rounded up; `None` if the API server would refuse the text.
+    #[must_use]
+    pub fn of(&self, total: usize) -> Option<usize> {
+        match self {
+            Self::Number(number) => usize::try_from(*number).ok(),
+            Self::Percentage(text) => {
+                let percent: usize = text.strip_suffix('%')?.parse().ok()?;
+                Some(total.saturating_mul(percent).div_ceil(100))
+            }
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Amount<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntOrString;
+
+        impl<'de> Visitor<'de> for IntOrString {
+            type Value = Amount<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer or a percentage such as \"10%\"")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Amount::Number(number))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Amount::Number(i64::try_from(number).unwrap_or(i64::MAX)))
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Amount::Percentage(Text::new(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Amount::Percentage(text.to_owned().into()))
+            }
+        }
+
+        deserializer.deserialize_any(IntOrString)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn limit(strategy: &Value, desired: usize) -> RolloutLimit {
+        UpdateStrategy::deserialize(strategy).expect("a strategy").limit(desired)
+    }
+
+    #[test]
+    fn percentages_round_up_and_the_limit_is_at_least_one() {
+        let rolling = |member: &str, amount: Value| json!({"rollingUpdate": {member: amount}});
+        assert_eq!(limit(&json!({}), 9), RolloutLimit::MaxUnavailable(1));
+        assert_eq!(limit(&rolling("maxUnavailable", json!(3)), 9), RolloutLimit::MaxUnavailable(3));
+        assert_eq!(limit(&rolling("maxUnavailable", json!("10%")), 21), RolloutLimit::MaxUnavailable(3));
+        assert_eq!(limit(&rolling("maxUnavailable", json!("0%")), 21), RolloutLimit::MaxUnavailable(1));
+        assert_eq!(limit(&rolling("maxUnavailable", json!("x")), 21), RolloutLimit::MaxUnavailable(1));
+        assert_eq!(limit(&rolling("maxSurge", json!("5%")), 288), RolloutLimit::MaxSurge(15));
+        assert_eq!(limit(&json!({"type": "OnDelete", "rollingUpdate": null}), 9), RolloutLimit::OnDelete);
+    }
+
+    #[test]
+    fn both_limits_as_the_api_server_stores_them() {
+        let stored = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}});
+        assert_eq!(limit(&stored, 5), RolloutLimit::MaxSurge(2));
+        let stored = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}});
+        assert_eq!(limit(&stored, 5), RolloutLimit::MaxUnavailable(2));
+    }
+}

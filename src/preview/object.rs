@@ -1,0 +1,242 @@
+//! Objects as the types of `crates/placement` read them: null counts as absent, as for Kubernetes' decoder.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use wardset_placement::{DaemonSet, ObjectChange};
+
+/// An object whose nulls are resolved.
+#[derive(Debug, Clone)]
+pub struct ReadObject(Value);
+
+/// A field of another type than the API server accepts.
+#[derive(Debug, thiserror::Error)]
+#[error("`{field}`: {problem}")]
+pub struct ObjectError {
+    /// The path of the field, with dots.
+    pub field: String,
+    /// The problem.
+    pub problem: String,
+}
+
+/// The maps of strings, in which null is the empty string.
+const MAPS_OF_STRINGS: [&str; 3] = ["labels", "nodeSelector", "annotations"];
+
+impl ReadObject {
+    /// Resolves the nulls of an object.
+    #[must_use]
+    pub fn new(mut object: Value) -> Self {
+        resolve(&mut object, false);
+        Self(object)
+    }
+
+    /// Reads an object from JSON text.
+    ///
+    /// # Errors
+    ///
+    /// The text is not JSON.
+    pub fn parse(json: &str) -> Result<Self, ObjectError> {
+        let object = serde_json::from_str(json);
+        object
+            .map(Self::new)
+            .map_err(|error| ObjectError { field: String::new(), problem: error.to_string() })
+    }
+
+    /// Returns the object.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// Reads the object as a DaemonSet.
+    ///
+    /// # Errors
+    ///
+    /// A field of another type.
+    pub fn daemon_set(&self) -> Result<DaemonSet<'_>, ObjectError> {
+        self.read()
+    }
+
+    /// Reads the object as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// A field of another type.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ObjectError> {
+        serde_path_to_error::deserialize(&self.0).map_err(|error| ObjectError {
+            field: error.path().to_string(),
+            problem: error.inner().to_string(),
+        })
+    }
+
+    /// Returns the difference between the stored object and a new version as a person writes it. Fields that the API server
+    /// sets by default or for itself do not count.
+    #[must_use]
+    pub fn change_to(&self, new: &Self) -> ObjectChange {
+        let part = |object: &Self, pointer: &str| object.0.pointer(pointer).cloned().unwrap_or_default();
+        let same = |pointer: &str| equals(&part(self, pointer), &part(new, pointer));
+        let [stored, written] = [self, new].map(|object| {
+            let mut spec = part(object, "/spec");
+            spec.as_object_mut().map(|spec| spec.shift_remove("template"));
+            spec
+        });
+        if !same("/spec/template") {
+            ObjectChange::Template
+        } else if !equals(&stored, &written) {
+            ObjectChange::Specification
+        } else if !same("/metadata/labels") || !same("/metadata/annotations") {
+            ObjectChange::Metadata
+        } else {
+            ObjectChange::Nothing
+        }
+    }
+}
+
+/// The members that the API server adds to a DaemonSet if its author leaves them out (pkg/apis/core/v1/defaults.go,
+/// pkg/apis/apps/v1/defaults.go), with those that kubectl and the controller write.
+const ADDED_BY_DEFAULT: [&str; 36] = [
+    "apiVersion",
+    "creationTimestamp",
+    "defaultMode",
+    "deprecated.daemonset.template.generation",
+    "divisor",
+    "dnsPolicy",
+    "enableServiceLinks",
+    "failureThreshold",
+    "fsType",
+    "hostPort",
+    "imagePullPolicy",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "matchLabelKeys",
+    "maxSurge",
+    "maxUnavailable",
+    "minReadySeconds",
+    "mode",
+    "name",
+    "optional",
+    "periodSeconds",
+    "procMount",
+    "protocol",
+    "requests",
+    "restartPolicy",
+    "revisionHistoryLimit",
+    "rollingUpdate",
+    "schedulerName",
+    "scheme",
+    "securityContext",
+    "serviceAccount",
+    "successThreshold",
+    "terminationGracePeriodSeconds",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "timeoutSeconds",
+    "type",
+];
+
+/// Whether `stored` is `written` with defaults. An empty map or list counts as absent.
+fn equals(stored: &Value, written: &Value) -> bool {
+    match (stored, written) {
+        (Value::Object(stored), Value::Object(written)) => {
+            let all = written.iter().all(|(key, value)| match stored.get(key) {
+                Some(stored) => equals(stored, value),
+                None => is_empty(value),
+            });
+            let is_default =
+                |key: &String| ADDED_BY_DEFAULT.contains(&key.as_str()) || key == "updateStrategy";
+            all && stored
+                .iter()
+                .all(|(key, value)| written.contains_key(key) || is_default(key) || is_empty(value))
+        }
+        (Value::Array(stored), Value::Array(written)) => {
+            stored.len() == written.len() && stored.iter().zip(written).all(|(a, b)| equals(a, b))
+        }
+        (Value::Object(_), Value::Null) => equals(stored, &Value::Object(Map::new())),
+        (stored, written) => stored == written || (is_empty(stored) && is_empty(written)),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn resolve(value: &mut Value, of_strings: bool) {
+    match value {
+        Value::Object(members) => {
+            if of_strings {
+                members.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
+            } else {
+                members.retain(|_, value| !value.is_null());
+            }
+            for (key, value) in members.iter_mut() {
+                resolve(value, MAPS_OF_STRINGS.contains(&key.as_str()));
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|value| resolve(value, false)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_absent_and_in_maps_of_strings_the_empty_string() {
+        let object = ReadObject::new(json!({"spec": {"template": {"spec": {
+            "tolerations": null, "nodeSelector": {"gpu": null}, "affinity": {"nodeAffinity": null},
+        }}}}));
+        let pod = &object.daemon_set().expect("a DaemonSet").spec.template.spec;
+        assert_eq!(pod.node_selector.get("gpu").map(|value| &**value), Some(""));
+        assert!(pod.tolerations.is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        let object = ReadObject::new(json!({"spec": {"template": {"spec": {"tolerations": [{"key": 5}]}}}}));
+        let error = object.daemon_set().expect_err("a wrong type");
+        assert_eq!(error.field, "spec.template.spec.tolerations[0].key");
+        assert_eq!(error.problem, "invalid type: integer `5`, expected a string");
+    }
+
+    #[test]
+    fn the_change_is_the_outermost_part_that_differs() {
+        let object = |label: &str, surge: u32, image: &str| {
+            ReadObject::new(json!({"metadata": {"labels": {"a": label}},
+                "spec": {"minReadySeconds": surge, "template": {"spec": {"image": image}}}}))
+        };
+        let old = object("x", 0, "v1");
+        assert_eq!(old.change_to(&object("x", 0, "v1")), ObjectChange::Nothing);
+        assert_eq!(old.change_to(&object("y", 0, "v1")), ObjectChange::Metadata);
+        assert_eq!(old.change_to(&object("y", 1, "v1")), ObjectChange::Specification);
+        assert_eq!(old.change_to(&object("y", 1, "v2")), ObjectChange::Template);
+    }
+
+    #[test]
+    fn defaults_of_the_api_server_are_no_change() {
+        let written = json!({"metadata": {"name": "a"}, "spec": {"template": {"spec": {
+            "containers": [{"name": "a", "ports": [{"containerPort": 80}]}], "volumes": [],
+        }}}});
+        let mut stored = json!({
+            "metadata": {"name": "a", "uid": "1", "annotations": {"deprecated.daemonset.template.generation": "1"}},
+            "spec": {
+                "revisionHistoryLimit": 10,
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+                "template": {"metadata": {"creationTimestamp": null}, "spec": {
+                    "containers": [{"name": "a", "imagePullPolicy": "Always",
+                        "ports": [{"containerPort": 80, "protocol": "TCP"}]}],
+                    "dnsPolicy": "ClusterFirst", "securityContext": {},
+                }},
+            },
+        });
+        let written = ReadObject::new(written);
+        assert_eq!(ReadObject::new(stored.clone()).change_to(&written), ObjectChange::Nothing);
+        stored["spec"]["template"]["spec"]["nodeSelector"] = json!({"gpu": "true"});
+        assert_eq!(ReadObject::new(stored).change_to(&written), ObjectChange::Template);
+    }
+}
