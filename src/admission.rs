@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! request ─► webhook ─► Judge (policies, labels of namespaces, evaluator) ─► Decision ─► answer
+//!                         ├─► placement (warnings about nodes)
 //!                         └─► observers (metrics, log line)
 //! ```
 //!
@@ -10,8 +11,10 @@
 pub mod judge;
 pub mod observers;
 mod overload_log;
+mod placement;
 mod policy_review;
 pub(crate) mod webhook;
 
 pub use judge::{Decided, Judge, NamespaceSource, Observer};
+pub use placement::PlacementWarnings;
 pub use webhook::Desk;

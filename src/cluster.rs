@@ -1,8 +1,9 @@
-//! A server in a cluster: the client, the Lease, and the watches of policies and namespaces.
+//! A cluster: the client, the Lease, the watches of policies and namespaces, and one listing for commands.
 //!
 //! ```text
 //! API server ──► supply::cluster::watch ──► Store (active) ──► supply::cluster::status ──► API server    the leader only
 //!            ──► namespaces ──► labels, for reviews
+//!            ──► nodes ──► warnings about placement
 //! ```
 //!
 //! Reviews never wait for this module, and its failures never stop the server. While the API server is unreachable,
@@ -11,6 +12,7 @@
 mod leader;
 pub mod listing;
 mod namespaces;
+mod nodes;
 pub(crate) mod watching;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::supply::cluster::{status, watch as policies};
 use crate::supply::store::Store;
 
 pub use namespaces::Namespaces;
+pub use nodes::Nodes;
 
 /// The server's names in its cluster.
 #[derive(Debug, Clone)]
@@ -51,6 +54,7 @@ pub enum ClusterError {
 /// The tasks of a server in a cluster.
 pub struct Cluster {
     namespaces: Arc<Namespaces>,
+    nodes: Arc<Nodes>,
     resources: policies::Resources,
     leading: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
@@ -89,6 +93,8 @@ impl Cluster {
         let (namespaces, writer) = Namespaces::new();
         let namespaces = Arc::new(namespaces);
         tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), writer, Arc::clone(metrics)));
+        let nodes = Arc::new(Nodes::default());
+        tasks.spawn(Arc::clone(&nodes).watch(client.clone(), Arc::clone(metrics)));
         let writer = reflector::store::Writer::new(policies::kind());
         let resources = writer.as_reader();
         tasks.spawn(policies::watch(
@@ -99,13 +105,19 @@ impl Cluster {
             Arc::clone(metrics),
         ));
         tasks.spawn(status::keep(client.clone(), resources.clone(), store.standings(), leading.clone()));
-        Self { namespaces, resources, leading, stop, election, _tasks: tasks }
+        Self { namespaces, nodes, resources, leading, stop, election, _tasks: tasks }
     }
 
     /// Returns the labels of namespaces, for reviews.
     #[must_use]
     pub fn namespaces(&self) -> Arc<Namespaces> {
         Arc::clone(&self.namespaces)
+    }
+
+    /// Returns the nodes, for warnings.
+    #[must_use]
+    pub fn nodes(&self) -> Arc<Nodes> {
+        Arc::clone(&self.nodes)
     }
 
     /// Returns whether this replica leads and therefore writes.

@@ -10,6 +10,7 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Context, Review};
 use wardset_runtime::{Evaluator, Finding, Full, InFlightPermit, Snapshot};
 
+use super::placement::PlacementWarnings;
 use crate::cluster::Namespaces;
 
 /// Decides reviews. The webhook and the command line use the same judge.
@@ -18,6 +19,7 @@ pub struct Judge {
     namespaces: NamespaceSource,
     evaluator: Evaluator,
     observers: Vec<Box<dyn Observer>>,
+    placement: Option<PlacementWarnings>,
 }
 
 /// Where the labels of a review's namespace come from.
@@ -50,13 +52,20 @@ impl Judge {
     /// Creates a judge without observers.
     #[must_use]
     pub fn new(policies: Arc<ArcSwap<Snapshot>>, namespaces: NamespaceSource, evaluator: Evaluator) -> Self {
-        Self { policies, namespaces, evaluator, observers: Vec::new() }
+        Self { policies, namespaces, evaluator, observers: Vec::new(), placement: None }
     }
 
     /// Adds an observer. Observers are called in the order in which they were added.
     #[must_use]
     pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Adds warnings about the nodes of DaemonSets.
+    #[must_use]
+    pub fn with_placement(mut self, placement: PlacementWarnings) -> Self {
+        self.placement = Some(placement);
         self
     }
 
@@ -101,7 +110,10 @@ impl Judge {
     ) -> Decision {
         let (policies, context) = self.facts(&review, deadline).await;
         let evaluated = Arc::clone(&review);
-        let decision = self.evaluator.decide(permit, policies, evaluated, context, phase, deadline).await;
+        let mut decision = self.evaluator.decide(permit, policies, evaluated, context, phase, deadline).await;
+        if let Some(placement) = &self.placement {
+            placement.add(&review, &mut decision);
+        }
         let decided = Decided { phase, review: &review, decision: &decision, elapsed: received.elapsed() };
         self.observers.iter().for_each(|observer| observer.decided(&decided));
         decision

@@ -12,12 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wardset_core::policy::NamespaceLabels;
+use wardset_placement::KubernetesVersion;
 use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
 use super::setup::{self, SupplyOptions};
 use crate::admission::observers::LogLine;
-use crate::admission::{Desk, Judge, NamespaceSource};
+use crate::admission::{Desk, Judge, NamespaceSource, PlacementWarnings};
 use crate::certificates::own::{self, Certificates};
 use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::cluster::{self, Cluster};
@@ -170,8 +171,11 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     let namespaces =
         namespaces.map_or(NamespaceSource::Fixed(NamespaceLabels::Unknown), NamespaceSource::Cluster);
     let evaluator = Evaluator::new(Arc::clone(store.modules().engine()), args.max_in_flight as usize);
-    let judge =
+    let mut judge =
         Judge::new(store.live(), namespaces, evaluator).observed_by(Arc::clone(metrics)).observed_by(LogLine);
+    if let Some(cluster) = &cluster {
+        judge = judge.with_placement(PlacementWarnings::new(cluster.nodes(), KubernetesVersion::default()));
+    }
     let desk = Desk { judge, modules: store.modules() };
     Ok(Prepared { tls, desk, cluster, _tasks: tasks })
 }

@@ -1,10 +1,13 @@
 //! The real controller places the pods of 40 generated DaemonSets. There are 25 generated nodes, and those of every
-//! test cluster. For each stored object, the oracle of `tests/it/placement` must return exactly the nodes with a pod.
+//! test cluster. For each stored object, the oracle of `tests/it/placement` and `crates/placement` must return exactly the
+//! nodes with a pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
+use wardset_placement::{DaemonSet, KubernetesVersion, Node};
 
 use crate::dice::Dice;
 use crate::gate::Gate;
@@ -14,6 +17,7 @@ use crate::support::{Kubectl, eventually};
 use crate::worlds;
 
 const NODES: usize = 25;
+/// `WARDSET_DAEMONSETS` sets another number.
 const DAEMONSETS: usize = 40;
 const LABEL: &str = "wardset.dev/generated";
 
@@ -30,6 +34,7 @@ impl Drop for Nodes {
 #[test]
 fn controller_places_pods_as_the_oracle_predicts() {
     let seed = std::env::var("WARDSET_SEED").map_or(0x91ace, |seed| seed.parse().unwrap());
+    let daemonsets = std::env::var("WARDSET_DAEMONSETS").map_or(DAEMONSETS, |number| number.parse().unwrap());
     let mut dice = Dice::new(seed, 0);
     let held = nodes::changing();
     let kubectl = Kubectl::new();
@@ -59,12 +64,12 @@ fn controller_places_pods_as_the_oracle_predicts() {
     });
     assert!(nodes.len() >= NODES + 7, "{}", nodes.len());
 
-    let daemonsets = (0..DAEMONSETS).map(|n| {
-        let mut object = worlds::daemonset(&mut dice, &format!("agent-{n:02}"), &names);
+    let generated = (0..daemonsets).map(|n| {
+        let mut object = worlds::daemonset(&mut dice, &format!("agent-{n:03}"), &names);
         object["metadata"]["namespace"] = namespace.name().into();
         object
     });
-    create(&kubectl, daemonsets.collect());
+    create(&kubectl, generated.collect());
     // A watch waits until the controller has counted the nodes for each DaemonSet.
     let observed = "--for=jsonpath={.status.observedGeneration}=1";
     namespace.succeed(&["wait", "daemonsets", "--all", observed, "--timeout=60s"]);
@@ -78,7 +83,7 @@ fn controller_places_pods_as_the_oracle_predicts() {
         if counts.0 == counts.1 && counts.1 == counts.2 { Ok((stored, pods)) } else { Err(counts) }
     });
 
-    assert_eq!(stored.len(), DAEMONSETS);
+    assert_eq!(stored.len(), daemonsets);
     let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for pod in &pods {
         let of = pod["metadata"]["ownerReferences"][0]["name"].as_str().unwrap();
@@ -93,16 +98,28 @@ fn controller_places_pods_as_the_oracle_predicts() {
         let expected = reached(object, &nodes);
         let there = found.remove(name(object)).unwrap_or_default();
         assert_eq!(there, expected, "WARDSET_SEED={seed}: {object:#}");
+        assert_eq!(there, predicted(object, &nodes), "WARDSET_SEED={seed}: {object:#}");
         let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
         changed += usize::from(affinity.to_string().contains("virtual-kubelet"));
     }
     // The policies changed the stored objects, and the generator covered all cases.
-    assert!(changed > DAEMONSETS / 2, "{changed}");
+    assert!(changed > daemonsets / 2, "{changed}");
     let pairs = stored.len() * nodes.len();
     assert!(pods.len() > pairs / 20 && pods.len() < pairs / 2, "{} pods of {pairs} pairs", pods.len());
-    eprintln!("{pairs} pairs of DaemonSet and node, {} with a pod, as the oracle says", pods.len());
+    eprintln!(
+        "{pairs} pairs of DaemonSet and node, {} with a pod, as the oracle and the product say",
+        pods.len()
+    );
     drop(_nodes);
     held.release();
+}
+
+/// Returns the nodes that the product predicts.
+fn predicted(object: &Value, nodes: &[Value]) -> BTreeSet<String> {
+    let object = DaemonSet::deserialize(object).unwrap();
+    let pod = &object.spec.template.spec;
+    let runs = |node: &&Value| pod.on(&Node::deserialize(*node).unwrap(), KubernetesVersion::NEWEST).runs();
+    nodes.iter().filter(runs).map(|node| name(node).to_owned()).collect()
 }
 
 fn create(kubectl: &Kubectl, items: Vec<Value>) {

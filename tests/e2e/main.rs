@@ -26,6 +26,7 @@ mod nodes;
 mod oracle;
 mod placement;
 mod pods;
+mod preview;
 mod proxy;
 mod registration;
 mod requests;

@@ -192,6 +192,22 @@ impl Decision {
     }
 }
 
+impl Decision {
+    /// Whether a policy that applied asks for warnings about the nodes of the DaemonSet. Policies that only observe do not
+    /// warn authors.
+    #[must_use]
+    pub fn wants_placement(&self) -> bool {
+        let policies = self.reports.iter().map(|report| &report.plan.policy);
+        policies.filter(|policy| policy.mode != Mode::Observe).any(|policy| policy.warn_placement)
+    }
+
+    /// Adds warnings of the host, within the API server's size limits.
+    pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
+        let all = std::mem::take(&mut self.warnings).into_iter().chain(warnings);
+        self.warnings = budget::fit(all.collect());
+    }
+}
+
 /// Combines the results of all enforced policies.
 ///
 /// A denial wins over a failure, because the failed policy could not have allowed the object either.

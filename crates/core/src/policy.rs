@@ -52,6 +52,8 @@ pub struct Policy {
     pub settings: Arc<str>,
     /// The cluster data that the operator grants to the module.
     pub cluster_data: Vec<ClusterData>,
+    /// Whether reviews warn about the nodes of the DaemonSet.
+    pub warn_placement: bool,
 }
 
 /// The source of a policy's module.
@@ -220,6 +222,7 @@ impl TryFrom<Resource> for Policy {
             limits: PolicyLimits { timeout: timeout(&limits.timeout)?, memory: memory(&limits.memory)? },
             settings: spec.settings.to_string().into(),
             cluster_data: spec.cluster_data,
+            warn_placement: spec.warn_placement,
         })
     }
 }

@@ -156,7 +156,8 @@ fn at(policy: &str, message: &str, pointer: &str) -> String {
     }
 }
 
-fn fit(all: Vec<String>) -> Vec<String> {
+/// Shortens each warning to one line, and leaves out those that do not fit into the limit of all together.
+pub(super) fn fit(all: Vec<String>) -> Vec<String> {
     const ROOM_FOR_COUNT: usize = 80;
     let all: Vec<String> = all.into_iter().map(|text| text::one_line(&text, WARNING)).collect();
     let mut room = WARNINGS;

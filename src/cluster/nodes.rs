@@ -1,0 +1,182 @@
+//! The nodes of the cluster, from a watch, so that no review calls the API server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::api::ApiResource;
+use kube::core::Object;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch_all};
+use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
+use wardset_placement::{Node, Taint};
+
+use super::watching::{backoff, watch_failed};
+use crate::metrics::Metrics;
+
+/// The fields of a node's `spec` that matter. The watch drops all others while it reads them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WatchedSpec {
+    taints: Vec<WatchedTaint>,
+    unschedulable: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WatchedTaint {
+    key: String,
+    value: String,
+    effect: String,
+}
+
+/// The fields of a node's `status` that matter.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WatchedStatus {
+    conditions: Vec<WatchedCondition>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WatchedCondition {
+    r#type: String,
+    status: String,
+}
+
+type WatchedNode = Object<WatchedSpec, WatchedStatus>;
+
+/// The last known nodes.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// None until the first complete list.
+    known: RwLock<Option<BTreeMap<String, Node<'static>>>>,
+}
+
+impl Nodes {
+    /// Calls `read` with all nodes. Without a complete list, it returns `None`: nothing may be claimed about nodes.
+    pub fn with<T>(&self, read: impl FnOnce(&[&Node<'static>]) -> T) -> Option<T> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let nodes: Vec<&Node<'static>> = known.as_ref()?.values().collect();
+        Some(read(&nodes))
+    }
+
+    /// Watches the nodes until the process stops.
+    pub(super) async fn watch(self: Arc<Self>, client: Client, metrics: Arc<Metrics>) {
+        let kind = ApiResource::erase::<NodeObject>(&());
+        let nodes = Api::<WatchedNode>::all_with(client, &kind);
+        let events = watch_all(nodes, watcher::Config::default());
+        self.follow(events.backoff(backoff()), &metrics).await;
+    }
+
+    async fn follow(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<WatchedNode>>> + Send,
+        metrics: &Metrics,
+    ) {
+        let mut events = std::pin::pin!(events);
+        // During a list, the previous nodes stay known.
+        let mut listed = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed = BTreeMap::new(),
+                Ok(Event::InitApply(node)) => {
+                    listed.extend(named(node));
+                }
+                Ok(Event::InitDone) => self.change(|known| *known = Some(std::mem::take(&mut listed))),
+                Ok(Event::Apply(node)) => {
+                    if let Some((name, node)) = named(node) {
+                        self.change(|known| drop(known.as_mut().map(|known| known.insert(name, node))));
+                    }
+                }
+                Ok(Event::Delete(node)) => {
+                    if let Some((name, _)) = named(node) {
+                        self.change(|known| drop(known.as_mut().map(|known| known.remove(&name))));
+                    }
+                }
+                Err(error) => watch_failed(metrics, "nodes", &error),
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Option<BTreeMap<String, Node<'static>>>)) {
+        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Returns the name and the small form of a node.
+fn named(object: WatchedNode) -> Option<(String, Node<'static>)> {
+    let name = object.metadata.name?;
+    let status = object.status.unwrap_or_default();
+    let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
+    let labels = object.metadata.labels.unwrap_or_default();
+    let taint = |taint: WatchedTaint| Taint {
+        key: taint.key.into(),
+        value: taint.value.into(),
+        effect: taint.effect.into(),
+    };
+    let node = Node {
+        name: name.clone().into(),
+        labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        taints: object.spec.taints.into_iter().map(taint).collect(),
+        unschedulable: object.spec.unschedulable,
+        ready: ready.map(|condition| condition.status == "True"),
+    };
+    Some((name, node))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, taint: &str) -> WatchedNode {
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": {"zone": "a"}},
+            "spec": {"podCIDR": "10.0.0.0/24", "taints": [{"key": taint, "effect": "NoSchedule"}]},
+            "status": {"images": [{"names": ["x"]}], "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        serde_json::from_value(node).expect("a node")
+    }
+
+    async fn after(events: Vec<watcher::Result<Event<WatchedNode>>>) -> Option<Vec<String>> {
+        let nodes = Nodes::default();
+        nodes.follow(stream::iter(events), &Metrics::new()).await;
+        nodes.with(|nodes| nodes.iter().map(|node| format!("{} {}", node.name, node.taints[0])).collect())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_known_before_the_first_complete_list() {
+        assert_eq!(after(vec![Ok(Event::Init), Ok(Event::InitApply(node("a", "t")))]).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_list_replaces_all_nodes_and_a_failure_keeps_them() {
+        let listed =
+            |name: &str| vec![Ok(Event::Init), Ok(Event::InitApply(node(name, "t"))), Ok(Event::InitDone)];
+        let mut events = listed("a");
+        events.push(Err(watcher::Error::NoResourceVersion));
+        events.push(Ok(Event::Init));
+        assert_eq!(after(events).await.expect("nodes"), ["a t:NoSchedule"]);
+        let both = listed("a").into_iter().chain(listed("b")).collect();
+        assert_eq!(after(both).await.expect("nodes"), ["b t:NoSchedule"]);
+    }
+
+    #[tokio::test]
+    async fn changes_and_deletions_follow_the_list() {
+        let events = vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(node("a", "t"))),
+            Ok(Event::InitApply(node("b", "t"))),
+            Ok(Event::InitDone),
+            Ok(Event::Apply(node("a", "u"))),
+            Ok(Event::Delete(node("b", "t"))),
+        ];
+        assert_eq!(after(events).await.expect("nodes"), ["a u:NoSchedule"]);
+    }
+}
