@@ -14,6 +14,7 @@ mod policy_test;
 mod review;
 mod serve;
 mod setup;
+mod signals;
 
 use std::process::ExitCode;
 use std::time::Duration;

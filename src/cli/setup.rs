@@ -10,8 +10,11 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
 use crate::admission::{Judge, NamespaceSource};
+use crate::offline::input::InputSource;
+use crate::offline::request::{self, Built};
 use crate::supply::modules::Modules;
 use crate::supply::policy_files;
+use crate::yaml;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
@@ -98,6 +101,29 @@ async fn load(modules: &Modules, sources: &SupplyOptions) -> anyhow::Result<Snap
         policy_files::read(&sources.policies)
     }?;
     policy_files::load(modules, found).await.context("failed to load the policies")
+}
+
+/// Returns the DaemonSet of the built-in example.
+///
+/// # Errors
+///
+/// None, if the tests of this binary passed.
+pub(crate) fn example() -> anyhow::Result<InputSource> {
+    let manifest: serde_json::Value =
+        yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
+    Ok(InputSource { origin: "the built-in example".to_owned(), json: manifest.to_string(), named: true })
+}
+
+/// Returns the AdmissionReview that creates an object.
+///
+/// # Errors
+///
+/// An object that is not a DaemonSet.
+pub(crate) fn review_of(source: &InputSource) -> anyhow::Result<String> {
+    match request::build(source, &request::Settings::default())? {
+        Built::Request(built) => Ok(String::from_utf8(built.bytes)?),
+        Built::Skipped(reason) => anyhow::bail!("expected a DaemonSet in {}, found {reason}", source.origin),
+    }
 }
 
 /// Returns a judge for the command line: the policies as they are now, one review at a time, and `labels` as those of
