@@ -70,7 +70,8 @@ async fn once(
     options: &TestOptions,
     output: TestOutput,
 ) -> anyhow::Result<ExitCode> {
-    let reports = policy_test::run(modules, cases, options).await?;
+    let reports =
+        setup::showing_compilations(modules, policy_test::run(modules, cases, options)).await?;
     match output {
         TestOutput::Text => super::print(&report::text(&reports))?,
         TestOutput::Json => super::print_data(&report::json(&reports))?,
