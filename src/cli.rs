@@ -11,6 +11,7 @@ mod policy_compile;
 mod policy_inspect;
 mod policy_new;
 mod policy_test;
+mod project;
 mod review;
 mod serve;
 mod setup;
