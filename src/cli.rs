@@ -6,6 +6,7 @@
 mod args;
 mod documents;
 mod policies;
+mod policy_bench;
 mod policy_build;
 mod policy_compile;
 mod policy_inspect;
@@ -52,6 +53,7 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::New(new) => policy_new::run(&new),
                 args::PolicyCommand::Build(build) => policy_build::run(&build),
                 args::PolicyCommand::Test(test) => policy_test::run(test).await,
+                args::PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
                 args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
             },

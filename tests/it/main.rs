@@ -18,6 +18,7 @@ mod layout;
 mod malformed;
 mod manifests;
 mod placement;
+mod policy_bench;
 mod policy_new;
 mod policy_test;
 mod review;
