@@ -9,6 +9,7 @@ mod policies;
 mod policy_bench;
 mod policy_build;
 mod policy_compile;
+mod policy_dev;
 mod policy_inspect;
 mod policy_new;
 mod policy_test;
@@ -53,6 +54,7 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::New(new) => policy_new::run(&new),
                 args::PolicyCommand::Build(build) => policy_build::run(&build),
                 args::PolicyCommand::Test(test) => policy_test::run(test).await,
+                args::PolicyCommand::Dev(dev) => policy_dev::run(dev).await,
                 args::PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
                 args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,

@@ -349,6 +349,8 @@ pub(super) enum PolicyCommand {
     Build(PolicyBuild),
     /// Run the cases of policies in the sandbox, and check laws that every policy should keep
     Test(PolicyTest),
+    /// Build, test and serve a project on this machine, again after each save
+    Dev(PolicyDev),
     /// Measure the evaluations of cases, and compare them with an earlier measurement
     Bench(PolicyBench),
     /// Show a module: its manifest, settings, imports, size and digest
@@ -496,6 +498,34 @@ pub(super) struct PolicyTest {
     /// Format of the results
     #[arg(short, long, value_enum, default_value_t = TestOutput::Text)]
     pub(super) output: TestOutput,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy dev                                   the project in the current folder
+  wardset policy dev team-label --port 8443
+
+Exit codes:
+  0    stopped by SIGTERM, SIGINT or SIGHUP
+  2    could not run
+  130  aborted by a second SIGINT
+  143  aborted by a second SIGTERM")]
+pub(super) struct PolicyDev {
+    /// Folder of the project
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+
+    /// Port of the webhook on the loopback address. Default: a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub(super) port: u16,
+
+    /// Print no steps of the build. They are printed only to a terminal
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
 }
 
 #[derive(Debug, ClapArgs)]
