@@ -1,5 +1,6 @@
 //! Prints measurements and comparisons: for people, and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -7,10 +8,10 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use wardset_core::text::one_line;
 
+use super::Measurement;
 use super::baseline;
 use super::comparison::Comparison;
 use super::figures::Figures;
-use super::{Measurement, UnmeasuredCase};
 use crate::offline::text::count;
 
 const RED: Style = AnsiColor::Red.on_default();
@@ -20,7 +21,7 @@ const BOLD: Style = Style::new().bold();
 const MAX_NAME: usize = 512;
 
 /// Maximum width of the column of names, in characters. Longer names push their figures to the right.
-const MAX_WIDTH: usize = 60;
+const MAX_WIDTH: usize = 64;
 
 /// The last row.
 const ALL: &str = "all cases";
@@ -50,8 +51,12 @@ pub fn text(measurement: &Measurement) -> String {
         row(&mut out, &name(&case.name), width, &case.figures);
     }
     row(&mut out, ALL, width, &measurement.all);
-    for UnmeasuredCase { file, name, reason } in &measurement.unmeasured {
-        let _ = writeln!(out, "not measured: `{}` of `{}`: {reason}", self::name(name), path(file));
+    let mut reasons = BTreeMap::new();
+    for unmeasured in &measurement.unmeasured {
+        *reasons.entry(&unmeasured.reason).or_insert(0) += 1;
+    }
+    for (reason, cases) in reasons {
+        let _ = writeln!(out, "not measured: {}, because {reason}", count(cases, "case"));
     }
     let rounds = measurement.cases.first().map_or(0, |case| case.figures.samples);
     let cases = measurement.cases.len();
@@ -148,7 +153,7 @@ fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::figures::Quantiles;
-    use super::super::{MeasuredCase, MeasuredModule};
+    use super::super::{MeasuredCase, MeasuredModule, UnmeasuredCase};
     use super::*;
 
     fn measurement(median: f64) -> Measurement {
@@ -173,7 +178,7 @@ mod tests {
             }],
             unmeasured: vec![UnmeasuredCase {
                 file: "cases/a.yaml".into(),
-                name: "b\u{1b}[2J".into(),
+                name: "b".into(),
                 reason: "no policy applies".into(),
             }],
         }
@@ -189,6 +194,7 @@ mod tests {
         let row = "       9.5     19.0       3.0      6.0       5.0     10.0     1088\n";
         assert!(shown.contains(&format!("cases/a.yaml\n  adds the team{row}")), "{shown}");
         assert!(shown.contains(&format!("  all cases    {row}")), "{shown}");
+        assert!(shown.contains("not measured: 1 case, because no policy applies\n"), "{shown}");
         assert!(shown.contains("1 case, each evaluated 40 times\n"), "{shown}");
         let module = "file:a.wasm: 86,591 bytes, compiled in 123 ms to 1,234,567 bytes\n";
         assert!(shown.ends_with(module), "{shown}");
@@ -196,7 +202,11 @@ mod tests {
 
     #[test]
     fn names_reach_the_terminal_without_control_characters() {
-        assert!(!plain(&text(&measurement(1.0))).contains('\u{1b}'));
+        let mut measurement = measurement(1.0);
+        measurement.cases[0].name = "a\u{1b}[2J".to_owned();
+        measurement.modules[0].module = "file:\u{1b}[2J.wasm".to_owned();
+        // Only the bold header has any.
+        assert_eq!(text(&measurement).matches('\u{1b}').count(), 4);
     }
 
     #[test]
