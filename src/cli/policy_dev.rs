@@ -196,7 +196,9 @@ impl Dev {
             }
             BuildResult::Failed(error) => line(&mut block, "build", Some("FAILED"), &error),
         }
-        if is_built {
+        let problem = policy_files::read(std::slice::from_ref(&self.policy)).err();
+        // Without a module, each case would repeat the problem of the policy file.
+        if is_built && (problem.is_none() || project::has_module(&self.folder)) {
             self.test(&mut block).await;
         }
         if let Err(error) = self.write_review() {
@@ -212,7 +214,6 @@ impl Dev {
         let standings = self.store.standings();
         if standings.borrow().is_empty() {
             // The states name no policy if the file could never be read.
-            let problem = policy_files::read(std::slice::from_ref(&self.policy)).err();
             let problem = problem.map(|error| format!("{:#}", anyhow::Error::new(error)));
             line(&mut block, "policy", Some("FAILED"), problem.as_deref().unwrap_or("there is no policy"));
         }

@@ -118,7 +118,7 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let mut before = all(folder.path(), &Tree::default());
         fs::write(&file, "1").unwrap();
-        assert!(all(folder.path(), &before) == before, "the same content is no change");
+        assert!(all(folder.path(), &before) == before, "the same content is not a change");
         let changes: [fn(&Path); 3] = [
             |file| fs::write(file, "2").unwrap(),
             |file| fs::write(file.with_file_name("new"), "").unwrap(),

@@ -144,6 +144,7 @@ fn a_save_is_tested_and_served_and_a_mistake_keeps_the_last_good_revision() {
     let block = dev.save("policy.yaml", "spec: [");
     assert!(block.contains("policy  FAILED: `a`: failed to parse `a/policy.yaml`"), "{block}");
     assert!(block.contains("; the last good revision stays active\n"), "{block}");
+    assert!(!block.contains("test    "), "each case would repeat the problem: {block}");
     assert!(dev.review().1.contains("storage"));
 
     let block = dev.save("policy.yaml", &good);
