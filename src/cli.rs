@@ -7,14 +7,18 @@ mod args;
 mod documents;
 mod place;
 mod policies;
+mod policy_bench;
 mod policy_build;
 mod policy_compile;
+mod policy_dev;
 mod policy_inspect;
 mod policy_new;
 mod policy_test;
+mod project;
 mod review;
 mod serve;
 mod setup;
+mod signals;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,6 +56,8 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::New(new) => policy_new::run(&new),
                 args::PolicyCommand::Build(build) => policy_build::run(&build),
                 args::PolicyCommand::Test(test) => policy_test::run(test).await,
+                args::PolicyCommand::Dev(dev) => policy_dev::run(dev).await,
+                args::PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
                 args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
             },

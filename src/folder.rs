@@ -3,7 +3,9 @@
 //! kubelet fills a folder behind a symlink (`..data`) and swaps the link. A watch on a file sees only the first swap,
 //! and a watch on the folder depends on the file system. Polling costs a few system calls and misses nothing.
 //!
-//! This module never reads the content of a file. Its caller reads the files that changed.
+//! [`Folder`] never reads the content of a file. Its caller reads the files that changed.
+
+pub mod tree;
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -59,7 +61,7 @@ struct PolledFile {
     found: Option<Found>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     /// With the inode, names the file behind all symlinks.
     device: u64,

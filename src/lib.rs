@@ -16,6 +16,7 @@ pub mod crd;
 pub mod folder;
 pub mod metrics;
 pub mod offline;
+pub mod policy_bench;
 pub mod policy_test;
 pub mod preview;
 pub mod server;

@@ -9,7 +9,7 @@
 pub mod laws;
 pub mod report;
 mod shrink;
-mod subject;
+pub(crate) mod subject;
 mod vacuity;
 
 use std::path::{Path, PathBuf};
@@ -146,6 +146,20 @@ pub async fn run(
         loaded.map_err(|source| TestError::Module { module: module.clone(), source })?;
     }
     let mut reports = Vec::new();
+    for (file, case) in cases(paths, options)? {
+        reports.push(run_case(modules, &file, &case, options).await);
+    }
+    refuse_shared_golden_files(&mut reports);
+    Ok(reports)
+}
+
+/// Reads the cases of files and folders that the filter lets through, each with its file.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn cases(paths: &[PathBuf], options: &TestOptions) -> Result<Vec<(PathBuf, Case)>, TestError> {
+    let mut cases = Vec::new();
     for path in paths {
         for file in wardset_cases::read(path, yaml::documents)? {
             for (at, case) in file.cases.iter().enumerate() {
@@ -156,15 +170,14 @@ pub async fn run(
                     return Err(TestError::NoPolicies { file: file.path, name: case.name.clone() });
                 }
                 if options.filter.as_ref().is_none_or(|part| case.name.contains(part)) {
-                    reports.push(run_case(modules, &file.path, case, options).await);
+                    cases.push((file.path.clone(), case.clone()));
                 }
             }
         }
     }
-    refuse_shared_golden_files(&mut reports);
     match &options.filter {
-        Some(filter) if reports.is_empty() => Err(TestError::Filter(filter.clone())),
-        _ => Ok(reports),
+        Some(filter) if cases.is_empty() => Err(TestError::Filter(filter.clone())),
+        _ => Ok(cases),
     }
 }
 

@@ -23,7 +23,17 @@ const MAX_BATCH: usize = 64 << 10;
 /// Starts logging for commands other than `serve`. The default level is `warn`, because a command's result is its
 /// output.
 pub fn for_commands() {
-    let filter = EnvFilter::try_from_env("WARDSET_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    start_plain("warn");
+}
+
+/// Starts logging for `wardset policy dev`: the default shows decisions and the guests' own lines. The command itself prints
+/// the states of policies.
+pub fn for_development() {
+    start_plain("warn,wardset::supply=off,wardset::decision=info,guest=debug");
+}
+
+fn start_plain(default: &str) {
+    let filter = EnvFilter::try_from_env("WARDSET_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let subscriber = subscriber.with_ansi(io::stderr().is_terminal()).without_time();
     // A second call fails if a test runs several commands in one process; the first subscriber stays.

@@ -8,7 +8,7 @@ use wardset_core::decision::Decision;
 use wardset_core::plan::Phase;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Context, Review};
-use wardset_runtime::{Evaluator, Finding, Full, InFlightPermit, Snapshot};
+use wardset_runtime::{Evaluator, Finding, Full, InFlightPermit, MeasuredEvaluation, Snapshot};
 
 use super::placement::PlacementWarnings;
 use crate::cluster::Namespaces;
@@ -130,6 +130,18 @@ impl Judge {
     ) -> (Decision, Vec<Finding>) {
         let (policies, context) = self.facts(&review, deadline).await;
         self.evaluator.decide_twice(permit, policies, review, context, phase, deadline).await
+    }
+
+    /// Decides a review, and measures each evaluation. Observers do not learn of it.
+    pub async fn decide_measured(
+        &self,
+        permit: InFlightPermit,
+        review: Arc<Review>,
+        phase: Phase,
+        deadline: Instant,
+    ) -> (Decision, Vec<MeasuredEvaluation>) {
+        let (policies, context) = self.facts(&review, deadline).await;
+        self.evaluator.decide_measured(permit, policies, review, context, phase, deadline).await
     }
 
     /// Returns the policies and the context of one review. The policies are loaded once, so that a change of policies

@@ -445,6 +445,10 @@ pub(super) enum PolicyCommand {
     Build(PolicyBuild),
     /// Run the cases of policies in the sandbox, and check laws that every policy should keep
     Test(PolicyTest),
+    /// Build, test and serve a project on this machine, again after each save
+    Dev(PolicyDev),
+    /// Measure the evaluations of cases, and compare them with an earlier measurement
+    Bench(PolicyBench),
     /// Show a module: its manifest, settings, imports, size and digest
     Inspect(PolicyInspect),
     /// Compile modules into the cache folder, so that a server with the same folder starts without compiling them
@@ -592,6 +596,89 @@ pub(super) struct PolicyTest {
     pub(super) output: TestOutput,
 }
 
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy dev                                   the project in the current folder
+  wardset policy dev team-label --port 8443
+
+Exit codes:
+  0    stopped by SIGTERM, SIGINT or SIGHUP
+  2    could not run
+  130  aborted by a second SIGINT
+  143  aborted by a second SIGTERM")]
+pub(super) struct PolicyDev {
+    /// Folder of the project
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+
+    /// Port of the webhook on the loopback address. Default: a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub(super) port: u16,
+
+    /// Print no steps of the build. They are printed only to a terminal
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policy bench                                 the cases of the project in the current folder
+  wardset policy bench --save base.json                also write the figures to a file
+  wardset policy bench --compare base.json             exit 1 if a case became slower by more than 20 %
+  wardset policy bench --module builtin:node-affinity policies/node-affinity/cases
+
+Exit codes:
+  0  the cases were measured
+  1  the median of a case is slower than --threshold allows
+  2  the cases could not be measured, or the baseline could not be read or written")]
+pub(super) struct PolicyBench {
+    /// Files and folders with cases. Default: the folder `cases`
+    #[arg(value_name = "FILE|DIR", default_value = "cases")]
+    pub(super) cases: Vec<PathBuf>,
+
+    /// Module to measure, for cases without `policies`: `builtin:NAME` or `file:PATH`. Default: the module of the project
+    /// in the current folder, if there is one
+    #[arg(long, value_name = "MODULE", conflicts_with = "paths")]
+    pub(super) module: Option<String>,
+
+    #[command(flatten)]
+    pub(super) policies: PolicySources,
+
+    /// Measure only the cases whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Option<String>,
+
+    /// Time for the evaluations of all cases together. Each case is evaluated at least 10 times
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_bench_time)]
+    pub(super) time: Duration,
+
+    /// Write the figures to this file, as a baseline for --compare
+    #[arg(long, value_name = "FILE")]
+    pub(super) save: Option<PathBuf>,
+
+    /// Compare with the baseline in this file. Run the command in the same folder as for --save
+    #[arg(long, value_name = "FILE")]
+    pub(super) compare: Option<PathBuf>,
+
+    /// How much slower a median may be, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, requires = "compare",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) threshold: u32,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]
+    pub(super) output: ListOutput,
+
+    /// Print no steps. They are printed only to a terminal
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum TestOutput {
     Text,
@@ -609,6 +696,11 @@ fn parse_operation(text: &str) -> Result<Operation, String> {
 
 fn parse_version(text: &str) -> Result<KubernetesVersion, VersionError> {
     text.parse()
+}
+
+fn parse_bench_time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected 0.1 to 600 seconds".to_owned())
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -22,7 +22,8 @@ pub(super) async fn run(args: PolicyCompile) -> anyhow::Result<ExitCode> {
     let modules = setup::modules(&options)?;
     for named in &args.modules {
         let started = Instant::now();
-        let loaded = modules.load(&module(named), Path::new("")).await;
+        let module = module(named);
+        let loaded = setup::showing_compilations(&modules, modules.load(&module, Path::new(""))).await;
         let loaded = loaded.with_context(|| format!("failed to load the module `{named}`"))?;
         super::print(&format!(
             "{named}: {}, compiled or found in the cache after {:.1} s\n",

@@ -1,6 +1,5 @@
 //! `wardset serve`: the composition root of the server.
 
-use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,8 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use wardset_core::policy::NamespaceLabels;
 use wardset_placement::KubernetesVersion;
@@ -17,14 +14,13 @@ use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
 use super::setup::{self, SupplyOptions};
+use super::signals::{Abort, signals};
 use crate::admission::observers::LogLine;
 use crate::admission::{Desk, Judge, NamespaceSource, PlacementWarnings};
 use crate::certificates::own::{self, Certificates};
 use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::cluster::{self, Cluster};
 use crate::metrics::Metrics;
-use crate::offline::input::InputSource;
-use crate::offline::request::{self, Built};
 use crate::server::{Addresses, Limits, Options};
 use crate::supply::store::{self, Store};
 use crate::supply::{Followed, policy_files};
@@ -210,44 +206,6 @@ async fn join(
     Ok(cluster)
 }
 
-/// The end of a server by a second signal.
-struct Abort {
-    signal: &'static str,
-    /// 128 and the signal's number, as a shell reports it.
-    code: u8,
-}
-
-/// Returns a receiver that becomes true at the first SIGTERM, SIGINT or SIGHUP, and a future that completes at the next
-/// SIGTERM or SIGINT. A SIGHUP does not abort: it also comes from a terminal that closes during a shutdown.
-fn signals() -> anyhow::Result<(watch::Receiver<bool>, impl Future<Output = Abort>)> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (stop, stopped) = watch::channel(false);
-    let (abort, aborted) = oneshot::channel();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        stop.send_replace(true);
-        let second = tokio::select! {
-            _ = terminate.recv() => Abort { signal: "SIGTERM", code: 143 },
-            _ = interrupt.recv() => Abort { signal: "SIGINT", code: 130 },
-        };
-        // Fails if the server has stopped.
-        let _ = abort.send(second);
-    });
-    let abort = async {
-        match aborted.await {
-            Ok(abort) => abort,
-            Err(_) => pending().await,
-        }
-    };
-    Ok((stopped, abort))
-}
-
 fn announce(desk: &Desk, addresses: Addresses) {
     let policies = desk.judge.policies();
     let blind = desk.judge.lacks_namespaces();
@@ -263,14 +221,8 @@ fn announce(desk: &Desk, addresses: Addresses) {
 
 /// Prints where the development certificate is, with a command that works as printed.
 fn explain_development(addresses: Addresses) -> anyhow::Result<()> {
-    let manifest: serde_json::Value =
-        crate::yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
-    let source = InputSource { origin: String::new(), json: manifest.to_string(), named: true };
-    let Built::Request(sample) = request::build(&source, &request::Settings::default())? else {
-        anyhow::bail!("expected a DaemonSet in the built-in example");
-    };
     let file = Path::new(DEVELOPMENT).join("review.json");
-    development::write(&file, &String::from_utf8(sample.bytes)?)?;
+    development::write(&file, &setup::review_of(&setup::example()?)?)?;
     super::say(&format!(
         "Wardset made a development CA and certificate in {DEVELOPMENT}. Use them to try it out, not in a cluster.\n\
          The folder also holds an AdmissionReview of examples/fluentd-ds.yaml. Try:\n\n  \

@@ -1,20 +1,26 @@
 //! What the commands share: turns the command line's sources into loaded modules, a snapshot or a judge.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use wardset_core::policy::NamespaceLabels;
 use wardset_placement::KubernetesVersion;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
 use crate::admission::{Judge, NamespaceSource};
-use crate::offline::input::{self, InputError, InputFile};
+use crate::offline::input::{self, InputError, InputFile, InputSource};
+use crate::offline::request::{self, Built};
+use crate::offline::text;
 use crate::preview::Inventory;
-use crate::supply::modules::Modules;
+use crate::supply::modules::{CompilingModule, Modules};
 use crate::supply::policy_files;
+use crate::yaml;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
 #[derive(Debug, Clone)]
@@ -100,7 +106,65 @@ async fn load(modules: &Modules, sources: &SupplyOptions) -> anyhow::Result<Snap
     } else {
         policy_files::read(&sources.policies)
     }?;
-    policy_files::load(modules, found).await.context("failed to load the policies")
+    showing_compilations(modules, policy_files::load(modules, found))
+        .await
+        .context("failed to load the policies")
+}
+
+/// Time after which a compilation is worth a line. The built-in modules take less.
+const NOTICEABLE: Duration = Duration::from_secs(1);
+
+/// Completes with `work`. Meanwhile, it names each module that is being compiled, if standard error is a terminal.
+pub(crate) async fn showing_compilations<T>(modules: &Modules, work: impl Future<Output = T>) -> T {
+    if std::io::stderr().is_terminal() {
+        naming_compilations(modules.compiling(), work, super::say).await
+    } else {
+        work.await
+    }
+}
+
+async fn naming_compilations<T>(
+    compiling: watch::Receiver<Vec<CompilingModule>>,
+    work: impl Future<Output = T>,
+    mut say: impl FnMut(&str),
+) -> T {
+    let mut work = pin!(work);
+    let mut named = Vec::new();
+    loop {
+        if let Ok(done) = tokio::time::timeout(NOTICEABLE, &mut work).await {
+            return done;
+        }
+        for module in compiling.borrow().iter() {
+            if !named.contains(module) {
+                let CompilingModule { module: name, bytes } = module;
+                say(&format!("compiling `{name}` ({}), once for each digest", text::count(*bytes, "byte")));
+                named.push(module.clone());
+            }
+        }
+    }
+}
+
+/// Returns the DaemonSet of the built-in example.
+///
+/// # Errors
+///
+/// None, if the tests of this binary passed.
+pub(crate) fn example() -> anyhow::Result<InputSource> {
+    let manifest: serde_json::Value =
+        yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
+    Ok(InputSource { origin: "the built-in example".to_owned(), json: manifest.to_string(), named: true })
+}
+
+/// Returns the AdmissionReview that creates an object.
+///
+/// # Errors
+///
+/// An object that is not a DaemonSet.
+pub(crate) fn review_of(source: &InputSource) -> anyhow::Result<String> {
+    match request::build(source, &request::Settings::default())? {
+        Built::Request(built) => Ok(String::from_utf8(built.bytes)?),
+        Built::Skipped(reason) => anyhow::bail!("expected a DaemonSet in {}, found {reason}", source.origin),
+    }
 }
 
 /// Returns a judge for the command line: the policies as they are now, one review at a time, and `labels` as those of
@@ -168,4 +232,30 @@ pub(crate) fn inventory(paths: &[PathBuf]) -> anyhow::Result<Inventory> {
         );
     }
     Ok(inventory)
+}
+
+#[cfg(test)]
+mod tests {
+    use wardset_core::policy::ModuleRef;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn names_each_module_that_compiles_for_long_once() {
+        let module = |name: &str| CompilingModule { module: ModuleRef::File(name.to_owned()), bytes: 5 };
+        let (all, compiling) = watch::channel(vec![module("quick.wasm")]);
+        let work = async {
+            tokio::time::sleep(NOTICEABLE / 2).await;
+            all.send_replace(vec![module("a.wasm")]);
+            tokio::time::sleep(NOTICEABLE * 3).await;
+            all.send_replace(vec![module("a.wasm"), module("b.wasm")]);
+            tokio::time::sleep(NOTICEABLE * 3).await;
+            7
+        };
+        let mut said = Vec::new();
+        let done = naming_compilations(compiling, work, |line| said.push(line.to_owned())).await;
+        assert_eq!(done, 7);
+        let line = |name: &str| format!("compiling `file:{name}` (5 bytes), once for each digest");
+        assert_eq!(said, [line("a.wasm"), line("b.wasm")]);
+    }
 }

@@ -87,9 +87,33 @@ fn found_denial(found: &wardset_cases::CaseDenial) -> Value {
 /// Returns the results for people: a line for each case, its problems below, and the sums.
 #[must_use]
 pub fn text(reports: &[CaseReport]) -> String {
+    lines(reports.iter()) + &sums(reports) + "\n"
+}
+
+/// Returns the cases that failed, each with its problems.
+#[must_use]
+pub fn failures(reports: &[CaseReport]) -> String {
+    lines(reports.iter().filter(|report| !report.passed()))
+}
+
+/// Returns the numbers of cases and of checks, on one line.
+#[must_use]
+pub fn sums(reports: &[CaseReport]) -> String {
+    let failed = reports.iter().filter(|report| !report.passed()).count();
+    let laws: usize = reports.iter().map(|report| report.laws).sum();
+    let total: Duration = reports.iter().map(|report| report.elapsed).sum();
+    format!(
+        "{} of {} cases passed, {failed} failed; {laws} checks of laws; {} in policies",
+        reports.len() - failed,
+        reports.len(),
+        millis(total)
+    )
+}
+
+fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
     let mut out = String::new();
     let mut file = None;
-    let width = reports.iter().map(|report| report.name.chars().count()).max().unwrap_or(0).min(60);
+    let width = reports.clone().map(|report| report.name.chars().count()).max().unwrap_or(0).min(60);
     for report in reports {
         if file != Some(&report.file) {
             let _ = writeln!(out, "{}", line(&report.file.display().to_string()));
@@ -108,16 +132,6 @@ pub fn text(reports: &[CaseReport]) -> String {
             }
         }
     }
-    let failed = reports.iter().filter(|report| !report.passed()).count();
-    let laws: usize = reports.iter().map(|report| report.laws).sum();
-    let total: Duration = reports.iter().map(|report| report.elapsed).sum();
-    let _ = writeln!(
-        out,
-        "{} of {} cases passed, {failed} failed; {laws} checks of laws; {} in policies",
-        reports.len() - failed,
-        reports.len(),
-        millis(total)
-    );
     out
 }
 

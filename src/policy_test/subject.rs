@@ -1,6 +1,6 @@
 //! The subject of a case: its policies, and the review that they decide.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark}
 use wardset_core::decision::{Applied, Decision, PolicyResult};
 use wardset_core::patch;
 use wardset_core::plan::Phase;
-use wardset_core::policy::{API_VERSION, Mode, NamespaceLabels, OnError, TemplateRule};
-use wardset_core::review::Question;
+use wardset_core::policy::{API_VERSION, Mode, ModuleRef, NamespaceLabels, OnError, TemplateRule};
+use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{DenialCode, FailureClass};
-use wardset_runtime::{Evaluator, Finding, SettingsError, Snapshot, Unusable};
+use wardset_runtime::{Evaluator, Finding, MeasuredEvaluation, SettingsError, Unusable};
 
 use super::{CaseProblem, TestOptions, read_object};
 use crate::admission::{Judge, NamespaceSource};
@@ -28,17 +28,19 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const USER: &str = "author";
 
 /// The policies of a case, and its review.
-pub(super) struct Subject {
+pub(crate) struct Subject {
     judge: Judge,
     user: String,
+    /// The modules of the policies, each with the folder at which a relative path starts.
+    pub(crate) modules: Vec<(ModuleRef, PathBuf)>,
     /// The object under review.
-    pub(super) object: Value,
+    pub(crate) object: Value,
     /// The stored object, on an update.
-    pub(super) old: Option<Value>,
+    pub(crate) old: Option<Value>,
 }
 
 /// A decision on the subject's policies.
-pub(super) struct Trial {
+pub(crate) struct Trial {
     decision: Decision,
     pub(super) findings: Vec<Finding>,
     stored: Value,
@@ -47,7 +49,7 @@ pub(super) struct Trial {
 impl Subject {
     /// Loads the policies of a case. The inner error is the module's message about settings that it refuses, which a
     /// case may expect.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         modules: &Modules,
         case: &Case,
         folder: &Path,
@@ -55,9 +57,16 @@ impl Subject {
     ) -> Result<Result<Self, String>, CaseProblem> {
         let case = with_files(case, folder)?;
         case.check().map_err(CaseProblem::Broken)?;
-        let snapshot = match snapshot(modules, &case, folder, options).await? {
+        let found = policies(&case, folder, options)?;
+        let named = found.iter().map(FoundPolicy::module);
+        let named = named.map(|(module, folder)| (module.clone(), folder.to_owned())).collect();
+        let snapshot = match policy_files::load(modules, found).await {
             Ok(snapshot) => snapshot,
-            Err(refused) => return Ok(Err(refused)),
+            Err(PoliciesError::Unusable(Unusable::Settings {
+                problem: SettingsError::Refused(words),
+                ..
+            })) => return Ok(Err(words)),
+            Err(error) => return Err(broken(error)),
         };
         let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
         let judge = Judge::new(
@@ -67,28 +76,41 @@ impl Subject {
         );
         let (object, old) = case.objects();
         let user = case.user.clone().unwrap_or_else(|| USER.to_owned());
-        Ok(Ok(Self { judge, user, object, old }))
+        Ok(Ok(Self { judge, user, modules: named, object, old }))
     }
 
     /// Decides on an object, evaluating each policy twice.
-    pub(super) async fn decide(&self, object: &Value, old: Option<&Value>) -> Result<Trial, CaseProblem> {
-        let broken = |problem: &dyn std::fmt::Display| CaseProblem::Broken(problem.to_string());
-        let question = Question::parse(&self.request(object, old)).map_err(|error| broken(&error))?;
-        let review = match question {
-            Question::Decide(review) => Arc::new(*review),
-            Question::PassOver { reason, .. } => {
-                return Err(broken(&format!("no policy is asked: {reason}")));
-            }
-        };
-        let permit = self.judge.admit(&review).map_err(|error| broken(&error))?;
+    pub(crate) async fn decide(&self, object: &Value, old: Option<&Value>) -> Result<Trial, CaseProblem> {
+        let review = self.review(object, old)?;
+        let permit = self.judge.admit(&review).map_err(|error| CaseProblem::Broken(error.to_string()))?;
         let deadline = Instant::now() + DEADLINE;
         let (decision, findings) =
             self.judge.decide_twice(permit, Arc::clone(&review), Phase::Mutate, deadline).await;
         let mut stored = wardset_core::document::Document::clone(&review.object);
         for operation in &decision.patch {
-            stored.apply(operation).map_err(|error| broken(&error))?;
+            stored.apply(operation).map_err(|error| CaseProblem::Broken(error.to_string()))?;
         }
         Ok(Trial { stored: stored.to_value(), decision, findings })
+    }
+
+    /// Returns the review of an object.
+    pub(crate) fn review(&self, object: &Value, old: Option<&Value>) -> Result<Arc<Review>, CaseProblem> {
+        match Question::parse(&self.request(object, old)) {
+            Ok(Question::Decide(review)) => Ok(Arc::new(*review)),
+            Ok(Question::PassOver { reason, .. }) => {
+                Err(CaseProblem::Broken(format!("no policy is asked: {reason}")))
+            }
+            Err(error) => Err(CaseProblem::Broken(error.to_string())),
+        }
+    }
+
+    /// Decides a review, and measures each evaluation.
+    pub(crate) async fn measure(&self, review: &Arc<Review>) -> Result<Vec<MeasuredEvaluation>, CaseProblem> {
+        let permit = self.judge.admit(review).map_err(|error| CaseProblem::Broken(error.to_string()))?;
+        let deadline = Instant::now() + DEADLINE;
+        let (_, evaluations) =
+            self.judge.decide_measured(permit, Arc::clone(review), Phase::Mutate, deadline).await;
+        Ok(evaluations)
     }
 
     /// Returns whether one of the policies may change the template at any time.
@@ -131,43 +153,30 @@ fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
     Ok(case)
 }
 
-/// Loads the policies of a case: the files that it names, those of the options, or the module under test.
-async fn snapshot(
-    modules: &Modules,
-    case: &Case,
-    folder: &Path,
-    options: &TestOptions,
-) -> Result<Result<Snapshot, String>, CaseProblem> {
-    let broken = |error: PoliciesError| CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error)));
-    let loaded = if !case.policies.is_empty() {
-        let paths: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
-        policy_files::load(modules, with_mode(policy_files::read(&paths).map_err(broken)?, case)).await
-    } else if let Some(module) = &options.module {
-        // The case chooses the state of the gate. If its objects do not imply it, the policy's `template` does.
-        let (object, old) = case.objects();
-        let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
-        let template = if case.gate == CaseGate::Open && untouched { "always" } else { "onChange" };
-        let policy = json!({
-            "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
-            "spec": {
-                "module": module, "settings": case.settings(), "template": template,
-                // Whatever the module asks for.
-                "clusterData": ["namespaceLabels"],
-            },
-        });
-        let found = policy_files::parse_one(&policy).map_err(broken)?;
-        policy_files::load(modules, vec![found]).await
-    } else {
-        let found = policy_files::read(&options.policies).map_err(broken)?;
-        policy_files::load(modules, with_mode(found, case)).await
+/// Returns the policies of a case: from the files that it names, from those of the options, or of the module under test.
+fn policies(case: &Case, folder: &Path, options: &TestOptions) -> Result<Vec<FoundPolicy>, CaseProblem> {
+    let Some(module) = options.module.as_ref().filter(|_| case.policies.is_empty()) else {
+        let own: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
+        let paths = if own.is_empty() { &options.policies } else { &own };
+        return Ok(with_mode(policy_files::read(paths).map_err(broken)?, case));
     };
-    match loaded {
-        Ok(snapshot) => Ok(Ok(snapshot)),
-        Err(PoliciesError::Unusable(Unusable::Settings {
-            problem: SettingsError::Refused(words), ..
-        })) => Ok(Err(words)),
-        Err(error) => Err(broken(error)),
-    }
+    // The case chooses the state of the gate. If its objects do not imply it, the policy's `template` does.
+    let (object, old) = case.objects();
+    let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
+    let template = if case.gate == CaseGate::Open && untouched { "always" } else { "onChange" };
+    let policy = json!({
+        "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
+        "spec": {
+            "module": module, "settings": case.settings(), "template": template,
+            // Whatever the module asks for.
+            "clusterData": ["namespaceLabels"],
+        },
+    });
+    Ok(vec![policy_files::parse_one(&policy).map_err(broken)?])
+}
+
+fn broken(error: PoliciesError) -> CaseProblem {
+    CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error)))
 }
 
 /// Returns the policies in the mode in which the case wants them.
@@ -181,7 +190,7 @@ fn with_mode(mut found: Vec<FoundPolicy>, case: &Case) -> Vec<FoundPolicy> {
 impl Trial {
     /// Returns the outcome in the terms of a case, as the server would answer: the answers of all policies, in order, with
     /// the effects of `mode` and `onError`.
-    pub(super) fn outcome(&self) -> CaseOutcome {
+    pub(crate) fn outcome(&self) -> CaseOutcome {
         let mut answer = CaseAnswer::default();
         for report in &self.decision.reports {
             let policy = &report.plan.policy;
@@ -285,7 +294,7 @@ impl Trial {
     }
 
     /// Returns whether no policy applied.
-    pub(super) fn applied_none(&self) -> bool {
+    pub(crate) fn applied_none(&self) -> bool {
         self.decision.reports.is_empty()
     }
 

@@ -53,6 +53,14 @@ impl Followed {
         Ok(followed)
     }
 
+    /// Follows `paths` although their policies may not load yet. Problems are in the log and in the store's states.
+    pub async fn start_anyway(paths: Vec<PathBuf>, store: Arc<Store>) -> Self {
+        let seen = Folder::new(paths.clone());
+        let mut followed = Self { paths, seen, read: BTreeMap::new(), store };
+        followed.read_again().await;
+        followed
+    }
+
     /// Polls the files twice a second until the process ends.
     pub async fn follow(mut self) {
         loop {
@@ -64,9 +72,12 @@ impl Followed {
     /// Takes over the changes since the last poll. If a file cannot be read or parsed, its previous policies stay active.
     /// So do those of a folder that is suddenly empty.
     pub async fn look(&mut self) {
-        if !self.seen.changed() {
-            return;
+        if self.seen.changed() {
+            self.read_again().await;
         }
+    }
+
+    async fn read_again(&mut self) {
         let files = match all_files(&self.paths) {
             Ok(files) => files,
             Err(error) => {

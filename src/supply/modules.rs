@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use wardset_core::policy::{ModuleRef, Policy, Resource};
-use wardset_runtime::{Cache, Compiler, Engine, LoadError, Member, Module};
+use wardset_runtime::{Cache, Compiler, Engine, LoadError, MeasuredCompilation, Member, Module};
 
 use super::module_sources::{FetchError, Fetched, Sources, blocking};
 use super::policies_error::PoliciesError;
@@ -26,6 +26,17 @@ pub struct Modules {
     compiler: Compiler,
     /// Held only for look-ups. A slow load blocks only the cell of its own module.
     known: Mutex<HashMap<String, Known>>,
+    /// The modules that are compiled now.
+    compiling: watch::Sender<Vec<CompilingModule>>,
+}
+
+/// A module that is compiled for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompilingModule {
+    /// As the user named it.
+    pub module: ModuleRef,
+    /// Size of the component, in bytes.
+    pub bytes: usize,
 }
 
 /// A loaded module and its bytes.
@@ -59,7 +70,14 @@ impl Modules {
     /// Creates the store without modules. With `cache`, compiled code is kept on disk.
     #[must_use]
     pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
-        Self { sources: Sources, engine, cache, compiler, known: Mutex::default() }
+        Self {
+            sources: Sources,
+            engine,
+            cache,
+            compiler,
+            known: Mutex::default(),
+            compiling: watch::Sender::default(),
+        }
     }
 
     /// Returns the engine in which the modules run.
@@ -76,6 +94,21 @@ impl Modules {
     pub async fn member(&self, policy: Policy, folder: &Path) -> Result<Member, PoliciesError> {
         let module = self.module(&policy, folder).await?;
         Ok(Member::new(&self.engine, policy, module).await?)
+    }
+
+    /// Returns the modules that are compiled now, and each change. Modules from the cache are never among them.
+    #[must_use]
+    pub fn compiling(&self) -> watch::Receiver<Vec<CompilingModule>> {
+        self.compiling.subscribe()
+    }
+
+    /// Compiles a module without the cache, and discards the code.
+    ///
+    /// # Errors
+    ///
+    /// A module that does not compile.
+    pub async fn measure_compilation(&self, bytes: &[u8]) -> Result<MeasuredCompilation, LoadError> {
+        self.compiler.measure(&self.engine, bytes).await
     }
 
     /// Checks whether a policy could become active, by the same steps that activate it.
@@ -123,7 +156,10 @@ impl Modules {
         // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
         // one starts again.
         let loaded = cell.get_or_init(|| async {
-            let loaded = Module::load_by(&self.compiler, &self.engine, &bytes, self.cache.as_ref()).await;
+            let mut _compilation = None;
+            let compiles = || _compilation = Some(self.begin_compilation(module, bytes.len()));
+            let (compiler, cache) = (&self.compiler, self.cache.as_ref());
+            let loaded = Module::load_and_tell(compiler, &self.engine, &bytes, cache, compiles).await;
             loaded.map(Arc::new).map_err(Arc::new)
         });
         let module = loaded.await.clone().inspect_err(|source| {
@@ -132,6 +168,14 @@ impl Modules {
             }
         })?;
         Ok(LoadedModule { module, bytes })
+    }
+
+    /// Lists a module as being compiled until the returned value is dropped.
+    fn begin_compilation(&self, module: &ModuleRef, bytes: usize) -> Compilation<'_> {
+        tracing::info!(%module, bytes, "compiling the module, which happens once for each digest");
+        let this = CompilingModule { module: module.clone(), bytes };
+        self.compiling.send_modify(|all| all.push(this.clone()));
+        Compilation { all: &self.compiling, this }
     }
 
     fn cell(&self, digest: &str) -> Cell {
@@ -156,6 +200,23 @@ impl Modules {
     fn look_up(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         // Its holders cannot panic, so the lock is never poisoned.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An entry in the list of modules that are compiled now.
+struct Compilation<'m> {
+    all: &'m watch::Sender<Vec<CompilingModule>>,
+    this: CompilingModule,
+}
+
+impl Drop for Compilation<'_> {
+    fn drop(&mut self) {
+        self.all.send_modify(|all| {
+            // Two modules with the same name are equal here, so it does not matter which one goes.
+            if let Some(at) = all.iter().position(|other| *other == self.this) {
+                all.remove(at);
+            }
+        });
     }
 }
 

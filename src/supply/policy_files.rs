@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use wardset_core::policy::{API_VERSION, Policy, Resource};
+use wardset_core::policy::{API_VERSION, ModuleRef, Policy, Resource};
 use wardset_core::text::one_line;
 use wardset_runtime::{Member, Snapshot};
 
@@ -27,6 +27,13 @@ pub struct FoundPolicy {
     pub(super) revision: String,
     /// The folder to which `file:` paths are relative.
     pub(super) folder: PathBuf,
+}
+
+impl FoundPolicy {
+    /// Returns the module, and the folder at which a relative path of it starts.
+    pub(crate) fn module(&self) -> (&ModuleRef, &Path) {
+        (&self.policy.module, &self.folder)
+    }
 }
 
 /// Returns the default set.

@@ -75,9 +75,9 @@ pub enum State {
     Ready,
     /// An older revision is active, for this reason.
     LastGood(String),
-    /// The module of the desired revision is still being compiled. Until then the previous revision stays active, if
-    /// there is one.
-    Pending,
+    /// The module of the desired revision is still being compiled; its name is here. Until then the previous revision
+    /// stays active, if there is one.
+    Compiling(String),
     /// No revision works, for this reason. If the policy could be parsed, its `onError` decides on reviews.
     Unready(String),
 }
@@ -152,7 +152,7 @@ impl Store {
 
     /// Replaces the desired policies of a source. Policies that it no longer names are removed. Returns once the new
     /// ones are active, except for policies whose modules take longer than two seconds to load. Those are
-    /// [`State::Pending`] and become active later, automatically. The first list of a source is awaited without a
+    /// [`State::Compiling`] and become active later, automatically. The first list of a source is awaited without a
     /// timeout, because no review is answered until then.
     pub async fn put(self: &Arc<Self>, source: Source, wanted: Vec<Wanted>) {
         let mut held = self.held.lock().await;
@@ -176,18 +176,29 @@ impl Store {
                 }
             }
         }
-        let patience = self.heard.borrow().contains(&source).then(|| Instant::now() + PATIENCE);
+        let is_first = !self.heard.borrow().contains(&source);
+        let until = Instant::now() + PATIENCE;
+        let mut slow = Vec::new();
         for (before, wanted, mut task) in tried {
             let key = (source, Arc::clone(&wanted.name));
-            let ended = match patience {
-                Some(until) => tokio::time::timeout_at(until, &mut task).await.ok(),
-                None => Some((&mut task).await),
-            };
+            let ended = tokio::time::timeout_at(until, &mut task).await;
             let policy = match ended {
-                Some(ended) => settle(before, wanted, ended.unwrap_or_else(Tried::broken)),
-                None => self.leave_to_itself(before, wanted, task, key.clone()),
+                Ok(ended) => settle(before, wanted, ended.unwrap_or_else(Tried::broken)),
+                Err(_) if is_first => {
+                    slow.push((key.clone(), wanted.clone(), task));
+                    compiling(before, wanted, None)
+                }
+                Err(_) => self.leave_to_itself(before, wanted, task, key.clone()),
             };
             held.insert(key, policy);
+        }
+        if !slow.is_empty() {
+            // Nobody is served yet, but the states say why.
+            self.publish(&held);
+        }
+        for (key, wanted, task) in slow {
+            let before = held.remove(&key);
+            held.insert(key, settle(before, wanted, task.await.unwrap_or_else(Tried::broken)));
         }
         for (name, policy) in before {
             tracing::info!(policy = &*name, "removed the policy");
@@ -238,20 +249,13 @@ impl Store {
         task: JoinHandle<Tried>,
         key: PolicyKey,
     ) -> HeldPolicy {
-        tracing::info!(
-            policy = &*wanted.name,
-            "still compiling the policy's module; the policy becomes active afterwards"
-        );
         let attempt = Attempt { task: task.abort_handle(), stale: false };
         let (id, store) = (attempt.task.id(), Arc::clone(self));
         tokio::spawn(async move {
             let tried = task.await.unwrap_or_else(Tried::broken);
             store.arrived(key, id, tried).await;
         });
-        // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the
-        // meantime.
-        let member = before.and_then(|held| held.member);
-        HeldPolicy { wanted, member, state: State::Pending, attempt: Some(attempt) }
+        compiling(before, wanted, Some(attempt))
     }
 
     /// Activates a pending policy once its attempt has ended.
@@ -344,6 +348,20 @@ fn is_unchanged(held: &mut HeldPolicy, wanted: &Wanted) -> bool {
         }
         None => !may_change,
     }
+}
+
+/// Returns the state of a policy whose module is still being compiled.
+fn compiling(before: Option<HeldPolicy>, wanted: Wanted, attempt: Option<Attempt>) -> HeldPolicy {
+    let module =
+        wanted.policy.as_ref().map_or_else(|_| "unknown".to_owned(), |(policy, _)| policy.module.to_string());
+    tracing::info!(
+        policy = &*wanted.name,
+        module,
+        "still compiling the policy's module; the policy becomes active afterwards"
+    );
+    // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the meantime.
+    let member = before.and_then(|held| held.member);
+    HeldPolicy { wanted, member, state: State::Compiling(module), attempt }
 }
 
 /// Returns a policy's new state after an attempt.

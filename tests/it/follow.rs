@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wardset::metrics::Metrics;
 use wardset::supply::Followed;
 use wardset::supply::modules::Modules;
-use wardset::supply::store::{Source, State, Store, Wanted};
+use wardset::supply::store::{Source, Standing, State, Store, Wanted};
 use wardset_runtime::{Cache, CompileLimits};
 
 use crate::hostile;
@@ -253,7 +253,7 @@ async fn a_slow_compilation_delays_no_other_change() {
         std::fs::write(&file, labels("labels", team)).unwrap();
         followed.look().await;
         assert_eq!((self::team(&store).await, state(&store, "labels")), (json!(team), State::Ready));
-        assert_eq!(state(&store, "slow"), State::Pending);
+        assert_eq!(state(&store, "slow"), State::Compiling("file:bomb.wasm".to_owned()));
     }
     // Its previous revision stays active during the compilation and after it.
     let in_force = || store.live().load().plans().iter().any(|plan| &*plan.policy.name == "slow");
@@ -282,7 +282,7 @@ async fn a_policy_deleted_during_compilation_stays_deleted() {
     std::fs::write(&file, hostile::bomb()).unwrap();
     let slow = json!({"module": format!("file:{}", file.display())});
     store.put(Source::Cluster, vec![wanted("slow", &slow, None)]).await;
-    assert_eq!(state(&store, "slow"), State::Pending);
+    assert_eq!(state(&store, "slow"), State::Compiling(format!("file:{}", file.display())));
     assert!(
         store.live().load().plans().is_empty(),
         "a policy that was never active must not be active while it compiles"
@@ -295,11 +295,42 @@ async fn a_policy_deleted_during_compilation_stays_deleted() {
     assert_eq!(state(&store, "labels"), State::Ready);
 }
 
-/// Waits until a policy is no longer pending.
+/// A server that starts answers no review before its policies are active. Until then, the states name the module that is
+/// being compiled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_list_says_which_module_is_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits =
+        CompileLimits { time: Duration::from_secs(600), memory: 1 << 30, ..CompileLimits::default() };
+    let modules = Arc::new(Modules::new(support::engine(), None, support::compiler(limits)));
+    let store = Arc::new(Store::new(Arc::clone(&modules), Arc::new(Metrics::new())).unwrap());
+    let file = folder.path().join("bomb.wasm");
+    std::fs::write(&file, hostile::bomb()).unwrap();
+    let module = format!("file:{}", file.display());
+    let first = vec![wanted("slow", &json!({"module": &module}), None), wanted("labels", &spec("one"), None)];
+    let mut put = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.put(Source::Cluster, first).await })
+    };
+    let mut standings = store.standings();
+    let says = standings.wait_for(|all| !all.is_empty());
+    tokio::select! {
+        _ = &mut put => panic!("the list is active without the module"),
+        says = tokio::time::timeout(Duration::from_secs(120), says) => drop(says.unwrap().unwrap()),
+    }
+    assert_eq!(state(&store, "slow"), State::Compiling(module.clone()));
+    let mut compiling = modules.compiling();
+    let named = compiling.wait_for(|all| all.iter().any(|compiled| compiled.module.to_string() == module));
+    tokio::time::timeout(Duration::from_secs(120), named).await.unwrap().unwrap();
+    put.abort();
+}
+
+/// Waits until the module of a policy is compiled.
 async fn until_known(store: &Store, name: &str) {
     let mut standings = store.standings();
     let known = standings.wait_for(|all| {
-        all.iter().any(|(_, standing)| &*standing.name == name && standing.state != State::Pending)
+        let is_known = |standing: &Standing| !matches!(standing.state, State::Compiling(_));
+        all.iter().any(|(_, standing)| &*standing.name == name && is_known(standing))
     });
     tokio::time::timeout(Duration::from_secs(120), known).await.unwrap().unwrap();
 }

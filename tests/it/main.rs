@@ -19,6 +19,8 @@ mod malformed;
 mod manifests;
 mod place;
 mod placement;
+mod policy_bench;
+mod policy_dev;
 mod policy_new;
 mod policy_test;
 mod review;

@@ -362,3 +362,30 @@ fn compile_fails_without_a_cache_folder() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/dev/null/x"));
 }
+
+/// The log names a module that is compiled for the first time, and says nothing about one from the cache.
+#[test]
+fn the_log_names_a_module_while_it_is_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let policies = folder.path().join("policy.yaml");
+    let policy = support::policy("labels", "default-labels", &json!({"labels": {"team": "a"}}), "");
+    fs::write(&policies, policy).unwrap();
+    let log = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_wardset"))
+            .args(["policies", "--policies", policies.to_str().unwrap()])
+            .env("WARDSET_CACHE_DIR", &cache)
+            .env("WARDSET_LOG", "info")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let first = log();
+    assert!(
+        first.contains("compiling the module") && first.contains("module=builtin:default-labels"),
+        "{first}"
+    );
+    let second = log();
+    assert!(!second.contains("compiling"), "{second}");
+}

@@ -16,7 +16,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use wardset_core::text;
 
-use crate::engine;
+use crate::engine::{self, Engine};
 use crate::load_error::{CompileError, LoadError};
 
 /// Children that compile at once. If one takes all of its time, the other permit is still free. A server must have
@@ -71,6 +71,15 @@ impl CompileLimits {
     }
 }
 
+/// The time and the result of one compilation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeasuredCompilation {
+    /// Wall-clock time, with the start of the compiler.
+    pub time: Duration,
+    /// Size of the compiled code, in bytes.
+    pub code_bytes: u64,
+}
+
 /// The place in which modules are compiled.
 #[derive(Clone)]
 pub struct Compiler(CompilerPlace);
@@ -109,6 +118,17 @@ impl Compiler {
         let (program, arguments) = (program.into(), arguments.into_iter().collect());
         let places = Semaphore::new(PLACES);
         Self(CompilerPlace::Children(Arc::new(Children { program, arguments, limits, places })))
+    }
+
+    /// Compiles a component, and discards its code.
+    ///
+    /// # Errors
+    ///
+    /// A component that the compiler refuses, or that exceeds its limits.
+    pub async fn measure(&self, engine: &Engine, bytes: &[u8]) -> Result<MeasuredCompilation, LoadError> {
+        let started = Instant::now();
+        let code = self.compile(&engine.wasmtime, bytes.into()).await?;
+        Ok(MeasuredCompilation { time: started.elapsed(), code_bytes: code.len() as u64 })
     }
 
     /// The code of a component.
@@ -247,7 +267,6 @@ pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Instant;
 
     use super::*;
 

@@ -16,12 +16,16 @@ use crate::worlds;
 /// Bytes of a sandbox's memory that stay with the process after its first use.
 const KEPT_WARM: usize = 2 << 20;
 
-/// Core instances of one module. Python with a closed WASI has 38.
-const CORE_INSTANCES: u32 = 64;
+/// The parts of one module for which the pool has room.
+#[derive(Debug, Clone, Copy)]
+struct ModuleParts {
+    core_instances: u32,
+    memories: u32,
+}
 
-/// Memories of one module. QuickJS with a closed WASI has 3, of which two are empty. Together they may have no more
-/// bytes than the policy's memory limit.
-const MEMORIES: u32 = 4;
+/// Python with a closed WASI has 38 core instances. QuickJS with a closed WASI has 3 memories, of which two are empty.
+/// Together the memories may have no more bytes than the policy's memory limit.
+const PARTS: ModuleParts = ModuleParts { core_instances: 64, memories: 4 };
 
 /// Tables of one module.
 const TABLES: u32 = 4;
@@ -76,7 +80,7 @@ impl Engine {
     ///
     /// If wasmtime does not support the machine, if the address space is too small, or if no thread can start.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&config(options)).map_err(EngineError::Sandbox)?;
+        let wasmtime = wasmtime::Engine::new(&config(options, PARTS)).map_err(EngineError::Sandbox)?;
         let mut linker = Linker::new(&wasmtime);
         worlds::wardset::add_to_linker(&mut linker).map_err(EngineError::Sandbox)?;
         let threads = Threads::start().map_err(EngineError::Threads)?;
@@ -112,16 +116,17 @@ impl Engine {
     }
 }
 
-fn config(options: EngineOptions) -> Config {
+fn config(options: EngineOptions, parts: ModuleParts) -> Config {
     let n = options.sandboxes;
+    let ModuleParts { core_instances, memories } = parts;
     let mut pool = PoolingAllocationConfig::new();
     // A linked module has a few core instances, memories and tables. Each total is `n` times the maximum of one
     // module, so no module can take the share of another.
     pool.total_component_instances(n)
-        .total_core_instances(n * CORE_INSTANCES)
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .total_memories(n * MEMORIES)
-        .max_memories_per_component(MEMORIES)
+        .total_core_instances(n * core_instances)
+        .max_core_instances_per_component(core_instances)
+        .total_memories(n * memories)
+        .max_memories_per_component(memories)
         .total_tables(n * TABLES)
         .max_tables_per_component(TABLES)
         .table_elements(16 * 1024)
@@ -151,4 +156,65 @@ pub(crate) fn code() -> Config {
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// The parts for which the pool had room before it took the modules of language runtimes.
+    const FORMER_PARTS: ModuleParts = ModuleParts { core_instances: 8, memories: 2 };
+
+    /// Pools of each size. The table shows medians.
+    const POOLS: usize = 15;
+
+    /// Returns a value of `/proc/self/status`, in KiB.
+    fn status(field: &str) -> i64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Makes an engine with its pool. Returns the time in microseconds, and the growth of resident memory and of address
+    /// space in KiB. `kept` keeps the engine, so that the next one does not get its memory.
+    fn measure(parts: ModuleParts, kept: &mut Vec<wasmtime::Engine>) -> [i64; 3] {
+        let (resident, space, started) = (status("VmRSS"), status("VmSize"), Instant::now());
+        let engine = wasmtime::Engine::new(&config(EngineOptions::default(), parts)).unwrap();
+        let time = i64::try_from(started.elapsed().as_micros()).unwrap();
+        let grown = [time, status("VmRSS") - resident, status("VmSize") - space];
+        kept.push(engine);
+        grown
+    }
+
+    /// Prints a table. `docs/performance.md` shows one.
+    #[test]
+    #[ignore = "measures, and asserts little; run it alone"]
+    fn cost_of_the_pool() {
+        let sizes = [FORMER_PARTS, PARTS];
+        let mut kept = Vec::new();
+        // The first engine also pays for what all of them share.
+        for parts in sizes {
+            measure(parts, &mut kept);
+        }
+        let mut measured = [Vec::new(), Vec::new()];
+        for _ in 0..POOLS {
+            for (all, parts) in measured.iter_mut().zip(sizes) {
+                all.push(measure(parts, &mut kept));
+            }
+        }
+        println!("| core instances | memories | start, ms | resident, KiB | address space, GiB |");
+        println!("|---|---|---|---|---|");
+        for (all, ModuleParts { core_instances, memories }) in measured.iter().zip(sizes) {
+            let median = |column: usize| {
+                let mut values: Vec<i64> = all.iter().map(|row| row[column]).collect();
+                values.sort_unstable();
+                values[values.len() / 2]
+            };
+            let (milliseconds, gib) = (median(0) as f64 / 1e3, median(2) as f64 / f64::from(1 << 20));
+            println!("| {core_instances} | {memories} | {milliseconds:.2} | {} | {gib:.1} |", median(1));
+            assert!(median(1) < 16 << 10, "the pool alone should take less than 16 MiB");
+        }
+    }
 }

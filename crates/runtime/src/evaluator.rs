@@ -9,7 +9,7 @@ use wardset_core::review::{Context, Review};
 
 use crate::engine::Engine;
 use crate::in_flight::{InFlight, InFlightPermit};
-use crate::snapshot::{Finding, Snapshot};
+use crate::snapshot::{Finding, MeasuredEvaluation, Snapshot};
 
 /// Decides reviews. Each needs a permit of [`InFlight`].
 pub struct Evaluator {
@@ -61,6 +61,23 @@ impl Evaluator {
         let decide = async move {
             let _permit = permit;
             snapshot.decide_twice(&review, &context, phase, deadline).await
+        };
+        self.engine.threads.run(decide).await
+    }
+
+    /// Decides as [`Evaluator::decide`] does, and measures each evaluation.
+    pub async fn decide_measured(
+        &self,
+        permit: InFlightPermit,
+        snapshot: Arc<Snapshot>,
+        review: Arc<Review>,
+        context: Context,
+        phase: Phase,
+        deadline: Instant,
+    ) -> (Decision, Vec<MeasuredEvaluation>) {
+        let decide = async move {
+            let _permit = permit;
+            snapshot.decide_measured(&review, &context, phase, deadline).await
         };
         self.engine.threads.run(decide).await
     }

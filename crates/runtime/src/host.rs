@@ -59,6 +59,11 @@ impl SandboxLimits {
     pub(crate) fn new(memory: usize, own: Instant, review: Instant) -> Self {
         Self { memory, used: 0, deadline: own.min(review), late: review < own }
     }
+
+    /// Returns the linear memory in use, in bytes.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
 }
 
 /// The reason for which the host stopped a guest. The caller finds it by its type in wasmtime's error.

@@ -26,10 +26,10 @@ mod ticker;
 mod worlds;
 
 pub use cache::{Cache, CacheError};
-pub use compile::{ChildError, CompileLimits, Compiler, compile_as_child};
+pub use compile::{ChildError, CompileLimits, Compiler, MeasuredCompilation, compile_as_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use evaluator::Evaluator;
 pub use in_flight::{Full, InFlight, InFlightPermit};
 pub use load_error::{CompileError, LoadError, MAX_MODULE, SettingsError};
 pub use module::Module;
-pub use snapshot::{Finding, Member, Snapshot, Unusable};
+pub use snapshot::{Finding, MeasuredEvaluation, Member, Snapshot, Unusable};

@@ -54,6 +54,21 @@ impl Module {
         bytes: &[u8],
         cache: Option<&Cache>,
     ) -> Result<Self, LoadError> {
+        Self::load_and_tell(compiler, engine, bytes, cache, || {}).await
+    }
+
+    /// [`Module::load_by`] that calls `compiles` before it compiles. If the code is in the cache, it does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Module::load_by`].
+    pub async fn load_and_tell(
+        compiler: &Compiler,
+        engine: &Arc<Engine>,
+        bytes: &[u8],
+        cache: Option<&Cache>,
+        compiles: impl FnOnce() + Send,
+    ) -> Result<Self, LoadError> {
         if bytes.len() > MAX_MODULE {
             return Err(LoadError::TooLarge { found: bytes.len() });
         }
@@ -65,7 +80,7 @@ impl Module {
             return Err(LoadError::CoreModule);
         }
         let digest = Self::digest_of(bytes);
-        let component = component(compiler, engine, &digest, bytes, cache).await?;
+        let component = component(compiler, engine, &digest, bytes, cache, compiles).await?;
         let guest = Arc::new(Guest::link(&engine.linker, &component)?);
         let stated = state(engine, &guest).await?;
         if state(engine, &guest).await? != stated {
@@ -157,13 +172,14 @@ where
     engine.threads.run(work).await
 }
 
-/// Returns the compiled code, from the cache or from the compiler.
+/// Returns the compiled code, from the cache or from the compiler. Calls `compiles` before the latter.
 async fn component(
     compiler: &Compiler,
     engine: &Engine,
     digest: &str,
     bytes: &[u8],
     cache: Option<&Cache>,
+    compiles: impl FnOnce() + Send,
 ) -> Result<Component, LoadError> {
     let name: Arc<str> = digest.into();
     let wasmtime = engine.wasmtime.clone();
@@ -174,6 +190,7 @@ async fn component(
         }
     }
     shape::check(bytes)?;
+    compiles();
     let code = compiler.compile(&wasmtime, bytes.into()).await?;
     let cache = cache.cloned();
     blocking(move || {

@@ -63,10 +63,25 @@ impl Sandbox {
         gate: Gate,
         settings: &str,
     ) -> Result<Verdict, Failure> {
+        self.call(review, gate, settings).await
+    }
+
+    /// Calls the guest as [`Sandbox::evaluate`] does, and keeps the sandbox. It must not be called again.
+    pub(crate) async fn call(
+        &mut self,
+        review: &Review,
+        gate: Gate,
+        settings: &str,
+    ) -> Result<Verdict, Failure> {
         let answer = self.instance.evaluate(&mut self.store, review, gate, settings).await;
         answer
             .map_err(|error| failure(&error, Stage::Call))?
             .map_err(|declined| Failure::new(FailureClass::Declined, &declined))
+    }
+
+    /// Returns the linear memory of the guest, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().limits.used()
     }
 }
 

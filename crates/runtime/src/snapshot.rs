@@ -1,13 +1,16 @@
 //! The active policies: compiled, with validated settings, in order. Immutable; a change makes a new snapshot.
 
 mod again;
+mod measure;
 
 pub use again::Finding;
+pub use measure::MeasuredEvaluation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::SemaphorePermit;
 use wardset_core::agreement::Difference;
 use wardset_core::chain::{Chain, Turn};
 use wardset_core::decision::Decision;
@@ -17,8 +20,8 @@ use wardset_core::policy::{ClusterData, NamespaceLabels, Policy};
 use wardset_core::review::{Context, Review};
 use wardset_core::verdict::{Failure, FailureClass, Verdict};
 
-use crate::engine::Engine;
-use crate::host::Evaluation;
+use crate::engine::{Engine, Permit};
+use crate::host::{Evaluation, SandboxLimits};
 use crate::load_error::SettingsError;
 use crate::module::Module;
 use crate::quota::Quota;
@@ -214,6 +217,17 @@ impl Snapshot {
         turn: &Turn<'_>,
         deadline: Instant,
     ) -> Result<Verdict, Failure> {
+        let (module, _permits) = self.seat(turn, deadline).await?;
+        run(&self.engine, module, review, context, turn, true, deadline).await
+    }
+
+    /// Returns the module of a turn, with the permits for one sandbox as soon as they are free. The permits must be
+    /// dropped after the sandbox.
+    async fn seat<'s>(
+        &'s self,
+        turn: &Turn<'_>,
+        deadline: Instant,
+    ) -> Result<(&'s Arc<Module>, (SemaphorePermit<'s>, Permit<'s>)), Failure> {
         // The index of a turn is that of its plan, and each plan has a backing.
         let (module, quota) = match &self.backing[turn.index] {
             Backing::Module { module, quota } => (module, quota),
@@ -223,13 +237,13 @@ impl Snapshot {
             // The policy's quota first: a review that waits for it holds no sandbox.
             Some((quota.acquire().await?, self.engine.permit().await?))
         };
-        let Ok(Some(_permits)) = tokio::time::timeout_at(deadline.into(), permits).await else {
+        let Ok(Some(permits)) = tokio::time::timeout_at(deadline.into(), permits).await else {
             return Err(Failure::new(
                 FailureClass::Late,
                 "the review's deadline passed before a sandbox was free",
             ));
         };
-        run(&self.engine, module, review, context, turn, true, deadline).await
+        Ok((module, permits))
     }
 }
 
@@ -243,6 +257,19 @@ async fn run(
     logs: bool,
     deadline: Instant,
 ) -> Result<Verdict, Failure> {
+    let (evaluation, limits) = prepare(review, context, turn, logs, deadline)?;
+    let sandbox = Sandbox::start(engine, &module.guest, Some(evaluation), limits).await?;
+    sandbox.evaluate(review, turn.gate, &turn.plan.policy.settings).await
+}
+
+/// Returns the data and the limits of an evaluation that starts now.
+fn prepare(
+    review: &Review,
+    context: &Context,
+    turn: &Turn<'_>,
+    logs: bool,
+    deadline: Instant,
+) -> Result<(Evaluation, SandboxLimits), Failure> {
     let policy = &turn.plan.policy;
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
     if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
@@ -255,8 +282,7 @@ async fn run(
         namespace_labels: namespace_labels(policy, context),
         logs,
     };
-    let sandbox = Sandbox::start(engine, &module.guest, Some(evaluation), limits).await?;
-    sandbox.evaluate(review, turn.gate, &policy.settings).await
+    Ok((evaluation, limits))
 }
 
 /// Returns the labels of the namespace as JSON text, if they are known and the policy allows them.

@@ -42,7 +42,7 @@ pub struct StatusCondition {
     pub r#type: String,
     /// `True` or `False`.
     pub status: String,
-    /// `InForce`, `LastGoodInForce` or `NotInForce`.
+    /// `InForce`, `LastGoodInForce`, `NotInForce` or `Compiling`.
     pub reason: String,
     /// Explanation for people.
     pub message: String,
@@ -150,9 +150,13 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
         State::LastGood(problem) => {
             ("False", "LastGoodInForce", format!("the last good revision stays active: {problem}"))
         }
-        State::Pending => {
-            let reason = if standing.module.is_some() { "LastGoodInForce" } else { "NotInForce" };
-            ("False", reason, "its module is still being compiled".to_owned())
+        State::Compiling(module) => {
+            let meanwhile = if standing.module.is_some() {
+                "until then the last good revision stays active"
+            } else {
+                "until then no revision is active"
+            };
+            ("False", "Compiling", format!("compiling the module `{module}`; {meanwhile}"))
         }
         State::Unready(problem) => ("False", "NotInForce", problem.clone()),
     };
@@ -170,7 +174,7 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
         State::Ready => {
             Some(LastGood { generation, spec: resource.data.get("spec").cloned().unwrap_or_default() })
         }
-        State::LastGood(_) | State::Pending | State::Unready(_) => {
+        State::LastGood(_) | State::Compiling(_) | State::Unready(_) => {
             before.and_then(|before| before.last_good.clone())
         }
     };
@@ -180,4 +184,34 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
         digest: format!("sha256:{digest}"),
     });
     PolicyStatus { observed_generation: generation, conditions: vec![condition], module, last_good }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(state: State, module: Option<(String, String, String)>) -> StatusCondition {
+        let resource = json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "a", "generation": 2}, "spec": {},
+        });
+        let resource: DynamicObject = serde_json::from_value(resource).unwrap();
+        let standing = Standing { name: "a".into(), revision: "1".into(), state, module };
+        let status = status(&resource, &standing, None);
+        assert_eq!((status.observed_generation, status.conditions.len()), (2, 1));
+        status.conditions[0].clone()
+    }
+
+    #[test]
+    fn a_policy_whose_module_is_compiled_says_so_and_names_it() {
+        let compiling = || State::Compiling("file:python.wasm".to_owned());
+        let active = ("labels".to_owned(), "1.0.0".to_owned(), "00".to_owned());
+        for (module, meanwhile) in
+            [(None, "no revision is active"), (Some(active), "the last good revision stays active")]
+        {
+            let condition = condition(compiling(), module);
+            assert_eq!((&*condition.status, &*condition.reason), ("False", "Compiling"));
+            let message = format!("compiling the module `file:python.wasm`; until then {meanwhile}");
+            assert_eq!(condition.message, message);
+        }
+    }
 }
