@@ -28,7 +28,7 @@ pub use contract::CONTRACT;
 pub use create::{CreateError, create, files};
 pub use foreign::{ForeignImport, foreign_import};
 pub use language::{Language, PolicyKind, UnknownLanguage};
-pub use project::{PROJECT_FILE, Project, ProjectError};
+pub use project::{PROJECT_FILE, Project, ProjectError, ProjectProblem};
 pub use snapshot::SnapshotError;
 pub use tool::{MissingTool, ToolError};
 pub use wasi::{WASI_ADAPTER, WASI_MODULE};
