@@ -173,7 +173,7 @@ impl Build<'_> {
     /// Returns the error about a tool that is missing, with the command that installs all tools of the language.
     fn missing(&self, tool: &str) -> PolicyBuildError {
         let command = self.project.language.setup().unwrap_or_default().to_owned();
-        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), command })
+        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), found: None, command })
     }
 }
 

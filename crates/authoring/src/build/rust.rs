@@ -19,7 +19,7 @@ const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
 pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> {
     let install = |tool: &str| {
         let command = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh".to_owned();
-        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), command })
+        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), found: None, command })
     };
     let cargo = tool::find("cargo", &[]).ok_or_else(|| install("`cargo`, which builds Rust"))?;
     let rustc = tool::find("rustc", &[]).ok_or_else(|| install("`rustc`, the Rust compiler"))?;
