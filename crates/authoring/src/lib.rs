@@ -15,6 +15,7 @@ mod create;
 mod declarations;
 mod embedded;
 mod foreign;
+pub mod guest;
 mod language;
 mod project;
 pub mod snapshot;
