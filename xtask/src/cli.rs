@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<Outcome> {
 
 fn component(core: &Path, out: &Path) -> Result<Outcome> {
     let bytes = fs::read(core).with_context(|| format!("cannot read `{}`", core.display()))?;
-    let component = guest::encode(&bytes)
+    let component = wardset_authoring::component::encode(&bytes)
         .with_context(|| format!("`{}` is no core module with the exports of a policy", core.display()))?;
     fs::write(out, component).with_context(|| format!("cannot write `{}`", out.display()))?;
     Ok(Outcome::Fine)
