@@ -6,7 +6,7 @@
 //!                                                             └─► vacuity: the case must fail if it expects something else
 //! ```
 
-pub mod laws;
+mod laws;
 pub mod report;
 mod shrink;
 pub(crate) mod subject;
@@ -22,6 +22,7 @@ use wardset_core::policy::PolicyError;
 use crate::offline::input;
 use crate::supply::modules::{ModuleError, Modules};
 use crate::yaml;
+pub use laws::Law;
 pub use shrink::Shrunk;
 use subject::{Subject, Trial};
 
@@ -69,8 +70,8 @@ pub enum CaseProblem {
     },
     /// A law is broken.
     Law {
-        /// The name of the law.
-        law: &'static str,
+        /// The law.
+        law: Law,
         /// A small object that breaks it.
         shrunk: Box<Shrunk>,
     },

@@ -20,7 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("TEMPLATES", crate_folder.join("templates")),
         ("BINDINGS", crate_folder.join("bindings")),
         ("SDK", root.join("policies/sdk/src")),
-        ("CASES", root.join("crates/cases/src")),
     ] {
         list(&mut lists, name, &folder)?;
     }

@@ -17,7 +17,7 @@ use crate::telemetry;
 pub(super) async fn run(args: PolicyInspect) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
     let modules = setup::modules(&args.compile.into())?;
-    let module = policy_compile::module(&args.module);
+    let module = policy_compile::module(&args.module)?;
     let loaded = setup::showing_compilations(&modules, modules.load(&module, Path::new(""))).await;
     let loaded = loaded.with_context(|| format!("failed to load the module `{}`", args.module))?;
     let schema = serde_json::from_str(&loaded.module.manifest.settings_schema)

@@ -125,17 +125,69 @@ pub enum BuildError {
     Namespace(#[from] EditError),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AdmissionReview<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    request: Question<'a>,
+/// The facts of a request about a DaemonSet. `T` is the form of the objects.
+#[derive(Debug, Clone, Copy)]
+pub struct DaemonSetRequest<'a, T: ?Sized> {
+    /// The object under review.
+    pub object: &'a T,
+    /// The stored object, on an update.
+    pub old_object: Option<&'a T>,
+    /// The name of the object.
+    pub name: &'a str,
+    /// The namespace of the object.
+    pub namespace: &'a str,
+    /// The user who sends the request.
+    pub user: &'a str,
+    /// Whether the request is a dry run.
+    pub dry_run: bool,
+}
+
+impl<T: Serialize + ?Sized> DaemonSetRequest<'_, T> {
+    /// Returns the AdmissionReview as JSON.
+    ///
+    /// # Errors
+    ///
+    /// An object that cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let kind = json!({"group": GROUP, "version": VERSION, "kind": KIND});
+        let resource = json!({"group": GROUP, "version": VERSION, "resource": "daemonsets"});
+        let (operation, options) = match self.old_object {
+            None => (Operation::Create, "CreateOptions"),
+            Some(_) => (Operation::Update, "UpdateOptions"),
+        };
+        serde_json::to_vec(&AdmissionReview {
+            api_version: API_VERSION,
+            kind: "AdmissionReview",
+            request: Question {
+                uid: UID,
+                request_kind: kind.clone(),
+                request_resource: resource.clone(),
+                kind,
+                resource,
+                name: self.name,
+                namespace: self.namespace,
+                operation,
+                user_info: json!({"username": self.user, "groups": ["system:authenticated"]}),
+                object: self.object,
+                old_object: self.old_object,
+                dry_run: self.dry_run,
+                options: json!({"apiVersion": "meta.k8s.io/v1", "kind": options}),
+            },
+        })
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Question<'a> {
+struct AdmissionReview<'a, T: Serialize + ?Sized> {
+    api_version: &'static str,
+    kind: &'static str,
+    request: Question<'a, T>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Question<'a, T: Serialize + ?Sized> {
     uid: &'static str,
     kind: serde_json::Value,
     resource: serde_json::Value,
@@ -145,8 +197,8 @@ struct Question<'a> {
     namespace: &'a str,
     operation: Operation,
     user_info: serde_json::Value,
-    object: &'a RawValue,
-    old_object: Option<&'a RawValue>,
+    object: &'a T,
+    old_object: Option<&'a T>,
     dry_run: bool,
     options: serde_json::Value,
 }
@@ -154,7 +206,12 @@ struct Question<'a> {
 /// An API server makes a random one for each request; decisions must not depend on it.
 const UID: &str = "00000000-0000-0000-0000-000000000001";
 
-/// The group and version of DaemonSets.
+/// The group, version and kind of DaemonSets.
+const GROUP: &str = "apps";
+const VERSION: &str = "v1";
+const KIND: &str = "DaemonSet";
+
+/// The group and version, as `apiVersion` has them.
 const DAEMONSETS: &str = "apps/v1";
 
 /// Makes the request for a document; an AdmissionReview stays as it is.
@@ -186,9 +243,9 @@ pub fn build(source: &InputSource, settings: &Settings) -> Result<Built, BuildEr
     }
     let name = field("/metadata/name").unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    if api_version != DAEMONSETS || kind != "DaemonSet" {
+    if api_version != DAEMONSETS || kind != KIND {
         let is_old_version = matches!(group, "apps" | "extensions") && version.starts_with("v1beta");
-        return Ok(Built::Skipped(if is_old_version && kind == "DaemonSet" {
+        return Ok(Built::Skipped(if is_old_version && kind == KIND {
             SkippedObject::OldDaemonSet { api_version, name }
         } else {
             SkippedObject::Kind { api_version, kind, name }
@@ -212,32 +269,15 @@ pub fn build(source: &InputSource, settings: &Settings) -> Result<Built, BuildEr
         return Err(BuildError::NoOld(format!("{namespace}/{name}")));
     }
     let old = old.filter(|_| operation == Operation::Update);
-    let kind = json!({"group": group, "version": version, "kind": kind});
-    let resource = json!({"group": group, "version": version, "resource": "daemonsets"});
-    let options = match operation {
-        Operation::Create => json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"}),
-        Operation::Update => json!({"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"}),
+    let request = DaemonSetRequest {
+        object: raw(&document)?,
+        old_object: old.as_ref().map(raw).transpose()?,
+        name: &name,
+        namespace: &namespace,
+        user: &settings.user,
+        dry_run: settings.dry_run,
     };
-    let review = AdmissionReview {
-        api_version: API_VERSION,
-        kind: "AdmissionReview",
-        request: Question {
-            uid: UID,
-            request_kind: kind.clone(),
-            request_resource: resource.clone(),
-            kind,
-            resource,
-            name: &name,
-            namespace: &namespace,
-            operation,
-            user_info: json!({"username": settings.user, "groups": ["system:authenticated"]}),
-            object: raw(&document)?,
-            old_object: old.as_ref().map(raw).transpose()?,
-            dry_run: settings.dry_run,
-            options,
-        },
-    };
-    let bytes = serde_json::to_vec(&review)?;
+    let bytes = request.to_bytes()?;
     Ok(Built::Request(Box::new(Request { bytes, manifest: Some(manifest), assumed_namespace, notes })))
 }
 

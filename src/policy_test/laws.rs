@@ -9,24 +9,52 @@ use wardset_cases::Case;
 use super::subject::{Subject, Trial};
 use super::{CaseProblem, is_allowed, shrink};
 
-/// A law and its meaning.
+/// A law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Law {
-    /// The name, by which `exempt` refers to the law.
-    pub name: &'static str,
-    /// The property.
-    pub meaning: &'static str,
+pub enum Law {
+    /// A second review of the stored object changes and denies nothing, and neither does a second update of it.
+    Idempotent,
+    /// No entry of the author is removed, changed or moved.
+    Additive,
+    /// Fields that the policy does not know stay, and change nothing.
+    UnknownFields,
+    /// An update that does not touch the template never changes it.
+    ClosedGate,
+    /// Two evaluations of the same review give the same verdict.
+    Deterministic,
+    /// An evaluation takes at most half of the policy's timeout.
+    Headroom,
 }
 
-/// All laws.
-pub const LAWS: [Law; 6] = [
-    Law { name: "idempotent", meaning: "a second review of the stored object changes and denies nothing" },
-    Law { name: "additive", meaning: "no entry of the author is removed, changed or moved" },
-    Law { name: "unknown-fields", meaning: "fields that the policy does not know stay and change nothing" },
-    Law { name: "closed-gate", meaning: "an update that does not touch the template never changes it" },
-    Law { name: "deterministic", meaning: "two evaluations of the same review give the same verdict" },
-    Law { name: "headroom", meaning: "an evaluation takes at most half of the policy's timeout" },
-];
+impl Law {
+    /// All laws, in the order in which they are checked.
+    pub const ALL: [Self; 6] = [
+        Self::Idempotent,
+        Self::Additive,
+        Self::UnknownFields,
+        Self::ClosedGate,
+        Self::Deterministic,
+        Self::Headroom,
+    ];
+
+    /// Returns the name, by which `exempt` refers to the law.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idempotent => "idempotent",
+            Self::Additive => "additive",
+            Self::UnknownFields => "unknown-fields",
+            Self::ClosedGate => "closed-gate",
+            Self::Deterministic => "deterministic",
+            Self::Headroom => "headroom",
+        }
+    }
+
+    /// Returns whether the law says something about an object that is denied. Such an object is not stored.
+    const fn holds_for_denied(self) -> bool {
+        matches!(self, Self::Deterministic | Self::Headroom)
+    }
+}
 
 /// How often the time of an evaluation is measured. The fastest counts.
 const MEASUREMENTS: usize = 5;
@@ -42,28 +70,26 @@ pub(super) struct Checked {
 /// Checks the laws for a case whose outcome is the expected one.
 pub(super) async fn check(subject: &Subject, decided: &Trial, case: &Case) -> Checked {
     let mut checked = Checked { number: 0, problems: Vec::new() };
-    let unknown = case.exempt.keys().filter(|name| !LAWS.iter().any(|law| law.name == **name));
+    let known = Law::ALL.map(Law::name);
+    let unknown = case.exempt.keys().filter(|name| !known.contains(&name.as_str()));
     checked.problems.extend(unknown.map(|name| {
-        let known: Vec<_> = LAWS.iter().map(|law| law.name).collect();
         CaseProblem::Broken(format!("`exempt`: expected a law ({}), found `{name}`", known.join(", ")))
     }));
-    for law in &LAWS {
-        // A denied object is not stored, so most laws say nothing about it.
-        let applies = is_allowed(decided) || ["deterministic", "headroom"].contains(&law.name);
-        if !applies {
+    for law in Law::ALL {
+        if !is_allowed(decided) && !law.holds_for_denied() {
             continue;
         }
         checked.number += 1;
         let breaks = async |object: &Value| broken(law, subject, object).await;
-        match (breaks(&subject.object).await, case.exempt.contains_key(law.name)) {
+        match (breaks(&subject.object).await, case.exempt.contains_key(law.name())) {
             (Some(detail), false) => {
                 let shrunk = shrink::shrink(&subject.object, detail, breaks).await;
-                checked.problems.push(CaseProblem::Law { law: law.name, shrunk: Box::new(shrunk) });
+                checked.problems.push(CaseProblem::Law { law, shrunk: Box::new(shrunk) });
             }
             // The time of an evaluation differs from run to run.
-            (None, true) if law.name != "headroom" => {
+            (None, true) if law != Law::Headroom => {
                 let problem =
-                    format!("`exempt.{}` is not needed, because the law holds; hint: remove it", law.name);
+                    format!("`exempt.{}` is not needed, because the law holds; hint: remove it", law.name());
                 checked.problems.push(CaseProblem::Vacuous(problem));
             }
             (Some(_), true) | (None, _) => {}
@@ -73,33 +99,86 @@ pub(super) async fn check(subject: &Subject, decided: &Trial, case: &Case) -> Ch
 }
 
 /// Returns the way in which an object breaks a law.
-async fn broken(law: &Law, subject: &Subject, object: &Value) -> Option<String> {
-    let old = subject.old.as_ref();
-    let decided = subject.decide(object, old).await.ok()?;
-    let is_denied = !is_allowed(&decided);
-    match law.name {
+async fn broken(law: Law, subject: &Subject, object: &Value) -> Option<String> {
+    let decided = subject.decide(object, subject.old.as_ref()).await.ok()?;
+    if !law.holds_for_denied() && (!is_allowed(&decided) || decided.ran_out_of_time()) {
+        return None;
+    }
+    match law {
         // If the second evaluation alone failed, the machine may have been too slow for it.
-        "deterministic" => {
+        Law::Deterministic => {
             decided.findings.iter().find_map(|finding| finding.difference.as_ref().map(ToString::to_string))
         }
-        "headroom" => headroom(subject, object, decided).await,
-        _ if is_denied || decided.ran_out_of_time() => None,
-        "idempotent" => {
-            let again = subject.decide(decided.stored(), old).await.ok()?;
-            if again.ran_out_of_time() {
-                return None;
-            }
-            if !is_allowed(&again) {
-                return Some(format!("the second review of the stored object {}", again.refusal()));
-            }
-            (again.patch() != "[]")
-                .then(|| format!("the second review changes the object: {}", again.patch()))
-        }
-        "additive" => lost(object, decided.stored(), "")
+        Law::Headroom => headroom(subject, object, decided).await,
+        Law::Idempotent => changes_again(subject, &decided).await,
+        Law::Additive => lost(object, decided.stored(), "")
             .map(|pointer| format!("the author's value at `{pointer}` is removed, changed or moved")),
-        "unknown-fields" => unknown_fields(subject, object, &decided).await,
-        "closed-gate" => closed_gate(subject, object).await,
-        _ => None,
+        Law::UnknownFields => unknown_fields(subject, object, &decided).await,
+        Law::ClosedGate => closed_gate(subject, object).await,
+    }
+}
+
+/// Returns the effect of a second review of the stored object, or of a second update of it.
+async fn changes_again(subject: &Subject, decided: &Trial) -> Option<String> {
+    let again = subject.decide(decided.stored(), subject.old.as_ref()).await.ok()?;
+    if let Some(effect) = effect(&again) {
+        return Some(format!("the second review of the stored object {effect}"));
+    }
+    for change in [Change::Annotation, Change::Template] {
+        // A policy may do more on updates than on creates, but not the same a second time.
+        let first = subject.decide(decided.stored(), Some(&change.before(decided.stored()))).await;
+        let Some(first) = first.ok().filter(is_allowed) else { continue };
+        let second = subject.decide(first.stored(), Some(&change.before(first.stored()))).await;
+        if let Some(effect) = second.ok().as_ref().and_then(effect) {
+            return Some(format!(
+                "the second update of the stored object, with {}, {effect}",
+                change.words()
+            ));
+        }
+    }
+    None
+}
+
+/// Returns the denial or the changes of a review, in words; none if there are none.
+fn effect(trial: &Trial) -> Option<String> {
+    if trial.ran_out_of_time() {
+        return None;
+    }
+    if !is_allowed(trial) {
+        return Some(trial.refusal());
+    }
+    let patch = trial.patch();
+    (patch != "[]").then(|| format!("changes it: {patch}"))
+}
+
+/// The author's part of an update.
+#[derive(Clone, Copy)]
+enum Change {
+    /// Another annotation, and the same template: the gate is closed.
+    Annotation,
+    /// Another template: the gate is open.
+    Template,
+}
+
+impl Change {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Annotation => "the same template",
+            Self::Template => "another template",
+        }
+    }
+
+    /// Returns the object as it was before the author's change.
+    fn before(self, object: &Value) -> Value {
+        let mut old = object.clone();
+        let metadata = match self {
+            Self::Annotation => old.pointer_mut("/metadata"),
+            Self::Template => old.pointer_mut("/spec/template/metadata"),
+        };
+        if let Some(Value::Object(metadata)) = metadata {
+            metadata.insert("annotations".to_owned(), json!({"wardset-test": "old"}));
+        }
+        old
     }
 }
 
@@ -177,16 +256,7 @@ async fn closed_gate(subject: &Subject, object: &Value) -> Option<String> {
     if subject.ignores_gate() {
         return None;
     }
-    let mut old = object.clone();
-    if let Some(members) = old.as_object_mut() {
-        members.insert("metadata".to_owned(), json!({"annotations": {"wardset-test": "old"}}));
-    }
-    if let (Some(metadata), Some(old)) = (object["metadata"].as_object(), old["metadata"].as_object_mut()) {
-        old.extend(
-            metadata.iter().filter(|(key, _)| *key != "annotations").map(|(k, v)| (k.clone(), v.clone())),
-        );
-    }
-    let decided = subject.decide(object, Some(&old)).await.ok()?;
+    let decided = subject.decide_gated(object, Some(&Change::Annotation.before(object))).await.ok()?;
     let held_back = decided.held_back();
     (!held_back.is_empty()).then(|| {
         let policies = held_back.join("`, `");
@@ -223,8 +293,7 @@ mod tests {
 
     #[test]
     fn laws_have_different_names() {
-        for (at, law) in LAWS.iter().enumerate() {
-            assert!(LAWS.iter().skip(at + 1).all(|other| other.name != law.name), "{}", law.name);
-        }
+        let names: std::collections::BTreeSet<_> = Law::ALL.into_iter().map(Law::name).collect();
+        assert_eq!(names.len(), Law::ALL.len());
     }
 }

@@ -157,7 +157,8 @@ fn describe(problem: &CaseProblem) -> String {
             diff(compared)
         ),
         CaseProblem::Law { law, shrunk } => format!(
-            "law `{law}`: {}; hint: `exempt` in the case skips the law\n{} object that breaks it:\n{}",
+            "law `{}`: {}; hint: `exempt` in the case skips the law\n{} object that breaks it:\n{}",
+            law.name(),
             shrunk.detail,
             if shrunk.is_smallest { "the smallest" } else { "a smaller" },
             indent(&yaml::to_string(&shrunk.object))
@@ -214,7 +215,7 @@ fn problem(problem: &CaseProblem) -> Value {
             json!({"kind": "object", "file": file, "expected": compared.expected, "found": compared.found})
         }
         CaseProblem::Law { law, shrunk } => {
-            json!({"kind": "law", "law": law, "detail": shrunk.detail, "object": shrunk.object})
+            json!({"kind": "law", "law": law.name(), "detail": shrunk.detail, "object": shrunk.object})
         }
         CaseProblem::Vacuous(detail) => json!({"kind": "vacuous", "detail": detail}),
         CaseProblem::Broken(detail) => json!({"kind": "broken", "detail": detail}),

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
-use wardset_core::decision::{Applied, Decision, PolicyResult};
+use wardset_core::decision::{Decision, PolicyResult};
 use wardset_core::patch;
 use wardset_core::plan::Phase;
 use wardset_core::policy::{API_VERSION, Mode, ModuleRef, NamespaceLabels, OnError, TemplateRule};
 use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{DenialCode, FailureClass};
-use wardset_runtime::{Evaluator, Finding, MeasuredEvaluation, SettingsError, Unusable};
+use wardset_runtime::{Evaluator, Finding, MeasuredEvaluation, SettingsError, Snapshot, Unusable};
 
 use super::{CaseProblem, TestOptions, read_object};
 use crate::admission::{Judge, NamespaceSource};
+use crate::offline::request::DaemonSetRequest;
 use crate::supply::PoliciesError;
 use crate::supply::modules::Modules;
 use crate::supply::policy_files::{self, FoundPolicy};
@@ -30,6 +31,8 @@ const USER: &str = "author";
 /// The policies of a case, and its review.
 pub(crate) struct Subject {
     judge: Judge,
+    /// The same policies with the default rule for templates, if the case itself opens the gate.
+    gated: Option<Judge>,
     user: String,
     /// The modules of the policies, each with the folder at which a relative path starts.
     pub(crate) modules: Vec<(ModuleRef, PathBuf)>,
@@ -43,6 +46,7 @@ pub(crate) struct Subject {
 pub(crate) struct Trial {
     decision: Decision,
     pub(super) findings: Vec<Finding>,
+    /// The object as it would be stored.
     stored: Value,
 }
 
@@ -57,50 +61,77 @@ impl Subject {
     ) -> Result<Result<Self, String>, CaseProblem> {
         let case = with_files(case, folder)?;
         case.check().map_err(CaseProblem::Broken)?;
-        let found = policies(&case, folder, options)?;
+        let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
+        let judge = |snapshot| {
+            Judge::new(
+                Arc::new(ArcSwap::from_pointee(snapshot)),
+                NamespaceSource::Fixed(labels.clone()),
+                Evaluator::new(Arc::clone(modules.engine()), 1),
+            )
+        };
+        let opens = opens_gate(&case, options);
+        let rule = if opens { TemplateRule::Always } else { TemplateRule::OnChange };
+        let found = policies(&case, folder, options, rule)?;
         let named = found.iter().map(FoundPolicy::module);
         let named = named.map(|(module, folder)| (module.clone(), folder.to_owned())).collect();
-        let snapshot = match policy_files::load(modules, found).await {
-            Ok(snapshot) => snapshot,
-            Err(PoliciesError::Unusable(Unusable::Settings {
-                problem: SettingsError::Refused(words),
-                ..
-            })) => return Ok(Err(words)),
-            Err(error) => return Err(broken(error)),
+        let policies = match load(modules, found).await? {
+            Ok(snapshot) => judge(snapshot),
+            Err(refused) => return Ok(Err(refused)),
         };
-        let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
-        let judge = Judge::new(
-            Arc::new(ArcSwap::from_pointee(snapshot)),
-            NamespaceSource::Fixed(labels),
-            Evaluator::new(Arc::clone(modules.engine()), 1),
-        );
+        let gated = if opens {
+            let found = self::policies(&case, folder, options, TemplateRule::OnChange)?;
+            load(modules, found).await?.ok().map(&judge)
+        } else {
+            None
+        };
         let (object, old) = case.objects();
         let user = case.user.clone().unwrap_or_else(|| USER.to_owned());
-        Ok(Ok(Self { judge, user, modules: named, object, old }))
+        Ok(Ok(Self { judge: policies, gated, user, modules: named, object, old }))
     }
 
     /// Decides on an object, evaluating each policy twice.
     pub(crate) async fn decide(&self, object: &Value, old: Option<&Value>) -> Result<Trial, CaseProblem> {
+        self.decide_by(&self.judge, object, old).await
+    }
+
+    /// Decides on an object as [`Subject::decide`] does, by the gate of the policies and not by that of the case.
+    pub(super) async fn decide_gated(
+        &self,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<Trial, CaseProblem> {
+        self.decide_by(self.gated.as_ref().unwrap_or(&self.judge), object, old).await
+    }
+
+    async fn decide_by(
+        &self,
+        judge: &Judge,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<Trial, CaseProblem> {
         let review = self.review(object, old)?;
-        let permit = self.judge.admit(&review).map_err(|error| CaseProblem::Broken(error.to_string()))?;
+        let permit = judge.admit(&review).map_err(|error| CaseProblem::Broken(error.to_string()))?;
         let deadline = Instant::now() + DEADLINE;
-        let (decision, findings) =
-            self.judge.decide_twice(permit, Arc::clone(&review), Phase::Mutate, deadline).await;
-        let mut stored = wardset_core::document::Document::clone(&review.object);
-        for operation in &decision.patch {
-            stored.apply(operation).map_err(|error| CaseProblem::Broken(error.to_string()))?;
-        }
-        Ok(Trial { stored: stored.to_value(), decision, findings })
+        let (decision, findings) = judge.decide_twice(permit, review, Phase::Mutate, deadline).await;
+        Ok(Trial { stored: decision.object.to_value(), decision, findings })
     }
 
     /// Returns the review of an object.
     pub(crate) fn review(&self, object: &Value, old: Option<&Value>) -> Result<Arc<Review>, CaseProblem> {
-        match Question::parse(&self.request(object, old)) {
-            Ok(Question::Decide(review)) => Ok(Arc::new(*review)),
-            Ok(Question::PassOver { reason, .. }) => {
-                Err(CaseProblem::Broken(format!("no policy is asked: {reason}")))
-            }
-            Err(error) => Err(CaseProblem::Broken(error.to_string())),
+        let broken = |problem: &dyn std::fmt::Display| CaseProblem::Broken(problem.to_string());
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let request = DaemonSetRequest {
+            object,
+            old_object: old,
+            name: text("name"),
+            namespace: text("namespace"),
+            user: &self.user,
+            dry_run: false,
+        };
+        let request = request.to_bytes().map_err(|error| broken(&error))?;
+        match Question::parse(&request).map_err(|error| broken(&error))? {
+            Question::Decide(review) => Ok(Arc::new(*review)),
+            Question::PassOver { reason, .. } => Err(broken(&format!("no policy is asked: {reason}"))),
         }
     }
 
@@ -113,26 +144,10 @@ impl Subject {
         Ok(evaluations)
     }
 
-    /// Returns whether one of the policies may change the template at any time.
+    /// Returns whether one of the policies says that it may change the template at any time.
     pub(super) fn ignores_gate(&self) -> bool {
-        let policies = self.judge.policies();
+        let policies = self.gated.as_ref().unwrap_or(&self.judge).policies();
         policies.plans().iter().any(|plan| plan.policy.template == TemplateRule::Always)
-    }
-
-    fn request(&self, object: &Value, old: Option<&Value>) -> Vec<u8> {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-        let request = json!({
-            "uid": "case",
-            "kind": {"group": "apps", "version": "v1", "kind": "DaemonSet"},
-            "resource": {"group": "apps", "version": "v1", "resource": "daemonsets"},
-            "name": text("name"), "namespace": text("namespace"),
-            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "userInfo": {"username": self.user},
-            "object": object, "oldObject": old, "dryRun": false,
-        });
-        let review =
-            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-        review.to_string().into_bytes()
     }
 }
 
@@ -153,26 +168,48 @@ fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
     Ok(case)
 }
 
-/// Returns the policies of a case: from the files that it names, from those of the options, or of the module under test.
-fn policies(case: &Case, folder: &Path, options: &TestOptions) -> Result<Vec<FoundPolicy>, CaseProblem> {
+/// Returns whether the gate is open only because the case says so: its objects have the same template, and it names no
+/// policies, whose own rule would count.
+fn opens_gate(case: &Case, options: &TestOptions) -> bool {
+    let (object, old) = case.objects();
+    let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
+    let is_module = case.policies.is_empty() && options.module.is_some();
+    is_module && untouched && case.gate == CaseGate::Open
+}
+
+/// Returns the policies of a case: the files that it names, those of the options, or the module under test with the given
+/// rule for templates.
+fn policies(
+    case: &Case,
+    folder: &Path,
+    options: &TestOptions,
+    rule: TemplateRule,
+) -> Result<Vec<FoundPolicy>, CaseProblem> {
     let Some(module) = options.module.as_ref().filter(|_| case.policies.is_empty()) else {
         let own: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
         let paths = if own.is_empty() { &options.policies } else { &own };
         return Ok(with_mode(policy_files::read(paths).map_err(broken)?, case));
     };
-    // The case chooses the state of the gate. If its objects do not imply it, the policy's `template` does.
-    let (object, old) = case.objects();
-    let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
-    let template = if case.gate == CaseGate::Open && untouched { "always" } else { "onChange" };
     let policy = json!({
         "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
         "spec": {
-            "module": module, "settings": case.settings(), "template": template,
+            "module": module, "settings": case.settings(), "template": rule,
             // Whatever the module asks for.
             "clusterData": ["namespaceLabels"],
         },
     });
     Ok(vec![policy_files::parse_one(&policy).map_err(broken)?])
+}
+
+/// Loads policies. The inner error is the module's message about settings that it refuses.
+async fn load(modules: &Modules, found: Vec<FoundPolicy>) -> Result<Result<Snapshot, String>, CaseProblem> {
+    match policy_files::load(modules, found).await {
+        Ok(snapshot) => Ok(Ok(snapshot)),
+        Err(PoliciesError::Unusable(Unusable::Settings {
+            problem: SettingsError::Refused(words), ..
+        })) => Ok(Err(words)),
+        Err(error) => Err(broken(error)),
+    }
 }
 
 fn broken(error: PoliciesError) -> CaseProblem {
@@ -194,17 +231,16 @@ impl Trial {
         let mut answer = CaseAnswer::default();
         for report in &self.decision.reports {
             let policy = &report.plan.policy;
-            let remark =
-                |pointer: &str, message: &str| Remark { pointer: pointer.into(), message: message.into() };
-            answer.notes.extend(report.notes().iter().map(|found| remark(&found.pointer, &found.message)));
-            if policy.mode == Mode::Observe {
+            let remark = |pointer: &str, message: String| Remark { pointer: pointer.to_owned(), message };
+            let notes = report.notes().iter().map(|found| remark(&found.pointer, found.message.clone()));
+            answer.notes.extend(notes);
+            let warnings = report.author_warnings().into_iter();
+            answer.warnings.extend(warnings.map(|found| remark(found.pointer, found.message)));
+            if policy.mode != Mode::Enforce {
                 continue;
             }
-            answer
-                .warnings
-                .extend(report.warnings().iter().map(|found| remark(&found.pointer, &found.message)));
             match &report.result {
-                PolicyResult::Failed(failure) if policy.mode == Mode::Enforce => {
+                PolicyResult::Failed(failure) => {
                     let message = format!("{}: {}", failure.class, failure.detail);
                     match policy.on_error {
                         OnError::Fail => return CaseOutcome::Error(message),
@@ -214,20 +250,8 @@ impl Trial {
                             message,
                             fix: "none: `onError: deny` denies what a policy fails to decide".to_owned(),
                         }),
-                        OnError::Allow => {
-                            answer.warnings.push(remark("", "could not decide, and lets the object through"));
-                        }
+                        OnError::Allow => {}
                     }
-                }
-                PolicyResult::Failed(_) => {}
-                PolicyResult::Denied { denials, .. } if policy.mode == Mode::Warn => {
-                    let would = denials.iter().map(|found| {
-                        remark(
-                            &found.pointer,
-                            &format!("would deny: {}; to fix it: {}", found.message, found.fix),
-                        )
-                    });
-                    answer.warnings.extend(would);
                 }
                 PolicyResult::Denied { denials, .. } => {
                     answer.denials.extend(denials.iter().map(|found| CaseDenial {
@@ -239,12 +263,6 @@ impl Trial {
                         message: found.message.clone(),
                         fix: found.fix.clone(),
                     }));
-                }
-                PolicyResult::Allowed { applied, .. } if policy.mode == Mode::Warn => {
-                    let would = applied.iter().map(|Applied { operation, reason }| {
-                        remark(operation.path().as_str(), &format!("would {}: {reason}", operation.name()))
-                    });
-                    answer.warnings.extend(would);
                 }
                 PolicyResult::Allowed { applied, .. } => {
                     let operations: Vec<_> = applied.iter().map(|change| change.operation.clone()).collect();

@@ -51,10 +51,9 @@ fn the_crates_that_policies_share_depend_on_serde_alone() {
 }
 
 #[test]
-fn the_policies_depend_on_no_crate_of_the_host_but_the_form_of_cases() {
+fn the_policies_depend_on_no_crate_of_the_host() {
     let sdk = dependencies_in("policies", "wardset-policy-sdk");
-    let of_host: Vec<_> = sdk.iter().filter(|dependency| dependency.starts_with("wardset")).collect();
-    assert_eq!(of_host, ["wardset-cases"]);
+    assert!(!sdk.iter().any(|dependency| dependency.starts_with("wardset")), "{sdk:?}");
 }
 
 #[test]

@@ -15,6 +15,14 @@ const NOT_IDEMPOTENT: &str = r#";;@ writes /spec/template/spec/tolerations
 (data (i32.const 0x1100) "{\"key\":\"x\",\"operator\":\"Exists\"}")
 (func (export "evaluate") (type $evaluate) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
 
+/// Adds a toleration on every update, even if the object has it.
+const NOT_IDEMPOTENT_ON_UPDATES: &str = r#";;@ writes /spec/template/spec/tolerations
+(data (i32.const 0x1000) "/spec/template/spec/tolerations/-")
+(data (i32.const 0x1100) "{\"key\":\"x\",\"operator\":\"Exists\"}")
+(func (export "evaluate") (type $evaluate)
+  (if (i32.eq (local.get 0) (i32.const 1)) (then (call $add (i32.const 0x1000) (i32.const 0x1100))))
+  (call $changed))"#;
+
 /// Replaces the author's value.
 const NOT_ADDITIVE: &str = r#";;@ writes /spec/minReadySeconds
 (data (i32.const 0x1000) "/spec/minReadySeconds")
@@ -97,7 +105,7 @@ fn broken_laws(reports: &[CaseReport]) -> Vec<(&'static str, Value)> {
     let problems = reports.iter().flat_map(|report| &report.problems);
     problems
         .map(|problem| match problem {
-            CaseProblem::Law { law, shrunk } => (*law, shrunk.object.clone()),
+            CaseProblem::Law { law, shrunk } => (law.name(), shrunk.object.clone()),
             other => panic!("expected a broken law, found {other:?}"),
         })
         .collect()
@@ -155,6 +163,16 @@ async fn finds_a_policy_that_changes_its_own_result() {
 }
 
 #[tokio::test]
+async fn finds_a_policy_that_changes_its_own_result_on_updates_only() {
+    let case = json!({"name": "a create changes nothing", "object": daemonset()});
+    let reports = Project::new(NOT_IDEMPOTENT_ON_UPDATES, &[case]).run().await;
+    let CaseProblem::Law { law, shrunk } = &reports[0].problems[0] else { panic!("{reports:?}") };
+    assert_eq!(law.name(), "idempotent");
+    let expected = "the second update of the stored object, with another template, changes it: ";
+    assert!(shrunk.detail.starts_with(expected), "{}", shrunk.detail);
+}
+
+#[tokio::test]
 async fn finds_a_policy_that_replaces_a_value_of_the_author() {
     let change = json!({"op": "replace", "path": "/spec/minReadySeconds", "value": 5});
     let case = json!({"name": "replaces", "object": daemonset(), "expect": {"changes": [change]}});
@@ -179,6 +197,17 @@ async fn finds_a_policy_that_depends_on_unknown_fields() {
 async fn finds_a_policy_that_ignores_the_closed_gate() {
     let label = add("/spec/template/metadata/labels/x", json!("y"));
     let case = json!({"name": "adds", "object": daemonset(), "expect": {"changes": [label]}});
+    let broken = broken_laws(&Project::new(IGNORES_THE_GATE, &[case]).run().await);
+    assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["closed-gate"]);
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_ignores_the_closed_gate_if_only_the_case_opens_it() {
+    let label = add("/spec/template/metadata/labels/x", json!("y"));
+    // The old object equals the new one, so the template is the same.
+    let case = json!({
+        "name": "adds on updates", "operation": "UPDATE", "object": daemonset(), "expect": {"changes": [label]},
+    });
     let broken = broken_laws(&Project::new(IGNORES_THE_GATE, &[case]).run().await);
     assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["closed-gate"]);
 }
@@ -353,6 +382,21 @@ fn names_reach_the_terminal_without_control_characters() {
     let case = json!({"name": "a\u{1b}[2J\nFAKE ok", "object": daemonset()});
     let (_, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[case]).program(&[]);
     assert!(!out.contains('\u{1b}') && !out.contains("\nFAKE"), "{out:?}");
+}
+
+#[test]
+fn inspect_names_the_fix_for_a_module_that_it_cannot_find() {
+    for (module, expected) in [
+        ("node-affinity", "there is no such file; hint: `builtin:node-affinity` names the built-in module"),
+        ("builtin:", "`builtin:`: expected `builtin:NAME` or `file:PATH`, found `builtin:`"),
+        ("builtin:node-afinity", "did you mean `builtin:node-affinity`?"),
+        ("oci:a", "`oci:a`: modules from registries are not supported yet"),
+    ] {
+        let output = support::wardset(&["policy", "inspect", module], "");
+        assert_eq!(output.status.code(), Some(2), "{module}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains(expected) && !errors.contains("spec.module"), "{module}: {errors}");
+    }
 }
 
 #[test]

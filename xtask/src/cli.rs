@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
 use crate::{
-    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, guest, hostile, languages, policies, prose,
+    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, languages, packages, policies, prose,
 };
 
 /// Reads the command line and runs the task.
@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
         Task::Languages(options) => languages::run(&repository, &options),
+        Task::Packages(options) => packages::run(&repository, &options),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Prose(options) => prose::run(&repository, &options),
         Task::Ci => ci::run(&repository),
@@ -33,7 +34,7 @@ pub(crate) fn run() -> Result<Outcome> {
 
 fn component(core: &Path, out: &Path) -> Result<Outcome> {
     let bytes = fs::read(core).with_context(|| format!("cannot read `{}`", core.display()))?;
-    let component = guest::encode(&bytes)
+    let component = wardset_authoring::component::encode(&bytes)
         .with_context(|| format!("`{}` is no core module with the exports of a policy", core.display()))?;
     fs::write(out, component).with_context(|| format!("cannot write `{}`", out.display()))?;
     Ok(Outcome::Fine)
@@ -75,6 +76,8 @@ enum Task {
     Hostile,
     /// Build the examples of each language with its own tools, run their cases, and print a table
     Languages(languages::Options),
+    /// Pack the SDKs for crates.io, npm and PyPI, and build a policy with each packed file
+    Packages(packages::Options),
     /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
     Fuzz(fuzz::Options),
     /// Count signs of hard English in comments and documents; fails if there are too many

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use wardset_authoring::guest::LINK_ARGS;
 
 use crate::process;
 use crate::repository::Repository;
-use crate::toolchain::LINK_ARGS;
 
 /// The file name of the records, in `policies/built`.
 pub(crate) const FILE: &str = "digests.json";

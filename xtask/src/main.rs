@@ -23,6 +23,7 @@ mod interrupt;
 mod languages;
 mod lock;
 mod message;
+mod packages;
 mod policies;
 mod process;
 mod prose;

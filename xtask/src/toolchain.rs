@@ -2,27 +2,20 @@
 //! target is missing, rustup adds it.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use wardset_authoring::guest::{TARGET, has_std};
 
 use crate::process;
-
-/// The guest target: the WebAssembly core without any system.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-
-/// Options of the linker. A guest lives for one evaluation, and its memory is cleared after it. So it gets a small
-/// stack and all of its memory at once: growing costs more than having it.
-pub(crate) const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
 
 /// Time for rustup to add the target: about 20 MB with a network, an immediate answer without one, and nothing at all
 /// behind some firewalls.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 
-/// A compiler that has the standard library for [`TARGET`].
+/// A compiler that has the standard library for the guest target.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     rustc: PathBuf,
@@ -100,18 +93,6 @@ fn ensure_target(sysroot: &Path, add: impl FnOnce() -> Result<()>) -> Result<()>
     Ok(())
 }
 
-/// Whether this sysroot has the standard library for the guest target. That its directory exists says nothing.
-fn has_std(sysroot: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(sysroot.join("lib/rustlib").join(TARGET).join("lib")) else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with("libstd-") && name.ends_with(".rlib")
-    })
-}
-
 /// Adds the target to rustup's toolchain. `RUSTUP_AUTO_INSTALL` does not matter here: it concerns toolchains that a
 /// folder asks for, and the caller asks for this target explicitly.
 fn add_target() -> Result<()> {
@@ -134,6 +115,8 @@ fn rust_lld(rustc: &Path, sysroot: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use anyhow::anyhow;
 
     use super::*;
@@ -144,18 +127,6 @@ mod tests {
         let lib = sysroot.join("lib/rustlib").join(TARGET).join("lib");
         fs::create_dir_all(&lib).unwrap();
         fs::write(lib.join("libstd-0123.rlib"), "").unwrap();
-    }
-
-    #[test]
-    fn takes_no_directory_without_std_for_a_toolchain() {
-        let sysroot = tempfile::tempdir().unwrap();
-        let lib = sysroot.path().join("lib/rustlib").join(TARGET).join("lib");
-        assert!(!has_std(sysroot.path()));
-        fs::create_dir_all(&lib).unwrap();
-        fs::write(lib.join("libcore-0123.rlib"), "").unwrap();
-        assert!(!has_std(sysroot.path()));
-        add_std(sysroot.path());
-        assert!(has_std(sysroot.path()));
     }
 
     #[test]

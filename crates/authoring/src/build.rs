@@ -1,6 +1,8 @@
 //! Builds the module of a project.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{error, fmt, fs, io};
@@ -9,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Language;
 use crate::component::{self, ComponentError};
+use crate::guest::UnusableFolder;
 use crate::project::{Project, ProjectError};
 use crate::snapshot::SnapshotError;
 use crate::tool::{self, MissingTool, ToolError};
@@ -31,7 +34,8 @@ const PAGES: u64 = 256;
 ///
 /// # Errors
 ///
-/// The folder is no project, a tool is missing or fails, or the result is not a policy.
+/// The folder is no project, a tool is missing or fails, the build would write through a link, or the result is not a
+/// policy.
 pub fn build(
     folder: &Path,
     progress: &mut dyn FnMut(BuildEvent<'_>),
@@ -39,6 +43,7 @@ pub fn build(
     let project = Project::read(folder)?;
     // Tools run in the folder of the project, even if the current folder is another one.
     let folder = fs::canonicalize(folder).map_err(|source| io_error(folder, source))?;
+    refuse_links(&folder, &project.output)?;
     let mut build = Build { folder, project, progress };
     let component = match build.project.language {
         Language::Rust => rust::build(&mut build)?,
@@ -61,7 +66,7 @@ pub fn build(
     }
     // A reader of the folder sees the old module or the new one, never a part.
     let partial = path.with_extension("wasm.partial");
-    fs::write(&partial, &component).map_err(|source| io_error(&partial, source))?;
+    write_new(&partial, &component).map_err(|source| io_error(&partial, source))?;
     fs::rename(&partial, &path).map_err(|source| io_error(&path, source))?;
     Ok(BuiltPolicy {
         path,
@@ -72,6 +77,27 @@ pub fn build(
         imports,
         is_reproducible: reproducible(build.project.language),
     })
+}
+
+/// Writes a file that replaces an earlier one, or a link.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(path)?.write_all(bytes)
+}
+
+/// Fails if a part of `path` within `folder` is a link: the build must not write to another place.
+fn refuse_links(folder: &Path, path: &Path) -> Result<(), PolicyBuildError> {
+    let mut part = folder.to_owned();
+    for name in path.components() {
+        part.push(name);
+        if part.is_symlink() {
+            return Err(PolicyBuildError::Link { path: part });
+        }
+    }
+    Ok(())
 }
 
 /// Whether two builds of the same sources with the same tools give the same bytes.
@@ -150,7 +176,12 @@ impl Build<'_> {
     /// paths only, so that no folder of this machine gets into a module.
     fn work_folder(&self) -> Result<&'static Path, PolicyBuildError> {
         let folder = self.folder.join(WORK);
+        refuse_links(&self.folder, Path::new(WORK))?;
         fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
+        for entry in fs::read_dir(&folder).map_err(|source| io_error(&folder, source))? {
+            let name = entry.map_err(|source| io_error(&folder, source))?.file_name();
+            refuse_links(&folder, Path::new(&name))?;
+        }
         Ok(Path::new(WORK))
     }
 
@@ -173,7 +204,7 @@ impl Build<'_> {
     /// Returns the error about a tool that is missing, with the command that installs all tools of the language.
     fn missing(&self, tool: &str) -> PolicyBuildError {
         let command = self.project.language.setup().unwrap_or_default().to_owned();
-        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), command })
+        PolicyBuildError::Missing(MissingTool { tool: tool.to_owned(), found: None, command })
     }
 }
 
@@ -197,6 +228,13 @@ pub enum PolicyBuildError {
         /// The cause.
         source: io::Error,
     },
+    /// A folder has a name that cargo cannot pass on.
+    Folder(UnusableFolder),
+    /// The build would write through a link.
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
     /// The compiler's output is not a policy.
     Component(ComponentError),
     /// The started program cannot be stored.
@@ -217,6 +255,13 @@ impl fmt::Display for PolicyBuildError {
             Self::Missing(error) => error.fmt(f),
             Self::Tool(error) => error.fmt(f),
             Self::Io { path, .. } => write!(f, "failed to read or write `{}`", path.display()),
+            Self::Folder(error) => error.fmt(f),
+            Self::Link { path } => write!(
+                f,
+                "expected a file or folder of the project at `{}`, found a link\nhint: remove the link; a build writes \
+                 only into the folder of the project",
+                path.display()
+            ),
             Self::Component(error) => error.fmt(f),
             Self::Snapshot(error) => error.fmt(f),
             Self::Memory { pages } => write!(
@@ -247,6 +292,12 @@ impl error::Error for PolicyBuildError {
 impl From<ProjectError> for PolicyBuildError {
     fn from(error: ProjectError) -> Self {
         Self::Project(error)
+    }
+}
+
+impl From<UnusableFolder> for PolicyBuildError {
+    fn from(error: UnusableFolder) -> Self {
+        Self::Folder(error)
     }
 }
 

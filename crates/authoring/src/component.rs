@@ -85,7 +85,7 @@ fn read_core(bytes: &[u8]) -> Result<CoreParts, ComponentError> {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(unreadable)? {
             Payload::Version { encoding: Encoding::Component, .. } => {
-                return Err(ComponentError::Kind { expected: "a core module", found: "a component" });
+                return Err(ComponentError::Kind { expected: ModuleKind::Core });
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
@@ -109,7 +109,7 @@ fn component_imports(bytes: &[u8]) -> Result<Vec<String>, ComponentError> {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(unreadable)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(ComponentError::Kind { expected: "a component", found: "a core module" });
+                return Err(ComponentError::Kind { expected: ModuleKind::Component });
             }
             // A module or component inside begins with such a payload, and ends with `End`.
             Payload::Version { .. } => depth += 1,
@@ -162,6 +162,15 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
+/// A kind of WebAssembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// The output of a compiler.
+    Core,
+    /// A core module with typed imports and exports.
+    Component,
+}
+
 /// The reason why bytes cannot become a component of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComponentError {
@@ -173,9 +182,7 @@ pub enum ComponentError {
     /// The bytes are the other kind of WebAssembly.
     Kind {
         /// The expected kind.
-        expected: &'static str,
-        /// The kind that was found.
-        found: &'static str,
+        expected: ModuleKind,
     },
     /// An import is not part of the contract.
     Foreign(ForeignImport),
@@ -195,7 +202,15 @@ impl fmt::Display for ComponentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { cause } => write!(f, "expected WebAssembly, found other bytes: {cause}"),
-            Self::Kind { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Self::Kind { expected } => match expected {
+                ModuleKind::Core => f.write_str(
+                    "expected a core module, found a component\nhint: a component needs no further step",
+                ),
+                ModuleKind::Component => f.write_str(
+                    "expected a component, found a core module\nhint: `wardset policy build` makes components from \
+                     sources, and `wasm-tools component new CORE -o OUT` makes one of a core module",
+                ),
+            },
             Self::Foreign(foreign) => foreign.fmt(f),
             Self::Encode { cause } => write!(
                 f,

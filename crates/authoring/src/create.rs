@@ -61,6 +61,7 @@ pub fn files(
     }
     let type_name: String = name.split('-').map(capitalized).collect();
     let (kinds, extra) = (kind.word(), extra_files(language));
+    let contract = if language == Language::Rust { "vendor/sdk/wit/policy.wit" } else { "wit/policy.wit" };
     let values = [
         ("name", name),
         ("Name", &type_name),
@@ -68,6 +69,7 @@ pub fn files(
         ("language_title", language.title()),
         ("setup", language.setup().unwrap_or_default()),
         ("source", language.source()),
+        ("contract", contract),
         ("extra_files", extra),
         ("kind", kinds),
     ];
@@ -82,7 +84,8 @@ pub fn files(
             }
         }
     }
-    if language != Language::Cel {
+    // The Rust SDK has the contract.
+    if !matches!(language, Language::Cel | Language::Rust) {
         files.insert("wit/policy.wit".to_owned(), CONTRACT.to_owned());
     }
     match language {
@@ -98,7 +101,7 @@ pub fn files(
 }
 
 /// Names that cargo refuses for a package, or that name a dependency.
-const RESERVED: [&str; 60] = [
+const RESERVED: [&str; 59] = [
     "abstract",
     "alloc",
     "as",
@@ -154,7 +157,6 @@ const RESERVED: [&str; 60] = [
     "unsized",
     "use",
     "virtual",
-    "wardset-cases",
     "wardset-policy-sdk",
     "where",
     "while",
@@ -191,20 +193,15 @@ fn add_bindings(files: &mut BTreeMap<String, String>, language: &str, folder: &s
 
 /// Adds the Rust SDK, as a workspace of its own below `vendor`.
 fn vendor(files: &mut BTreeMap<String, String>) {
-    for (crate_name, manifest, sources) in
-        [("sdk", embedded::SDK_MANIFEST, embedded::SDK), ("cases", embedded::CASES_MANIFEST, embedded::CASES)]
-    {
-        let manifest = manifest.replace("path = \"../../crates/cases\"", "path = \"../cases\"");
-        files.insert(format!("vendor/{crate_name}/Cargo.toml"), manifest);
-        for (path, text) in sources {
-            // The contract is in the project's folder: two levels above the SDK, as in the checkout.
-            files.insert(format!("vendor/{crate_name}/src/{path}"), (*text).to_owned());
-        }
+    files.insert("vendor/sdk/Cargo.toml".to_owned(), embedded::SDK_MANIFEST.to_owned());
+    files.insert("vendor/sdk/wit/policy.wit".to_owned(), CONTRACT.to_owned());
+    for (path, text) in embedded::SDK {
+        files.insert(format!("vendor/sdk/src/{path}"), (*text).to_owned());
     }
     // The members differ; the profile counts only in the project's own manifest.
     let workspace = embedded::SDK_WORKSPACE.split("\n# A sandbox is discarded").next().unwrap_or_default();
     let lines = workspace.lines().map(|line| match line.split_once(" = ") {
-        Some(("members", _)) => "members = [\"sdk\", \"cases\"]",
+        Some(("members", _)) => "members = [\"sdk\"]",
         _ => line,
     });
     let lines: Vec<&str> = lines.skip(1).collect();

@@ -13,14 +13,8 @@ pub(crate) const BINDINGS: &[(&str, &str)] = lists::BINDINGS;
 /// The sources of the Rust SDK.
 pub(crate) const SDK: &[(&str, &str)] = lists::SDK;
 
-/// The sources of the crate that reads case files, which the SDK's tests use.
-pub(crate) const CASES: &[(&str, &str)] = lists::CASES;
-
 /// The manifest of the Rust SDK.
 pub(crate) const SDK_MANIFEST: &str = include_str!("../../../policies/sdk/Cargo.toml");
-
-/// The manifest of the crate that reads case files.
-pub(crate) const CASES_MANIFEST: &str = include_str!("../../cases/Cargo.toml");
 
 /// The manifest of the workspace that the SDK is part of.
 pub(crate) const SDK_WORKSPACE: &str = include_str!("../../../policies/Cargo.toml");
@@ -40,10 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn embeds_the_linked_folder_of_the_sdk() {
-        assert!(SDK.iter().any(|(path, _)| *path == "placement/lib.rs"));
-        assert!(SDK.iter().any(|(path, _)| *path == "lib.rs"));
-        assert!(CASES.iter().any(|(path, _)| *path == "lib.rs"));
+    fn embeds_the_linked_folders_of_the_sdk() {
+        for expected in ["lib.rs", "placement/lib.rs", "cases/lib.rs"] {
+            assert!(SDK.iter().any(|(path, _)| *path == expected), "{expected}");
+        }
     }
 
     #[test]

@@ -3,11 +3,8 @@
 use std::str::FromStr;
 use std::{error, fmt};
 
-use serde::Deserialize;
-
 /// A language for policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
     /// Rust, with the SDK.
     Rust,

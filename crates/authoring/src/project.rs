@@ -1,9 +1,9 @@
-//! The project's own file, `wardset.yaml`.
+//! Reads the project's own file, `wardset.yaml`.
 
 use std::path::{Component, Path, PathBuf};
 use std::{error, fmt, fs, io};
 
-use serde::Deserialize;
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::Language;
 
@@ -11,8 +11,7 @@ use crate::Language;
 pub const PROJECT_FILE: &str = "wardset.yaml";
 
 /// The description of a project.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     /// The language of the sources.
     pub language: Language,
@@ -30,26 +29,170 @@ impl Project {
     /// The folder has no such file, or the file is not of this form.
     pub fn read(folder: &Path) -> Result<Self, ProjectError> {
         let path = folder.join(PROJECT_FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map_err(|problem| ProjectError::Malformed { path, problem }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(ProjectError::Missing { folder: folder.to_owned() });
+                Err(ProjectError::Missing { folder: folder.to_owned() })
             }
-            Err(source) => return Err(ProjectError::Unreadable { path, source }),
-        };
-        let project: Self = serde_saphyr::from_str(&text)
-            .map_err(|error| ProjectError::Malformed { path: path.clone(), problem: error.to_string() })?;
-        check_name(&project.name)
-            .map_err(|problem| ProjectError::Malformed { path: path.clone(), problem })?;
-        let is_inside = project.output.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_inside || project.output.extension().is_none_or(|end| end != "wasm") {
-            let problem = format!(
-                "expected `output` to be a path within the project that ends in `.wasm`, found `{}`",
-                project.output.display()
-            );
-            return Err(ProjectError::Malformed { path, problem });
+            Err(source) => Err(ProjectError::Unreadable { path, source }),
         }
-        Ok(project)
+    }
+
+    fn parse(text: &str) -> Result<Self, ProjectProblem> {
+        // The parser's own message is about YAML, and not about this file.
+        let Fields(fields) = serde_saphyr::from_str(text).map_err(|error| {
+            let line = error.location().map_or(1, |location| location.line());
+            let line = usize::try_from(line).unwrap_or(1).clamp(1, text.lines().count().max(1));
+            let found = text.lines().nth(line - 1).unwrap_or_default().trim();
+            ProjectProblem {
+                line,
+                expected: "a field such as `name: team-label`, each once".to_owned(),
+                found: if found.is_empty() { "no field".to_owned() } else { format!("`{found}`") },
+            }
+        })?;
+        let fields = Read { text, fields };
+        fields.refuse_others()?;
+        let (language, name, output) = (fields.get("language")?, fields.get("name")?, fields.get("output")?);
+        let output_path = PathBuf::from(output);
+        let is_inside = output_path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !is_inside || output_path.extension().is_none_or(|end| end != "wasm") {
+            let expected = "a path within the project that ends in `.wasm`";
+            return Err(fields.problem("output", expected, &format!("`{output}`")));
+        }
+        if !is_name(name) {
+            return Err(fields.problem("name", NAME_FORM, &format!("`{name}`")));
+        }
+        let language = language.parse().map_err(|_| {
+            let expected = format!("one of {}", Language::ALL.map(Language::word).join(", "));
+            fields.problem("language", &expected, &format!("`{language}`"))
+        })?;
+        Ok(Self { language, name: name.to_owned(), output: output_path })
+    }
+}
+
+/// The fields of a file, and its text for the numbers of lines.
+struct Read<'t> {
+    text: &'t str,
+    fields: Vec<(String, Value)>,
+}
+
+impl Read<'_> {
+    /// Returns the text of a field.
+    fn get(&self, field: &str) -> Result<&str, ProjectProblem> {
+        match self.fields.iter().find(|(name, _)| name == field) {
+            Some((_, Value::Text(text))) => Ok(text),
+            Some((_, Value::Other(found))) => Err(self.problem(field, "a text", found)),
+            None => {
+                let line = self.text.lines().count().max(1);
+                let (expected, found) = (format!("the field `{field}`"), "the end of the file".to_owned());
+                Err(ProjectProblem { line, expected, found })
+            }
+        }
+    }
+
+    fn refuse_others(&self) -> Result<(), ProjectProblem> {
+        let known = ["language", "name", "output"];
+        let Some((name, _)) = self.fields.iter().find(|(name, _)| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let expected = "only the fields `language`, `name` and `output`".to_owned();
+        Err(ProjectProblem { line: self.line(name), expected, found: format!("`{name}`") })
+    }
+
+    fn problem(&self, field: &str, expected: &str, found: &str) -> ProjectProblem {
+        let expected = format!("`{field}` to be {expected}");
+        ProjectProblem { line: self.line(field), expected, found: found.to_owned() }
+    }
+
+    /// Returns the line of a field. The file is a mapping of single lines, so the first one with the name is it.
+    fn line(&self, field: &str) -> usize {
+        let starts = |line: &str| line.trim_start_matches([' ', '"', '\'']).starts_with(field);
+        self.text.lines().position(starts).map_or(1, |at| at + 1)
+    }
+}
+
+/// The fields of a file, in order.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// The value of a field.
+enum Value {
+    Text(String),
+    /// The kind of another value.
+    Other(&'static str),
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+                Ok(Value::Text(text.to_owned()))
+            }
+
+            // A policy may be called `true`.
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Text(value.to_string()))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Value, E> {
+                Ok(Value::Other("a number"))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value, E> {
+                Ok(Value::Other("a number"))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
+                Ok(Value::Other("a number"))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+                Ok(Value::Other("nothing"))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Value::Other("a list"))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Value::Other("a mapping"))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
     }
 }
 
@@ -59,17 +202,19 @@ impl Project {
 ///
 /// The expected form, and the name that was found.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) { Ok(()) } else { Err(format!("expected {NAME_FORM}, found `{name}`")) }
+}
+
+/// The form of a policy's name.
+const NAME_FORM: &str =
+    "a name of lower-case words joined by `-`, such as `team-label`, with at most 63 characters";
+
+fn is_name(name: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
     let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    if starts_well && name.len() <= 63 && name.split('-').all(is_word) {
-        return Ok(());
-    }
-    Err(format!(
-        "expected a name of lower-case words joined by `-`, such as `team-label`, with at most 63 characters, found \
-         `{name}`"
-    ))
+    starts_well && name.len() <= 63 && name.split('-').all(is_word)
 }
 
 /// The reason why a project's file is not usable.
@@ -91,9 +236,20 @@ pub enum ProjectError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The expected and the found value.
-        problem: String,
+        /// The line with the first problem.
+        problem: ProjectProblem,
     },
+}
+
+/// A problem in a project's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectProblem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The expected thing.
+    pub expected: String,
+    /// The thing that was found.
+    pub found: String,
 }
 
 impl fmt::Display for ProjectError {
@@ -106,9 +262,10 @@ impl fmt::Display for ProjectError {
                 folder.display()
             ),
             Self::Unreadable { path, .. } => write!(f, "failed to read `{}`", path.display()),
-            Self::Malformed { path, problem } => write!(
+            Self::Malformed { path, problem: ProjectProblem { line, expected, found } } => write!(
                 f,
-                "failed to read `{}`: {problem}\nhint: the file has `language`, `name` and `output`",
+                "failed to read `{}` at line {line}: expected {expected}, found {found}\nhint: the file has the \
+                 fields `language`, `name` and `output`, a line each",
                 path.display()
             ),
         }
@@ -142,17 +299,48 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_fields_languages_names_and_paths() {
-        for (text, part) in [
-            ("language: cobol\nname: a\noutput: a.wasm\n", "cobol"),
-            ("language: c\nname: A\noutput: a.wasm\n", "found `A`"),
-            ("language: c\nname: a\noutput: ../a.wasm\n", "found `../a.wasm`"),
+    fn an_error_has_the_line_and_the_expected_and_the_found_value() {
+        for (text, message) in [
+            (
+                "language: cobol\nname: a\noutput: a.wasm\n",
+                "at line 1: expected `language` to be one of rust, ts, go, python, c, zig, cel, found `cobol`",
+            ),
+            (
+                "# x\nlanguage: c\nname: A\noutput: a.wasm\n",
+                "at line 3: expected `name` to be a name of lower-case",
+            ),
+            (
+                "language: c\nname: a\noutput: ../a.wasm\n",
+                "at line 3: expected `output` to be a path within the project that ends in `.wasm`, found `../a.wasm`",
+            ),
             ("language: c\nname: a\noutput: /a.wasm\n", "found `/a.wasm`"),
             ("language: c\nname: a\noutput: a\n", "found `a`"),
-            ("language: c\nname: a\noutput: a.wasm\nx: 1\n", "x"),
+            (
+                "language: c\nname: a\noutput: a.wasm\nx: 1\n",
+                "at line 4: expected only the fields `language`, `name` and `output`, found `x`",
+            ),
+            (
+                "language: c\noutput: a.wasm\n",
+                "at line 2: expected the field `name`, found the end of the file",
+            ),
+            (
+                "language: c\nname: 5\noutput: a.wasm\n",
+                "at line 2: expected `name` to be a text, found a number",
+            ),
+            ("language: c\nname: [a]\noutput: a.wasm\n", "expected `name` to be a text, found a list"),
+            ("language: c\nname:\noutput: a.wasm\n", "expected `name` to be a text, found nothing"),
+            ("language: c\nname: {a: b}\noutput: a.wasm\n", "expected `name` to be a text, found a mapping"),
+            (
+                "just words\n",
+                "at line 1: expected a field such as `name: team-label`, each once, found `just words`",
+            ),
+            ("", "at line 1: expected the field `language`, found the end of the file"),
+            ("language: c\nname: a\nname: b\noutput: a.wasm\n", "at line 3: expected a field"),
+            ("language: c\nname: \"a\noutput: a.wasm\n", "expected a field such as `name: team-label`"),
         ] {
             let error = read(text).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("hint: "), "{error}");
+            assert!(error.contains(message), "{text:?}: {error}");
+            assert!(error.contains("wardset.yaml` at line ") && error.contains("\nhint: "), "{error}");
         }
     }
 

@@ -103,7 +103,8 @@ impl Shape {
         }
         match memory {
             Some(memory) if memories == 1 => Ok(Self { memory, globals }),
-            _ => Err(form("other memories than one that is exported", "memory")),
+            Some(_) => Err(form("more than one memory", "memory")),
+            None => Err(form("no exported memory", "memory")),
         }
     }
 
@@ -315,9 +316,8 @@ fn run(module: &[u8], shape: &Shape, fuel: u64) -> Result<State, SnapshotError> 
         answer(&mut linker, from, name, ty.clone()).map_err(trap)?;
     }
     let instance = linker.instantiate_and_start(&mut store, &module).map_err(trap)?;
-    let memory = instance
-        .get_memory(&store, &shape.memory)
-        .ok_or_else(|| form("other memories than one that is exported", "memory"))?;
+    let memory =
+        instance.get_memory(&store, &shape.memory).ok_or_else(|| form("no exported memory", "memory"))?;
     let mut linker = Linker::new(&engine);
     linker.define("env", "memory", Extern::Memory(memory)).map_err(|error| trap(error.into()))?;
     let adapter = linker.instantiate_and_start(&mut store, &adapter).map_err(trap)?;

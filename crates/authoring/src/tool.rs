@@ -5,24 +5,34 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 use std::{error, fmt, io, thread};
 
 /// Lines of a tool's output that an error keeps: enough for one message of a compiler.
 const KEPT_LINES: usize = 60;
+
+/// Time for the rest of the output after a tool has ended. A child that it left behind may keep its pipes open.
+const REST: Duration = Duration::from_secs(1);
 
 /// A missing tool, or a missing part of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingTool {
     /// The tool, as people name it.
     pub tool: String,
+    /// The version that is too old, if there is one.
+    pub found: Option<String>,
     /// The one command that installs it.
     pub command: String,
 }
 
 impl fmt::Display for MissingTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "failed to find {}\nhint: run `{}`", self.tool, self.command)
+        match &self.found {
+            None => write!(f, "failed to find {}", self.tool)?,
+            Some(found) => write!(f, "expected {}, found `{found}`", self.tool)?,
+        }
+        write!(f, "\nhint: run `{}`", self.command)
     }
 }
 
@@ -89,27 +99,34 @@ pub(crate) fn run(command: &mut Command, on_line: &mut dyn FnMut(&str)) -> Resul
     let start = |source| ToolError::Start { line: line.clone(), source };
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
-    let (sender, lines) = channel();
-    let readers = [
-        child.stdout.take().map(|stream| read(stream, true, sender.clone())),
-        child.stderr.take().map(|stream| read(stream, false, sender.clone())),
-    ];
-    // The channel closes when both readers have ended.
-    drop(sender);
-    let (mut all, mut out) = (Vec::new(), String::new());
-    for (is_out, text) in lines {
-        on_line(&text);
-        if is_out {
-            out.push_str(&text);
-            out.push('\n');
+    let (sender, events) = channel();
+    if let Some(stream) = child.stdout.take() {
+        read(stream, true, sender.clone());
+    }
+    if let Some(stream) = child.stderr.take() {
+        read(stream, false, sender.clone());
+    }
+    // The channel closes when the tool has ended and both pipes are closed.
+    thread::spawn(move || {
+        // The receiver waits for this event.
+        let _ = sender.send(Event::Ended(child.wait()));
+    });
+    let (mut all, mut out, mut ended) = (Vec::new(), String::new(), None);
+    while let Some(event) = next(&events, ended.as_ref().map(|(_, at)| *at)) {
+        match event {
+            Event::Line { is_out, text } => {
+                on_line(&text);
+                if is_out {
+                    out.push_str(&text);
+                    out.push('\n');
+                }
+                all.push(text);
+            }
+            Event::Ended(status) => ended = Some((status, Instant::now())),
         }
-        all.push(text);
     }
-    for reader in readers.into_iter().flatten() {
-        // A reader that panicked has no output to lose.
-        drop(reader.join());
-    }
-    let status = child.wait().map_err(start)?;
+    let lost = || Err(io::Error::other("the thread that waits for it ended"));
+    let status = ended.map_or_else(lost, |(status, _)| status).map_err(start)?;
     if status.success() {
         return Ok(out);
     }
@@ -117,20 +134,34 @@ pub(crate) fn run(command: &mut Command, on_line: &mut dyn FnMut(&str)) -> Resul
     Err(ToolError::Failed { line, status, output: kept.join("\n") })
 }
 
-fn read(
-    stream: impl Read + Send + 'static,
-    is_out: bool,
-    lines: Sender<(bool, String)>,
-) -> thread::JoinHandle<()> {
+/// Something that happens while a tool runs.
+enum Event {
+    /// It wrote a line, to standard output or standard error.
+    Line { is_out: bool, text: String },
+    /// It ended.
+    Ended(io::Result<ExitStatus>),
+}
+
+/// Returns the next event, or none if there are no more. After the tool has ended, it waits for the rest of the output
+/// for [`REST`].
+fn next(events: &Receiver<Event>, ended: Option<Instant>) -> Option<Event> {
+    match ended {
+        None => events.recv().ok(),
+        Some(at) => events.recv_timeout(REST.checked_sub(at.elapsed())?).ok(),
+    }
+}
+
+/// Starts a thread that reads the lines of a pipe until it is closed.
+fn read(stream: impl Read + Send + 'static, is_out: bool, events: Sender<Event>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { return };
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if lines.send((is_out, text)).is_err() {
+            if events.send(Event::Line { is_out, text }).is_err() {
                 return;
             }
         }
-    })
+    });
 }
 
 /// Returns the command as a person would type it, with the program's name only.
@@ -162,6 +193,23 @@ mod tests {
         let error = run(&mut command, &mut |_| {}).unwrap_err().to_string();
         assert!(error.starts_with("failed to run `sh -c ") && error.contains("exit status: 3"), "{error}");
         assert!(error.ends_with("line 99\nline 100") && !error.contains("line 40\n"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_outlives_the_tool_does_not_delay_its_end() {
+        // The background process keeps both pipes open.
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 300 & echo $!; echo wrong >&2; exit 3"]);
+        let started = Instant::now();
+        let mut child = None;
+        let error = run(&mut command, &mut |line| {
+            child = child.take().or_else(|| line.parse::<u32>().ok());
+        })
+        .unwrap_err()
+        .to_string();
+        Command::new("kill").arg(child.unwrap().to_string()).status().unwrap();
+        assert!(error.contains("exit status: 3") && error.contains("wrong"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -25,7 +25,8 @@ fn example(language: Language) -> BTreeMap<String, String> {
                 (path, text.replace("[workspace]\nexclude = [\"vendor\"]\n", "[workspace]\n"))
             }
             (Language::Rust, "README.md") => {
-                (path, text.replace("| `vendor/` | the Rust SDK, until it is on crates.io |\n", ""))
+                let text = text.replace("| `vendor/` | the Rust SDK, until it is on crates.io |\n", "");
+                (path, text.replace("`vendor/sdk/wit/policy.wit`", "`../../../wit/policy.wit`"))
             }
             _ => (path, text),
         })

@@ -7,7 +7,7 @@ use std::{error, fmt, fs, io};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Expect;
+use super::Expect;
 
 /// A review, and the outcome that is expected.
 #[derive(Clone, Debug, Default, Deserialize)]

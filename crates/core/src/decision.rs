@@ -106,6 +106,15 @@ pub enum PolicyResult {
     Failed(Failure),
 }
 
+/// A warning to the author of the object, because of one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorWarning<'r> {
+    /// The subject of the warning, as a JSON Pointer.
+    pub pointer: &'r str,
+    /// The message, without the policy's name.
+    pub message: String,
+}
+
 /// A change that a policy made, or would have made in mode `enforce`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -134,6 +143,13 @@ impl PolicyReport {
             PolicyResult::Allowed { warnings, .. } | PolicyResult::Denied { warnings, .. } => warnings,
             PolicyResult::Failed(_) => &[],
         }
+    }
+
+    /// Returns the warnings that the author gets because of the policy: its own, and the effects of `mode: warn` and of
+    /// `onError: allow`.
+    #[must_use]
+    pub fn author_warnings(&self) -> Vec<AuthorWarning<'_>> {
+        budget::of_policy(self)
     }
 
     /// Returns the policy's notes; none if it denied the object or failed.

@@ -28,7 +28,8 @@ pub enum LoadError {
     NotWasm,
     /// A core module, the usual output of a compiler.
     #[error(
-        "expected a component, found a core module; hint: `wardset policy build` makes components from sources"
+        "expected a component, found a core module; hint: `wardset policy build` makes components from sources, and \
+         `wasm-tools component new CORE -o OUT` makes one of a core module"
     )]
     CoreModule,
     /// It exceeds a limit on the number or size of its parts.

@@ -18,6 +18,11 @@
 extern crate self as wardset_policy_sdk;
 
 mod affinity;
+// Links to sources that the host shares. As packages outside this workspace, they would put the checkout's absolute path
+// into the symbols of the modules, and the package on crates.io would need them there.
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "cases/lib.rs"]
+pub mod cases;
 #[cfg(target_arch = "wasm32")]
 mod heap;
 #[cfg(target_arch = "wasm32")]
@@ -26,8 +31,6 @@ mod json;
 mod label;
 mod mismatch;
 mod patch;
-// A link to the sources of `crates/placement`: the host evaluates by the same code. As a package outside this workspace,
-// it would put the checkout's absolute path into the symbols of the modules.
 #[path = "placement/lib.rs"]
 pub mod placement;
 pub mod pointer;

@@ -8,11 +8,12 @@ use std::{env, fs, path::Path};
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
-use wardset_cases::{Case, CaseAnswer, CaseGate, CaseOutcome, Remark};
 
 use crate::{
     Change, ClusterData, Denial, DenialCode, Edit, Exported, Level, Operation, Policy, Request, Review,
-    TemplateGate, Verdict, pointer::is_within,
+    TemplateGate, Verdict,
+    cases::{self, Case, CaseAnswer, CaseGate, CaseOutcome, Remark},
+    pointer::is_within,
 };
 
 /// The document under review, in memory.
@@ -107,8 +108,8 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
     let text = |pointer| case.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let request = Request {
         operation: match case.operation {
-            wardset_cases::CaseOperation::Create => Operation::Create,
-            wardset_cases::CaseOperation::Update => Operation::Update,
+            cases::CaseOperation::Create => Operation::Create,
+            cases::CaseOperation::Update => Operation::Update,
         },
         kind: "DaemonSet".to_owned(),
         name: text("/metadata/name"),
@@ -159,7 +160,7 @@ fn keeps_the_laws<P: Policy>(case: &Case, verdict: &Verdict) -> Result<(), Strin
 }
 
 fn answer(verdict: &Verdict) -> CaseAnswer {
-    let denial = |denial: &Denial| wardset_cases::CaseDenial {
+    let denial = |denial: &Denial| cases::CaseDenial {
         code: match denial.code {
             DenialCode::Forbidden => "forbidden",
             DenialCode::Invalid => "invalid",
@@ -192,7 +193,7 @@ fn operation(edit: &Edit) -> Value {
 /// # Panics
 /// If a case differs or cannot be read, or if there is none.
 pub fn run_cases<P: Policy>(directory: &Path) {
-    let files = wardset_cases::read(directory, |text| serde_saphyr::from_multiple(text));
+    let files = cases::read(directory, |text| serde_saphyr::from_multiple(text));
     let files = files.unwrap_or_else(|error| panic!("{error}"));
     let mut differences = Vec::new();
     for file in &files {
@@ -223,7 +224,7 @@ struct PolicySpec {
 /// # Panics
 /// If a case differs or cannot be read, if a policy has no cases, or if a case file belongs to no policy.
 pub fn run_policy_files<P: Policy>(directory: &Path) -> usize {
-    let files = wardset_cases::read(&directory.join("cases"), |text| serde_saphyr::from_multiple(text));
+    let files = cases::read(&directory.join("cases"), |text| serde_saphyr::from_multiple(text));
     let files = files.unwrap_or_else(|error| panic!("{error}"));
     let (mut differences, mut run_cases) = (Vec::new(), 0);
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));

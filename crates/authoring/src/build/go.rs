@@ -9,12 +9,11 @@ use crate::{component, snapshot, tool};
 const OLDEST: (u32, u32) = (1, 25);
 
 pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> {
-    let missing = |tool: String| PolicyBuildError::Missing(MissingTool { tool, command: install() });
-    let go = tool::find("go", &[]).ok_or_else(|| missing("`go`, version 1.25 or newer".to_owned()))?;
+    let go = tool::find("go", &[]).ok_or_else(|| missing(None))?;
     // In the project's folder: the file `go.mod` asks for a version, which a newer Go fetches itself.
     let version = build.query(Command::new(&go).args(["env", "GOVERSION"]))?;
     if parse(version.trim()).is_none_or(|version| version < OLDEST) {
-        return Err(missing(format!("Go 1.25 or newer; found `{}`", version.trim())));
+        return Err(missing(Some(version.trim().to_owned())));
     }
     let core_path = build.work_folder()?.join("core.wasm");
     build.step("compiling Go");
@@ -36,6 +35,15 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
     Ok(component::encode(&started)?)
 }
 
+fn missing(found: Option<String>) -> PolicyBuildError {
+    let (major, minor) = OLDEST;
+    PolicyBuildError::Missing(MissingTool {
+        tool: format!("Go {major}.{minor} or newer"),
+        found,
+        command: install(),
+    })
+}
+
 /// Returns the command that installs Go on a machine like this one.
 fn install() -> String {
     let system = match std::env::consts::OS {
@@ -48,7 +56,7 @@ fn install() -> String {
         other => other,
     };
     format!(
-        "curl -fL https://go.dev/dl/go1.26.0.{system}-{processor}.tar.gz | sudo tar -C /usr/local -xz && export \
+        "sudo rm -rf /usr/local/go && curl -fL https://go.dev/dl/go1.26.0.{system}-{processor}.tar.gz | sudo tar -C /usr/local -xz && export \
          PATH=/usr/local/go/bin:$PATH"
     )
 }
@@ -69,6 +77,13 @@ mod tests {
         let version = command.split("/dl/").nth(1).unwrap();
         assert!(parse(version).unwrap() >= OLDEST, "{command}");
         assert!(!command.contains("x86_64") && !command.contains("macos"), "{command}");
+    }
+
+    #[test]
+    fn names_the_expected_and_the_found_version() {
+        let message = missing(Some("go1.20".to_owned())).to_string();
+        assert!(message.starts_with("expected Go 1.25 or newer, found `go1.20`\nhint: run `"), "{message}");
+        assert!(missing(None).to_string().starts_with("failed to find Go 1.25 or newer\nhint: run `"));
     }
 
     #[test]

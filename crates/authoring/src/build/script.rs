@@ -10,6 +10,7 @@ pub(super) fn build(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildError> 
     if tool::find("node", &[]).is_none() {
         return Err(PolicyBuildError::Missing(MissingTool {
             tool: "`node` (version 18 or newer), which runs the tools of TypeScript".to_owned(),
+            found: None,
             command: "apt-get install nodejs npm".to_owned(),
         }));
     }

@@ -48,6 +48,64 @@ fn only_engines_with_a_stored_program_are_not_reproducible() {
     assert_eq!(languages, [Language::Ts, Language::Python]);
 }
 
+/// Makes a project of C whose compiler only fails, with links to a folder outside.
+#[cfg(unix)]
+fn project_with_link(link: &str) -> (tempfile::TempDir, tempfile::TempDir) {
+    let (folder, outside) = (project(Language::C), tempfile::tempdir().unwrap());
+    let bin = folder.path().join(".venv/bin");
+    fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/false", bin.join("python-zig")).unwrap();
+    let link = folder.path().join(link);
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(outside.path(), link).unwrap();
+    (folder, outside)
+}
+
+#[cfg(unix)]
+#[test]
+fn never_writes_through_a_link() {
+    for link in ["build", "build/core.wasm", "team-label.wasm", "out"] {
+        let (folder, outside) = project_with_link(link);
+        if link == "out" {
+            let text = "language: c\nname: team-label\noutput: out/team-label.wasm\n";
+            fs::write(folder.path().join("wardset.yaml"), text).unwrap();
+        }
+        let error = build(folder.path(), &mut |_| {}).unwrap_err();
+        assert!(matches!(&error, PolicyBuildError::Link { path } if path.ends_with(link)), "{link}: {error}");
+        assert!(error.to_string().contains("found a link\nhint: remove the link"), "{error}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{link}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_partial_module_replaces_a_link_and_not_its_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, link) = (folder.path().join("target"), folder.path().join("a.wasm.partial"));
+    fs::write(&target, "mine").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    write_new(&link, b"new").unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"mine");
+    assert_eq!(fs::read(&link).unwrap(), b"new");
+}
+
+#[cfg(unix)]
+#[test]
+fn python_finds_the_packages_of_the_project() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = project(Language::Python);
+    let bin = folder.path().join(".venv/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::create_dir(folder.path().join("gen")).unwrap();
+    let tool = bin.join("componentize-py");
+    fs::write(&tool, "#!/bin/sh\necho \"environment: $VIRTUAL_ENV\"\nexit 1\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = build(folder.path(), &mut |_| {}).unwrap_err().to_string();
+    let environment = fs::canonicalize(folder.path()).unwrap().join(".venv");
+    assert!(error.ends_with(&format!("environment: {}", environment.display())), "{error}");
+}
+
 #[test]
 fn a_digest_is_that_of_sha256() {
     assert_eq!(digest(b"abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -121,8 +121,11 @@ fn a_component_without_the_exports_is_not_of_the_world() {
 #[test]
 fn says_which_kind_of_webassembly_was_expected() {
     let component = wat::parse_str("(component)").unwrap();
-    assert_eq!(encode(&component).unwrap_err().to_string(), "expected a core module, found a component");
-    assert_eq!(check(&core("")).unwrap_err().to_string(), "expected a component, found a core module");
+    let error = encode(&component).unwrap_err().to_string();
+    assert!(error.starts_with("expected a core module, found a component\nhint: "), "{error}");
+    let error = check(&core("")).unwrap_err().to_string();
+    assert!(error.starts_with("expected a component, found a core module\nhint: "), "{error}");
+    assert!(error.contains("`wasm-tools component new CORE -o OUT`"), "{error}");
     for error in [encode(b"not wasm").unwrap_err(), check(b"").unwrap_err()] {
         assert!(error.to_string().starts_with("expected WebAssembly, found other bytes"), "{error}");
     }

@@ -14,7 +14,17 @@ fn all() -> impl Iterator<Item = (Language, PolicyKind, BTreeMap<String, String>
 fn no_file_has_a_word_of_the_template_left() {
     for (language, kind, files) in all() {
         for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("vendor/")) {
-            for word in ["{{name", "{{Name", "{{#", "{{/", "{{language", "{{setup", "{{source", "{{extra"] {
+            for word in [
+                "{{name",
+                "{{Name",
+                "{{#",
+                "{{/",
+                "{{language",
+                "{{setup",
+                "{{source",
+                "{{contract",
+                "{{extra",
+            ] {
                 assert!(!text.contains(word), "{language} {kind:?} {path}: {word}");
             }
         }
@@ -30,9 +40,10 @@ fn each_project_has_what_the_build_and_the_runner_need() {
             assert!(files.contains_key(path), "{language} {kind:?}: {path}");
         }
         if language != Language::Cel {
-            for path in ["wardset.yaml", "wit/policy.wit", "settings.schema.json", ".gitignore"] {
+            for path in ["wardset.yaml", "settings.schema.json", ".gitignore"] {
                 assert!(files.contains_key(path), "{language} {kind:?}: {path}");
             }
+            assert!(files.values().any(|text| text == CONTRACT), "{language} {kind:?}: the contract");
         }
     }
 }
@@ -70,15 +81,16 @@ fn the_vendored_sdk_is_whole_and_finds_the_contract() {
         "vendor/Cargo.toml",
         "vendor/sdk/Cargo.toml",
         "vendor/sdk/src/placement/lib.rs",
-        "vendor/cases/src/lib.rs",
+        "vendor/sdk/src/cases/lib.rs",
     ] {
         assert!(files.contains_key(path), "{path}");
     }
-    // `../../wit` from the SDK is the contract of the project.
-    assert!(files["vendor/sdk/src/wit.rs"].contains("path: \"../../wit\""));
-    assert!(files["vendor/sdk/Cargo.toml"].contains("path = \"../cases\""));
+    assert!(files["vendor/sdk/src/wit.rs"].contains("path: \"wit\""));
+    assert_eq!(files["vendor/sdk/wit/policy.wit"], CONTRACT);
+    assert!(files["README.md"].contains("| `vendor/sdk/wit/policy.wit` | the contract"));
+    assert!(!files["vendor/sdk/Cargo.toml"].contains("path = "));
     let workspace = &files["vendor/Cargo.toml"];
-    assert!(workspace.contains("\n[workspace]\nmembers = [\"sdk\", \"cases\"]\n"), "{workspace}");
+    assert!(workspace.contains("\n[workspace]\nmembers = [\"sdk\"]\n"), "{workspace}");
     assert!(workspace.contains("[workspace.dependencies]") && !workspace.contains("[profile"), "{workspace}");
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Applied, PolicyReport, PolicyResult};
+use super::{Applied, AuthorWarning, PolicyReport, PolicyResult};
 use crate::policy::{Mode, OnError};
 use crate::text::{self, cut};
 use crate::verdict::Denial;
@@ -24,35 +24,44 @@ const ANNOTATION: usize = 256;
 pub(super) fn warnings(reports: &[PolicyReport]) -> Vec<String> {
     let mut all = Merged::default();
     for report in reports {
-        let (name, mode) = (&*report.plan.policy.name, report.plan.policy.mode);
-        if mode == Mode::Observe {
-            continue;
-        }
-        for warning in report.warnings() {
-            all.add(name, warning.message.clone(), &warning.pointer);
-        }
-        match &report.result {
-            PolicyResult::Denied { denials, .. } if mode == Mode::Warn => {
-                for denial in denials {
-                    let fix =
-                        if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
-                    all.add(name, format!("would deny: {}{fix}", denial.message), &denial.pointer);
-                }
-            }
-            PolicyResult::Allowed { applied, .. } if mode == Mode::Warn => {
-                for Applied { operation, reason } in applied {
-                    all.add(name, format!("would {}: {reason}", operation.name()), operation.path().as_str());
-                }
-            }
-            PolicyResult::Failed(_)
-                if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow =>
-            {
-                all.add(name, "could not decide, and lets the object through".to_owned(), "");
-            }
-            _ => {}
+        for AuthorWarning { pointer, message } in report.author_warnings() {
+            all.add(&report.plan.policy.name, message, pointer);
         }
     }
     fit(all.0.into_iter().map(|warning| warning.line()).collect())
+}
+
+/// Returns the warnings of one policy, as [`PolicyReport::author_warnings`] does.
+pub(super) fn of_policy(report: &PolicyReport) -> Vec<AuthorWarning<'_>> {
+    let mode = report.plan.policy.mode;
+    if mode == Mode::Observe {
+        return Vec::new();
+    }
+    let own = report.warnings().iter();
+    let mut all: Vec<_> = own
+        .map(|warning| AuthorWarning { pointer: &warning.pointer, message: warning.message.clone() })
+        .collect();
+    match &report.result {
+        PolicyResult::Denied { denials, .. } if mode == Mode::Warn => {
+            all.extend(denials.iter().map(|denial| {
+                let fix = if denial.fix.is_empty() { "" } else { &format!("; to fix it: {}", denial.fix) };
+                let message = format!("would deny: {}{fix}", denial.message);
+                AuthorWarning { pointer: &denial.pointer, message }
+            }));
+        }
+        PolicyResult::Allowed { applied, .. } if mode == Mode::Warn => {
+            all.extend(applied.iter().map(|Applied { operation, reason }| {
+                let message = format!("would {}: {reason}", operation.name());
+                AuthorWarning { pointer: operation.path().as_str(), message }
+            }));
+        }
+        PolicyResult::Failed(_) if mode == Mode::Enforce && report.plan.policy.on_error == OnError::Allow => {
+            let message = "could not decide, and lets the object through".to_owned();
+            all.push(AuthorWarning { pointer: "", message });
+        }
+        _ => {}
+    }
+    all
 }
 
 /// Warnings without duplicates.
