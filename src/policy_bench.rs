@@ -193,13 +193,13 @@ pub async fn run(
 struct RunningCase {
     file: PathBuf,
     name: String,
-    subject: Subject,
+    subject: Box<Subject>,
     review: Arc<Review>,
     samples: Samples,
 }
 
 enum Started {
-    Running(Subject, Arc<Review>),
+    Running(Box<Subject>, Arc<Review>),
     /// No module evaluates a review, for this reason.
     Without(&'static str),
 }
@@ -230,7 +230,7 @@ async fn start(
         return Ok(Started::Without("no policy applies"));
     }
     let review = subject.review(&subject.object, subject.old.as_ref())?;
-    Ok(Started::Running(subject, review))
+    Ok(Started::Running(Box::new(subject), review))
 }
 
 /// Evaluates the cases in turns, so that other load on the machine affects all of them.
