@@ -148,8 +148,8 @@ fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
     Ok(case)
 }
 
-/// Returns whether the gate is open only because the case says so: its objects have the same template, and it names no
-/// policies, whose own rule would count.
+/// Returns whether the gate is open only because the case says so: its objects have the same template. If a case names
+/// policies, their own rule counts.
 fn opens_gate(case: &Case, options: &TestOptions) -> bool {
     let (object, old) = case.objects();
     let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
@@ -157,8 +157,8 @@ fn opens_gate(case: &Case, options: &TestOptions) -> bool {
     is_module && untouched && case.gate == CaseGate::Open
 }
 
-/// Loads the policies of a case: the files that it names, those of the options, or the module under test with the given
-/// rule for templates.
+/// Loads the policies of a case: the files that it names, those of the options, or the module under test. The module gets
+/// `rule` for templates.
 async fn snapshot(
     modules: &Modules,
     case: &Case,
