@@ -168,8 +168,8 @@ fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
     Ok(case)
 }
 
-/// Returns whether the gate is open only because the case says so: its objects have the same template, and it names no
-/// policies, whose own rule would count.
+/// Returns whether the gate is open only because the case says so: its objects have the same template. If a case names
+/// policies, their own rule counts.
 fn opens_gate(case: &Case, options: &TestOptions) -> bool {
     let (object, old) = case.objects();
     let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
@@ -177,8 +177,8 @@ fn opens_gate(case: &Case, options: &TestOptions) -> bool {
     is_module && untouched && case.gate == CaseGate::Open
 }
 
-/// Returns the policies of a case: the files that it names, those of the options, or the module under test with the given
-/// rule for templates.
+/// Returns the policies of a case: the files that it names, those of the options, or the module under test. The module gets
+/// `rule` for templates.
 fn policies(
     case: &Case,
     folder: &Path,

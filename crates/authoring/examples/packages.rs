@@ -151,7 +151,10 @@ impl Packages<'_> {
             output(cargo.args(["test", "--quiet", "--target-dir", "target"]).current_dir(&project))?;
         }
         if let Some(wardset) = wardset {
-            output(Command::new(wardset).args(["policy", "test"]).current_dir(&project))?;
+            let mut wardset = Command::new(wardset);
+            // Time and memory for the largest modules on a busy machine.
+            wardset.args(["policy", "test", "--compile-seconds", "900", "--compile-memory", "2048"]);
+            output(wardset.current_dir(&project))?;
         }
         Ok(packed)
     }

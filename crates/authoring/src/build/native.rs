@@ -54,7 +54,7 @@ pub(super) fn build_zig(build: &mut Build<'_>) -> Result<Vec<u8>, PolicyBuildErr
     Ok(component::encode(&core)?)
 }
 
-/// Returns the compiler of C: that of Zig, or else a clang that has the C library for WASI, such as that of the WASI SDK.
+/// Returns the compiler of C: that of Zig, or else a clang that has the C library for WASI.
 fn c_compiler(build: &mut Build<'_>) -> Result<Command, PolicyBuildError> {
     let missing = match zig(build) {
         Ok(mut zig) => {
