@@ -30,7 +30,7 @@ fn review(gate: &Gate, input: &Value, output: &str) -> String {
 }
 
 /// Returns DaemonSets with shapes that are difficult to patch.
-fn objects() -> Vec<Value> {
+pub(crate) fn objects() -> Vec<Value> {
     let mut bare = example();
     bare["metadata"].as_object_mut().unwrap().remove("labels");
     let mut escaped = example();

@@ -11,6 +11,7 @@ mod control_plane;
 #[path = "../it/dice.rs"]
 mod dice;
 mod differential;
+mod expressions;
 mod failure;
 mod gate;
 mod generated;

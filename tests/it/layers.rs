@@ -1,4 +1,4 @@
-//! Checks the crate graph: placement ← core ← runtime ← edges, and placement ← policies.
+//! Checks the crate graph: placement and expression ← core ← runtime ← edges; the policies share the first two.
 
 use std::process::Command;
 
@@ -30,13 +30,13 @@ fn dependencies_in(folder: &str, package: &str) -> Vec<String> {
 fn core_depends_only_on_allowed_crates() {
     let allowed = [
         "base64",
-        "cel",
         "jsonptr",
         "schemars",
         "serde",
         "serde_json",
         "strsim",
         "thiserror",
+        "wardset-expression",
         "wardset-placement",
     ];
     for dependency in dependencies("wardset-core") {
@@ -45,9 +45,20 @@ fn core_depends_only_on_allowed_crates() {
 }
 
 #[test]
-fn the_crates_that_policies_share_depend_on_serde_alone() {
+fn the_crates_that_policies_share_depend_on_readers_alone() {
     assert_eq!(dependencies("wardset-placement"), ["serde"]);
+    assert_eq!(dependencies("wardset-expression"), ["cel", "regex-lite", "serde", "serde_json"]);
     assert_eq!(dependencies("wardset-cases"), ["serde", "serde_json"]);
+}
+
+/// The conditions of policies and the rules of the module `cel` are evaluated by one crate.
+#[test]
+fn only_the_crate_of_expressions_knows_the_library() {
+    for package in ["wardset-core", "wardset-runtime", "wardset"] {
+        assert!(!dependencies(package).contains(&"cel".to_owned()), "{package} must not depend on `cel`");
+    }
+    let link = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cel/src/expression");
+    assert_eq!(std::fs::read_link(link).unwrap(), std::path::Path::new("../../../crates/expression/src"));
 }
 
 #[test]
@@ -75,9 +86,10 @@ fn only_the_runtime_depends_on_wasmtime_and_on_no_edge() {
 }
 
 #[test]
-fn core_and_placement_use_no_clock_io_or_threads_of_std() {
+fn the_pure_crates_use_no_clock_io_or_threads_of_std() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
-    let mut folders = vec![crates.join("core/src"), crates.join("placement/src")];
+    let mut folders =
+        ["core/src", "expression/src", "placement/src"].map(|folder| crates.join(folder)).to_vec();
     let mut seen = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

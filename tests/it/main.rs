@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod benchmark;
+mod cel;
 mod connections;
 mod crd;
 mod dice;

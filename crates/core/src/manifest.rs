@@ -184,6 +184,29 @@ impl Manifest {
         }
     }
 
+    /// Returns the cluster data that a policy with these settings needs, as JSON text.
+    ///
+    /// The keyword `x-clusterData` of the settings schema names a word for each kind of data, such as
+    /// `{"namespaceLabels": "namespaceObject"}`. The settings need the data only if they mention the word. Without a word,
+    /// all settings need it.
+    #[must_use]
+    pub fn needs(&self, settings: &str) -> Vec<ClusterData> {
+        #[derive(Default, serde::Deserialize)]
+        struct Schema {
+            #[serde(rename = "x-clusterData", default)]
+            words: serde_json::Map<String, serde_json::Value>,
+        }
+        let Schema { words } = serde_json::from_str(&self.settings_schema).unwrap_or_default();
+        let is_needed = |data: &&ClusterData| {
+            let ClusterData::NamespaceLabels = data;
+            match words.get("namespaceLabels").and_then(serde_json::Value::as_str) {
+                Some(word) => settings.contains(word),
+                None => true,
+            }
+        };
+        self.cluster.iter().filter(is_needed).copied().collect()
+    }
+
     /// Returns whether the module may change objects.
     #[must_use]
     pub fn mutates(&self) -> bool {
@@ -217,4 +240,30 @@ fn pointers(field: &'static str, texts: Vec<String>) -> Result<Vec<PointerBuf>, 
             PointerBuf::parse(text.as_str()).map_err(|_| ManifestError::Pointer { field, pointer: text })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_schema(schema: &str) -> Manifest {
+        Manifest {
+            cluster: vec![ClusterData::NamespaceLabels],
+            settings_schema: schema.to_owned(),
+            ..Manifest::unknown()
+        }
+    }
+
+    #[test]
+    fn settings_need_cluster_data_only_if_they_mention_the_word() {
+        let (uses, plain) = (r#"{"expression":"namespaceObject.x"}"#, r#"{"expression":"object.x"}"#);
+        let optional = with_schema(r#"{"x-clusterData":{"namespaceLabels":"namespaceObject"}}"#);
+        assert_eq!(optional.needs(uses), [ClusterData::NamespaceLabels]);
+        assert_eq!(optional.needs(plain), []);
+        for schema in ["{}", r#"{"x-clusterData":{"namespaceLabels":7}}"#, r#"{"x-clusterData":[]}"#] {
+            assert_eq!(with_schema(schema).needs(plain), [ClusterData::NamespaceLabels], "{schema}");
+        }
+        let none = Manifest { cluster: Vec::new(), ..optional };
+        assert_eq!(none.needs(uses), []);
+    }
 }

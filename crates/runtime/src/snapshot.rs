@@ -94,7 +94,8 @@ impl Member {
     ///
     /// Settings that the module rejects, cluster data that the policy does not allow, and verdicts that differ.
     pub async fn new(engine: &Arc<Engine>, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
-        if let Some(data) = module.manifest.cluster.iter().find(|data| !policy.cluster_data.contains(data)) {
+        let needed = module.manifest.needs(&policy.settings);
+        if let Some(data) = needed.iter().find(|data| !policy.cluster_data.contains(data)) {
             let ClusterData::NamespaceLabels = data;
             let module = module.manifest.name.clone();
             return Err(Unusable::ClusterData { policy: policy.name, module });

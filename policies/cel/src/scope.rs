@@ -1,24 +1,33 @@
 //! The variables of expressions, and the evaluation.
 
-use std::sync::Arc;
-
-use ::cel::{
-    Context, Env, ExecutionError, Value,
-    common::{
-        types::{CelBool, CelNull, CelString},
-        value::CowVal,
-    },
-};
 use wardset_policy_sdk::{Operation, Request, Review, Stop};
 
 use crate::{
-    expression::Expression,
+    expression::{
+        Expression, ExpressionLimits, ExpressionProblem, KnownNames, Meter, StepBudget, TextValue, Value,
+        Variables, map_of, to_json,
+    },
     settings::Named,
-    value::{Boxed, Json, map_of, to_json},
 };
 
-/// Characters of an expression, or of the interpreter's message, that an error repeats.
+/// Limits of an expression. A level needs at most 1.5 KiB of the guest's stack of 64 KiB.
+const LIMITS: ExpressionLimits =
+    ExpressionLimits { length: 4096, levels: 28, chain: 64, advice: "move parts of it into `variables`" };
+
+/// The budget of each expression, the same as for the conditions of `match`. The limits of the policy bound all
+/// expressions together.
+const BUDGET: StepBudget = StepBudget::EXPRESSION;
+
+/// The variables of each expression, beside `variables.NAME`.
+const VARIABLES: [&str; 4] = ["object", "oldObject", "request", "namespaceObject"];
+
+/// Characters of an expression that an error repeats.
 const MAX_QUOTED: usize = 160;
+
+/// Parses an expression. `variables` are the names that may follow `variables.`.
+pub(crate) fn parse(text: &str, variables: &[&str]) -> Result<Expression, ExpressionProblem> {
+    Expression::parse(text, LIMITS, KnownNames { roots: &VARIABLES, variables: Some(variables) })
+}
 
 /// The objects that `object` and `oldObject` name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,24 +38,14 @@ pub(crate) enum Subject {
     Stored,
 }
 
-/// The state of `variables.NAME`.
-#[derive(Debug)]
-enum State {
-    Unread,
-    Known,
-    /// The evaluation failed, for this reason.
-    Failed(String),
-}
-
 /// The variables of one review.
 pub(crate) struct Scope<'r> {
     review: &'r Review,
     subject: Subject,
-    context: Context<'r, 'r>,
     variables: &'r [Named],
-    states: Vec<State>,
-    /// The names in the context.
-    known: Vec<&'static str>,
+    names: Vec<&'r str>,
+    /// Those that an expression has read.
+    values: Variables<'r>,
 }
 
 /// The place of an expression in the settings, with the expression.
@@ -63,70 +62,56 @@ impl Place<'_> {
 }
 
 impl<'r> Scope<'r> {
-    pub(crate) fn new(review: &'r Review, env: Arc<Env>, variables: &'r [Named], subject: Subject) -> Self {
-        let states = variables.iter().map(|_| State::Unread).collect();
-        Self { review, subject, context: Context::with_env(env), variables, states, known: Vec::new() }
+    pub(crate) fn new(review: &'r Review, variables: &'r [Named], subject: Subject) -> Self {
+        let names = variables.iter().map(|named| named.name.as_str()).collect();
+        Self { review, subject, variables, names, values: Variables::default() }
     }
 
     /// Evaluates an expression.
-    pub(crate) fn value(&mut self, place: Place<'_>) -> Result<Boxed<'r>, Stop> {
-        let expression = self.prepare(place)?;
-        match Value::resolve_val(&expression.tree, &self.context) {
-            Ok(value) => Ok(value.into_owned()),
-            Err(error) => Err(place.fails(&self.explain(&expression, &error))),
-        }
+    fn value(&mut self, place: Place<'_>) -> Result<Value<'r>, Stop> {
+        let expression = self.parse(place)?;
+        self.read_variables(&expression)?;
+        self.read_roots(&expression)?;
+        let value = expression.evaluate(&self.values, &mut Meter::new(BUDGET));
+        value.map_err(|fault| place.fails(&fault.to_string()))
     }
 
     /// Evaluates an expression that must be true or false.
     pub(crate) fn holds(&mut self, place: Place<'_>) -> Result<bool, Stop> {
-        let value = self.value(place)?;
-        match value.downcast_ref::<CelBool>() {
-            Some(holds) => Ok(*holds.inner()),
-            None => Err(place.fails(&format!("expected true or false, found `{}`", value.get_type().name()))),
+        match self.value(place)? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(place.fails(&format!("expected true or false, found `{}`", other.type_name()))),
         }
     }
 
     /// Evaluates an expression whose value becomes part of the object.
     pub(crate) fn json(&mut self, place: Place<'_>) -> Result<serde_json::Value, Stop> {
         let value = self.value(place)?;
-        let no_json = |found| place.fails(&format!("expected a value that JSON has, found {found}"));
-        to_json(value.as_ref()).map_err(no_json)
+        to_json(&value, &mut Meter::new(BUDGET)).map_err(|fault| place.fails(&fault.to_string()))
     }
 
     /// Evaluates an expression whose value is a text of one line; none if it fails or is empty.
     pub(crate) fn text(&mut self, place: Place<'_>) -> Option<String> {
-        let value = self.value(place).ok()?;
-        let text = value.downcast_ref::<CelString<'_>>()?.inner().trim().to_owned();
-        (!text.is_empty() && !text.contains('\n')).then_some(text)
+        let Ok(Value::String(text)) = self.value(place) else { return None };
+        let text = text.trim();
+        (!text.is_empty() && !text.contains('\n')).then(|| text.to_owned())
     }
 
-    /// Parses the expression and reads the variables that it uses.
-    fn prepare(&mut self, place: Place<'_>) -> Result<Expression, Stop> {
-        let expression = Expression::parse(place.text).map_err(|problem| place.fails(&problem.message))?;
-        self.read(&expression)?;
-        Ok(expression)
-    }
-
-    /// Reads the names that the expression uses.
-    fn read(&mut self, expression: &Expression) -> Result<(), Stop> {
-        if expression.mentions("variables") {
-            self.read_variables(expression)?;
-        }
-        self.read_roots(expression)
+    fn parse(&self, place: Place<'_>) -> Result<Expression, Stop> {
+        parse(place.text, &self.names).map_err(|problem| place.fails(&problem.message))
     }
 
     fn read_roots(&mut self, expression: &Expression) -> Result<(), Stop> {
-        for name in ["object", "oldObject", "request", "namespaceObject"] {
-            if !self.known.contains(&name) && expression.mentions(name) {
+        for name in VARIABLES {
+            if !self.values.has(name) && expression.mentions(name) {
                 let value = self.root(name)?;
-                self.context.add_variable_as_val(name, value);
-                self.known.push(name);
+                self.values.set(name, value);
             }
         }
         Ok(())
     }
 
-    /// Evaluates the variables that the expression needs, once each and without recursion. The error of a variable
+    /// Evaluates the variables that the expression needs, once each and without recursion. The fault of a variable
     /// counts only if the result of an expression depends on it: `variables.a || true` is true.
     fn read_variables(&mut self, expression: &Expression) -> Result<(), Stop> {
         let variables = self.variables;
@@ -134,116 +119,66 @@ impl<'r> Scope<'r> {
         let mut parsed = Vec::new();
         // A variable uses only those above it.
         for (n, named) in variables.iter().enumerate().rev() {
-            if !needed[n] || !matches!(self.states[n], State::Unread) {
+            if !needed[n] || self.values.has_variable(&named.name) {
                 continue;
             }
             let field = format!("variables.{}", named.name);
-            let place = Place { field: &field, text: &named.expression };
-            let expression =
-                Expression::parse(place.text).map_err(|problem| place.fails(&problem.message))?;
-            if expression.mentions("variables") {
-                for (above, is_needed) in needed.iter_mut().enumerate().take(n) {
-                    *is_needed |= expression.reads(&variables[above].name);
-                }
+            let expression = self.parse(Place { field: &field, text: &named.expression })?;
+            for (above, is_needed) in needed.iter_mut().enumerate().take(n) {
+                *is_needed |= expression.reads(&variables[above].name);
             }
-            parsed.push((n, field, expression));
+            parsed.push((named, expression));
         }
-        for (n, field, expression) in parsed.into_iter().rev() {
+        for (named, expression) in parsed.into_iter().rev() {
             self.read_roots(&expression)?;
-            let result = Value::resolve_val(&expression.tree, &self.context).map(CowVal::into_owned);
-            self.states[n] = match result {
-                Ok(value) => {
-                    self.context.add_variable_as_val(field, value);
-                    State::Known
-                }
-                Err(error) => {
-                    let (problem, text) = (self.explain(&expression, &error), &variables[n].expression);
-                    State::Failed(format!("`{field}`: {problem}: `{}`", short(text)))
-                }
-            };
+            let value = expression.evaluate(&self.values, &mut Meter::new(BUDGET));
+            let value = value.map_err(|fault| fault.of_variable(&named.name, &named.expression));
+            self.values.set_variable(&named.name, value);
         }
         Ok(())
     }
 
-    fn root(&self, name: &str) -> Result<Boxed<'r>, Stop> {
+    fn root(&self, name: &str) -> Result<Value<'r>, Stop> {
+        let null = Value::Null;
         Ok(match (name, self.subject) {
-            ("object", Subject::New) => value_of(self.review.object::<Json<'r>>("")?),
-            ("object" | "oldObject", _) => value_of(self.review.old_object::<Json<'r>>("")?),
+            ("object", Subject::New) => self.review.object("")?.unwrap_or(null),
+            ("object" | "oldObject", _) => self.review.old_object("")?.unwrap_or(null),
             ("request", _) => request(self.review.request()),
             _ => self.namespace()?,
         })
     }
 
-    fn namespace(&self) -> Result<Boxed<'r>, Stop> {
+    fn namespace(&self) -> Result<Value<'r>, Stop> {
         let Some(labels) = self.review.namespace_labels()? else {
             let message = "`namespaceObject` is unknown: the host does not know the namespace's labels";
             return Err(Stop::Fail(message.to_owned()));
         };
-        let labels = labels.into_iter().map(|(key, value)| (key.into(), string(value))).collect();
-        let name = string(self.review.request().namespace.clone());
-        let metadata = map_of(vec![("name".into(), name), ("labels".into(), map_of(labels))]);
-        Ok(map_of(vec![("metadata".into(), metadata)]))
-    }
-
-    /// Describes an error of the interpreter in our words.
-    fn explain(&self, expression: &Expression, error: &ExecutionError) -> String {
-        match error {
-            // A variable that failed is not in the context.
-            ExecutionError::UndeclaredReference(name) if name.as_str() == "variables" => {
-                let failed = self.variables.iter().zip(&self.states).find_map(|(named, state)| match state {
-                    State::Failed(reason) if expression.reads(&named.name) => Some(reason.clone()),
-                    _ => None,
-                });
-                failed.unwrap_or_else(|| "a variable is missing".to_owned())
-            }
-            ExecutionError::NoSuchKey(key) => {
-                format!("no such key `{}`; ask for it first: `has(….{})`", short(key), short(key))
-            }
-            ExecutionError::IndexOutOfBounds(_) => "the list has no element with that index".to_owned(),
-            ExecutionError::NoSuchOverload(overload) => format!(
-                "`{}` does not take the types {}",
-                short(overload.function()),
-                overload.argument_types().join(", ")
-            ),
-            ExecutionError::FunctionError { function, message } => {
-                format!("`{}`: {}", short(function), short(message))
-            }
-            other => short(&other.to_string()),
-        }
+        let labels = labels.into_iter().map(|(key, value)| (TextValue::from(key), Value::from(value)));
+        let name = Value::from(self.review.request().namespace.clone());
+        let metadata = map([("name", name), ("labels", map_of(labels))]);
+        Ok(map([("metadata", metadata)]))
     }
 }
 
-fn value_of(json: Option<Json<'_>>) -> Boxed<'_> {
-    json.map_or_else(|| Box::new(CelNull) as Boxed<'_>, |json| json.0)
-}
-
-fn string<'v>(text: String) -> Boxed<'v> {
-    Box::new(CelString::from(text))
+fn map<'r, const N: usize>(members: [(&'static str, Value<'r>); N]) -> Value<'r> {
+    map_of(members.map(|(key, value)| (TextValue::Borrowed(key), value)))
 }
 
 /// Makes `request` with the fields of an AdmissionRequest that the host sends.
-fn request<'v>(request: &Request) -> Boxed<'v> {
-    let text = |text: &str| string(text.to_owned());
-    let map = |members: Vec<(&'static str, Boxed<'v>)>| {
-        map_of(members.into_iter().map(|(key, value)| (CelString::from(key), value)).collect())
-    };
+fn request(request: &Request) -> Value<'_> {
     let operation = match request.operation {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",
     };
-    let group = || vec![("group", text("apps")), ("version", text("v1"))];
-    let mut kind = group();
-    kind.push(("kind", text(&request.kind)));
-    let mut resource = group();
-    resource.push(("resource", text("daemonsets")));
-    map(vec![
-        ("operation", text(operation)),
-        ("kind", map(kind)),
-        ("resource", map(resource)),
-        ("name", text(&request.name)),
-        ("namespace", text(&request.namespace)),
-        ("userInfo", map(vec![("username", text(&request.user))])),
-        ("dryRun", Box::new(CelBool::from(request.dry_run))),
+    let of_apps = |field, value| map([("group", "apps".into()), ("version", "v1".into()), (field, value)]);
+    map([
+        ("operation", operation.into()),
+        ("kind", of_apps("kind", request.kind.as_str().into())),
+        ("resource", of_apps("resource", "daemonsets".into())),
+        ("name", request.name.as_str().into()),
+        ("namespace", request.namespace.as_str().into()),
+        ("userInfo", map([("username", request.user.as_str().into())])),
+        ("dryRun", Value::Bool(request.dry_run)),
     ])
 }
 

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use wardset_policy_sdk::{
     SettingsError, check_key,
+    pointer::is_within,
     settings::{RequirementSetting, TolerationSetting, check_labels},
 };
 
-use crate::expression::{Expression, Problem};
+use crate::{expression::ExpressionProblem, scope::parse};
 
 /// The rules of the policy. At least one validation or mutation.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+// The host asks for the permission only if the settings mention the word.
+#[cfg_attr(test, schemars(extend("x-clusterData" = {"namespaceLabels": "namespaceObject"})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// Conditions, in CEL. If one is false, the policy does nothing.
@@ -147,6 +150,19 @@ pub(crate) enum Op {
 /// The pointers that mutations may change.
 pub(crate) const WRITES: [&str; 3] = ["/metadata/labels", "/metadata/annotations", "/spec"];
 
+/// The pointers that no policy may change, with their names. The host refuses such a change, too.
+const FORBIDDEN: [(&str, &str); 6] = [
+    ("/spec/selector", "the selector"),
+    ("/status", "the status"),
+    ("/metadata/ownerReferences", "owner references"),
+    ("/metadata/finalizers", "finalizers"),
+    ("/metadata/managedFields", "managed fields"),
+    (
+        "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+        "kubectl's copy of the object",
+    ),
+];
+
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         if self.validations.is_empty() && self.mutations.is_empty() {
@@ -239,10 +255,7 @@ impl Operation {
     fn check(&self, field: &str, known: &[&str]) -> Result<(), SettingsError> {
         let at = |name: &str| format!("{field}.{name}");
         check_pointer(at("path"), &self.path)?;
-        if !WRITES.iter().any(|prefix| wardset_policy_sdk::pointer::is_within(&self.path, prefix)) {
-            let message = format!("expected a path in {}, found `{}`", names(&WRITES), self.path);
-            return Err(SettingsError::new(at("path"), message, "no policy of this module changes more"));
-        }
+        check_path(at("path"), &self.path)?;
         if let Some(when) = &self.when {
             check_expression(at("when"), when, known)?;
         }
@@ -260,14 +273,23 @@ impl Operation {
     }
 }
 
-fn names(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+/// Checks that policies may change the value at a path.
+fn check_path(field: String, path: &str) -> Result<(), SettingsError> {
+    let is_forbidden = |(prefix, _): &&(&str, &str)| is_within(path, prefix);
+    let message = match FORBIDDEN.iter().find(is_forbidden) {
+        Some((_, name)) => format!("no policy changes {name}, found `{path}`"),
+        // The whole `spec` has the selector.
+        None if path != "/spec" && WRITES.iter().any(|prefix| is_within(path, prefix)) => return Ok(()),
+        None => format!("no policy of this module changes `{path}`"),
+    };
+    let fix = "write a path at or below `/metadata/labels` or `/metadata/annotations`, or below `/spec`";
+    Err(SettingsError::new(field, message, fix))
 }
 
 fn check_expression(field: String, text: &str, known: &[&str]) -> Result<(), SettingsError> {
-    Expression::parse(text)
-        .and_then(|expression| expression.check_names(known))
-        .map_err(|Problem { message, fix }| SettingsError::new(field, message, fix))
+    parse(text, known)
+        .and_then(|expression| expression.check_patterns())
+        .map_err(|ExpressionProblem { message, fix }| SettingsError::new(field, message, fix))
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), SettingsError> {

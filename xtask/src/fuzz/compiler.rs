@@ -13,6 +13,7 @@ pub(crate) const MARK: &str = "WARDSET_FUZZ_COMPILER";
 pub(super) const INSTRUMENTED: &[&str] = &[
     // The house.
     "wardset_core",
+    "wardset_expression",
     "wardset_placement",
     "wardset_runtime",
     "wardset_policy_sdk",

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jsonptr::Pointer;
-use serde_json::json;
+use wardset_expression::{Meter, TextValue, Value, Variables, list_of, map_of};
 
-use super::condition::Variables;
+use super::condition::BUDGET;
 use super::{Condition, ConditionError, MatchSpec, Selector, SelectorError};
+use crate::document::Document;
 use crate::review::{Context, Operation, Review};
 
 /// Limit of the conditions of a policy, the same as for a webhook in Kubernetes.
 const MAX_CONDITIONS: usize = 64;
-/// Limit of the expressions of a policy together, in bytes. The CEL parser takes 50 ms for the worst 4,000 bytes.
+/// Limit of the expressions of a policy together, in bytes.
 const MAX_EXPRESSIONS: usize = 16 << 10;
 
 /// A validated `spec.match`.
@@ -138,9 +139,9 @@ impl Match {
         }
         // Conditions are evaluated up to the first false one. As in `matchConditions`, a false one wins over a
         // failing one.
-        let mut failed = None;
+        let (mut failed, mut meter) = (None, Meter::new(BUDGET));
         for condition in &self.conditions {
-            match condition.holds(variables.get()) {
+            match condition.holds(variables.get(), &mut meter) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some(Exclusion::Condition(condition.name()))),
                 Err(error) => failed = failed.or(Some(error)),
@@ -156,10 +157,10 @@ impl Match {
     }
 
     /// Returns whether the labels of the namespace may affect the scope: through `namespaceSelector`, or through a
-    /// condition, which may read them.
+    /// condition that mentions `namespaceObject`.
     #[must_use]
     pub fn looks_at_namespace(&self) -> bool {
-        self.needs_namespace_labels() || !self.conditions.is_empty()
+        self.needs_namespace_labels() || self.conditions.iter().any(Condition::looks_at_namespace)
     }
 
     fn selects_namespace(&self, review: &Review, context: &Context) -> Result<bool, Mismatch> {
@@ -202,11 +203,12 @@ impl TryFrom<MatchSpec> for Match {
     }
 }
 
-/// A review, and its variables for conditions. The variables are trees of values, so the first condition makes them.
+/// A review, and its variables for conditions. The variables are trees of values, so the first condition makes them, for
+/// all conditions of all policies.
 pub(crate) struct LazyVariables<'r> {
     review: &'r Review,
     context: &'r Context,
-    made: OnceCell<Variables>,
+    made: OnceCell<Variables<'r>>,
 }
 
 impl<'r> LazyVariables<'r> {
@@ -214,22 +216,69 @@ impl<'r> LazyVariables<'r> {
         Self { review, context, made: OnceCell::new() }
     }
 
-    fn get(&self) -> &Variables {
+    fn get(&self) -> &Variables<'r> {
         self.made.get_or_init(|| {
             let review = self.review;
-            let old = review.old_object.as_ref().map_or(serde_json::Value::Null, |old| old.to_value());
-            let mut labels = match &self.context.namespace_labels {
-                NamespaceLabels::Known(labels) => BTreeMap::clone(labels),
-                NamespaceLabels::Unknown => BTreeMap::new(),
-            };
-            labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| review.namespace.clone());
-            let request = json!({
-                "uid": review.uid, "operation": review.operation, "name": review.name, "namespace": review.namespace,
-                "dryRun": review.dry_run, "kind": {"kind": review.kind},
-                "userInfo": {"username": review.user, "groups": review.groups},
-            });
-            let namespace = json!({"metadata": {"name": review.namespace, "labels": labels}});
-            Variables::new([&review.object.to_value(), &old, &request, &namespace])
+            let mut variables = Variables::default();
+            // A document that nests too deeply has no tree, and a condition that reads it fails.
+            if let Some(object) = tree(&review.object) {
+                variables.set("object", object);
+            }
+            if let Some(old) = review.old_object.as_deref().map_or(Some(Value::Null), tree) {
+                variables.set("oldObject", old);
+            }
+            variables.set("request", request(review));
+            variables.set("namespaceObject", namespace(review, self.context));
+            variables
         })
     }
+}
+
+fn tree(document: &Document) -> Option<Value<'_>> {
+    serde_json::from_str(document.text()).ok()
+}
+
+fn object<'r, const N: usize>(members: [(&'static str, Value<'r>); N]) -> Value<'r> {
+    map_of(members.map(|(key, value)| (TextValue::Borrowed(key), value)))
+}
+
+fn request(review: &Review) -> Value<'_> {
+    let operation = match review.operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+    };
+    let groups = review.groups.iter().map(|group| group.as_str().into()).collect();
+    object([
+        ("uid", review.uid.as_str().into()),
+        ("operation", operation.into()),
+        ("name", review.name.as_str().into()),
+        ("namespace", review.namespace.as_str().into()),
+        ("dryRun", Value::Bool(review.dry_run)),
+        (
+            "kind",
+            object([
+                ("group", "apps".into()),
+                ("version", "v1".into()),
+                ("kind", review.kind.as_str().into()),
+            ]),
+        ),
+        (
+            "resource",
+            object([("group", "apps".into()), ("version", "v1".into()), ("resource", "daemonsets".into())]),
+        ),
+        ("userInfo", object([("username", review.user.as_str().into()), ("groups", list_of(groups))])),
+    ])
+}
+
+fn namespace<'r>(review: &'r Review, context: &'r Context) -> Value<'r> {
+    let name = || Value::from(review.namespace.as_str());
+    let known = match &context.namespace_labels {
+        NamespaceLabels::Known(labels) => Some(labels),
+        NamespaceLabels::Unknown => None,
+    };
+    let known = known.into_iter().flat_map(|labels| labels.iter());
+    let labels = known.map(|(key, value)| (TextValue::Borrowed(key.as_str()), Value::from(value.as_str())));
+    // Of two equal keys the first one counts.
+    let labels = map_of(labels.chain([(TextValue::Borrowed(NAME_LABEL), name())]));
+    object([("metadata", object([("name", name()), ("labels", labels)]))])
 }

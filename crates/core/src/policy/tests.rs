@@ -82,7 +82,19 @@ fn errors_name_the_invalid_field_and_the_expected_value() {
         ),
         (
             json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "[1].all(n, n == objct)"}]}}),
-            "`spec.match.conditions`: condition `c`: no variable `objct`; expected one of object, oldObject, request, namespaceObject",
+            "`spec.match.conditions`: condition `c`: there is no variable `objct`; did you mean `object`?",
+        ),
+        (
+            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "variables.x == 1"}]}}),
+            "`spec.match.conditions`: condition `c`: there is no variable `variables`; write one of `object`, `oldObject`, `request`, `namespaceObject`",
+        ),
+        (
+            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "object.metadata.name.startWith('a')"}]}}),
+            "`spec.match.conditions`: condition `c`: there is no function `startWith`; did you mean `startsWith`?",
+        ),
+        (
+            json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "object.metadata.name.matches('(')"}]}}),
+            "`spec.match.conditions`: condition `c`: `(` is no regular expression: found open group without closing ')'; correct it; docs/cel.md has the syntax",
         ),
     ] {
         assert_eq!(text::with_causes(&policy(spec).unwrap_err(), 1000), message);
@@ -90,7 +102,9 @@ fn errors_name_the_invalid_field_and_the_expected_value() {
     let error =
         policy(json!({"module": "builtin:x", "match": {"conditions": [{"name": "c", "expression": "1 +"}]}}));
     let error = text::with_causes(&error.unwrap_err(), 1000);
-    assert!(error.starts_with("`spec.match.conditions`: condition `c` is not a CEL expression: "));
+    assert!(error.starts_with(
+        "`spec.match.conditions`: condition `c`: the expression is not CEL: line 1, column 4: "
+    ));
 }
 
 #[test]
@@ -181,7 +195,22 @@ fn conditions_can_use_object_request_and_namespace() {
         ("'g' in request.userInfo.groups && request.userInfo.username != 'root'", Ok(true)),
         ("namespaceObject.metadata.labels['kubernetes.io/metadata.name'] == 'team-a'", Ok(true)),
         ("has(object.spec.template)", Ok(false)),
-        ("object.spec.template.x == 1", Err("condition `c` could not be evaluated: No such key: template")),
+        (
+            "object.spec.template.x == 1",
+            Err(
+                "condition `c` could not be evaluated: no such key `template`; ask for it first: `has(….template)`",
+            ),
+        ),
+        (
+            "request.kind.group == 'apps' && request.resource.resource == 'daemonsets' && request.uid != ''",
+            Ok(true),
+        ),
+        ("namespaceObject.metadata.name == request.namespace && !request.dryRun", Ok(true)),
+        (
+            "quantity('1Gi').isGreaterThan(quantity('1Mi')) && '%d'.format([object.spec.minReadySeconds]) == '7'",
+            Ok(true),
+        ),
+        ("object.metadata.?labels.?tier.orValue('none') == 'none'", Ok(true)),
         ("[1, 2].all(n, n < 3) && object.spec.minReadySeconds in [7].map(x, x)", Ok(true)),
         ("1", Err("condition `c`: expected true or false, found `int`")),
     ] {
@@ -201,16 +230,93 @@ fn rejects_conditions_that_could_overflow_the_stack() {
         let error = policy(json!({"module": "builtin:x", "match": conditions})).unwrap_err();
         text::with_causes(&error, 1000)
     };
-    let message =
-        "`spec.match.conditions`: condition `c`: expected at most 4096 bytes, nested at most 100 deep";
-    for expression in [
-        format!("{} > 0", vec!["1"; 200].join("+")),
-        format!("object{} == 1", ".a".repeat(2000)),
-        format!("object{} == 1", "[0]".repeat(300)),
-        "1 + ".repeat(4000) + "1 > 0",
+    for (expression, problem) in [
+        (
+            format!("{} > 0", vec!["1"; 200].join("+")),
+            "the expression has more than 100 operators or members in one chain",
+        ),
+        (
+            format!("object{} == 1", ".a".repeat(2000)),
+            "the expression has more than 100 operators or members in one chain",
+        ),
+        (
+            format!("object{} == 1", "[0]".repeat(300)),
+            "the expression has more than 100 operators or members in one chain",
+        ),
+        (
+            format!("{}1{} != []", "[".repeat(101), "]".repeat(101)),
+            "the expression nests more than 100 levels deep",
+        ),
+        ("1 + ".repeat(4000) + "1 > 0", "expected at most 4096 bytes, found 16005"),
     ] {
+        let message =
+            format!("`spec.match.conditions`: condition `c`: {problem}; split it into several conditions");
         assert_eq!(refused(expression), message);
     }
+}
+
+/// Returns a review of a DaemonSet of more than 1 MiB.
+fn large_review() -> Review {
+    let variables: Vec<_> =
+        (0..30_000).map(|n| json!({"name": format!("VARIABLE_{n}"), "value": "x"})).collect();
+    let container = json!({"name": "c", "env": variables});
+    let spec = json!({"template": {"spec": {"containers": [container]}}});
+    review(json!({"metadata": {"name": "n"}, "spec": spec}), "CREATE")
+}
+
+#[test]
+fn a_condition_that_explodes_ends_at_its_budget() {
+    let review = large_review();
+    assert!(review.object.text().len() > 1 << 20);
+    let env = "object.spec.template.spec.containers[0].env";
+    let doubling = (0..24).fold("s24 != ''".to_owned(), |inside, n| {
+        let n = 23 - n;
+        format!("cel.bind(s{}, s{n} + s{n}, {inside})", n + 1)
+    });
+    for (expression, limit) in [
+        (
+            format!("{env}.all(a, {env}.all(b, {env}.all(c, a.value == b.value && b.value == c.value)))"),
+            "needs more than 1000000 steps",
+        ),
+        (format!("{env}.map(a, {env}.map(b, b.name + a.name)).size() > 0"), ""),
+        (
+            format!("{env}.all(a, {env}.exists(b, a.name.contains(b.value + b.name)))"),
+            "needs more than 1000000 steps",
+        ),
+        (format!("{env}.exists(a, {env} == {env} && false)"), "needs more than 1000000 steps"),
+        (
+            format!("{env}.map(e, e.name).join('|').matches('(VARIABLE_[0-9]+.?){{200}}')"),
+            "needs more than 1000000 steps",
+        ),
+        (format!("cel.bind(s0, 'abcdefgh', {doubling})"), "builds values of more than 8388608 bytes"),
+        (format!("'%s'.format([{env}.map(e, {env})]) == ''"), ""),
+        (format!("{env}.all(a, {env}.all(b, 1 / 0 == 1)) || true"), "needs more than 1000000 steps"),
+    ] {
+        let conditions = json!({"conditions": [{"name": "c", "expression": expression}]});
+        let error = text::with_causes(&applies(conditions, &review).unwrap_err(), 1000);
+        assert!(error.starts_with(&format!("condition `c` {limit}")), "{expression}: {error}");
+        assert!(error.ends_with("; all conditions of a policy share this budget"), "{expression}: {error}");
+    }
+    // One look at each element is cheap enough.
+    let once = format!("{env}.all(e, e.name.startsWith('VARIABLE_') && e.value == 'x')");
+    assert_eq!(applies(json!({"conditions": [{"name": "c", "expression": once}]}), &review), Ok(true));
+}
+
+#[test]
+fn the_conditions_of_a_policy_share_their_budget() {
+    let once = "object.spec.template.spec.containers[0].env.all(e, e.name.startsWith('VARIABLE_') && e.value == 'x')";
+    let conditions: Vec<_> = (0..64).map(|n| json!({"name": format!("c{n}"), "expression": once})).collect();
+    let error = applies(json!({"conditions": conditions}), &large_review()).unwrap_err().to_string();
+    assert!(error.contains(" needs more than 1000000 steps; ") && !error.contains("`c0`"), "{error}");
+}
+
+#[test]
+fn only_conditions_that_mention_the_namespace_look_at_it() {
+    let looks = |expression: &str| {
+        let conditions = json!({"conditions": [{"name": "c", "expression": expression}]});
+        policy(json!({"module": "builtin:x", "match": conditions})).unwrap().scope.looks_at_namespace()
+    };
+    assert!(looks("namespaceObject.metadata.labels.a == 'b'") && !looks("object.metadata.name == 'a'"));
 }
 
 /// A test's thread has as much stack as a server's. A condition that needs more aborts the process, and the test

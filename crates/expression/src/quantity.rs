@@ -1,17 +1,8 @@
 //! Kubernetes' quantities, such as `100m` and `1.5Gi` (apimachinery `resource.Quantity`).
 
-use std::{any::Any, cmp::Ordering};
-
-use ::cel::ExecutionError;
-use ::cel::common::{
-    traits::Comparer,
-    types::Type,
-    value::{StaticVal, Val},
-};
-
 /// An amount, in units of 10⁻⁹.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Quantity(i128);
+pub struct Quantity(i128);
 
 /// Units of one whole.
 const WHOLE: i128 = 1_000_000_000;
@@ -19,12 +10,9 @@ const WHOLE: i128 = 1_000_000_000;
 /// Digits of a quantity; more do not fit into an amount.
 const MAX_DIGITS: usize = 28;
 
-/// The type of quantities.
-pub(crate) static QUANTITY: Type = Type::new_unspecified_type("kubernetes.Quantity");
-
 impl Quantity {
     /// Reads a quantity: a decimal number with a suffix. Smaller parts than 10⁻⁹ are rounded up, as Kubernetes does.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (sign, rest) = match text.as_bytes().first()? {
             b'-' => (-1, &text[1..]),
             b'+' => (1, &text[1..]),
@@ -49,28 +37,28 @@ impl Quantity {
     }
 
     /// Returns the integer, unless there is a fraction or the integer needs more than 64 bits.
-    pub(crate) fn as_integer(self) -> Option<i64> {
+    pub(super) fn as_integer(self) -> Option<i64> {
         (self.0 % WHOLE == 0).then(|| i64::try_from(self.0 / WHOLE).ok())?
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the function promises an approximation")]
-    pub(crate) fn as_float(self) -> f64 {
+    pub(super) fn as_float(self) -> f64 {
         self.0 as f64 / WHOLE as f64
     }
 
-    pub(crate) fn from_integer(value: i64) -> Self {
+    pub(super) fn from_integer(value: i64) -> Self {
         Self(i128::from(value) * WHOLE)
     }
 
-    pub(crate) fn sign(self) -> i64 {
+    pub(super) fn sign(self) -> i64 {
         i64::try_from(self.0.signum()).unwrap_or_default()
     }
 
-    pub(crate) fn add(self, other: Self) -> Option<Self> {
+    pub(super) fn add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    pub(crate) fn sub(self, other: Self) -> Option<Self> {
+    pub(super) fn sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 }
@@ -103,43 +91,6 @@ fn factor(suffix: &str) -> Option<(i128, i32)> {
     };
     Some((1, power))
 }
-
-impl Comparer for Quantity {
-    fn compare(&self, other: &dyn Val) -> Result<Ordering, ExecutionError> {
-        match other.downcast_ref::<Self>() {
-            Some(other) => Ok(self.cmp(other)),
-            None => Err(ExecutionError::function_error("compare", "expected a quantity")),
-        }
-    }
-}
-
-impl Val for Quantity {
-    fn get_type(&self) -> &Type {
-        &QUANTITY
-    }
-
-    fn cel_type() -> &'static Type {
-        &QUANTITY
-    }
-
-    fn as_comparer(&self) -> Option<&dyn Comparer> {
-        Some(self)
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        other.downcast_ref::<Self>() == Some(self)
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
-        Box::new(*self)
-    }
-
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
-    }
-}
-
-impl StaticVal for Quantity {}
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +139,5 @@ mod tests {
         assert_eq!(quantity("1").add(quantity("500m")), Some(quantity("1.5")));
         assert_eq!(quantity("1").sub(Quantity::from_integer(2)), Some(quantity("-1")));
         assert_eq!((quantity("-1").sign(), quantity("1500m").as_float()), (-1, 1.5));
-        assert!(quantity("1").compare(&::cel::common::types::CelInt::from(1)).is_err());
     }
 }

@@ -1,0 +1,45 @@
+//! CEL, the expression language of Kubernetes, within a budget of steps.
+//!
+//! ```text
+//! text ─► nesting (limits) ─► parser of crate `cel` ─► compile (names, arity) ─► Expression
+//!                                                                                │ evaluate
+//! JSON ─► Value ─► Variables ────────────────────────────────────────────────────┴─► Value | Fault
+//!                                                            Meter: steps, bytes built
+//! ```
+//!
+//! The host evaluates the conditions of policies with it, and the module `cel` its rules. So both have the same functions
+//! and the same results. The module has the sources as a linked folder, so files name each other by `super`.
+//!
+//! An evaluation depends on nothing but the expression, the variables and the budget. It reads no clock: each step, each
+//! byte that it builds and each byte that it compares counts, so it ends on its own.
+
+mod compare;
+mod compile;
+mod evaluate;
+mod expression;
+mod fault;
+mod format;
+mod functions;
+mod json;
+mod limits;
+mod meter;
+mod nesting;
+mod node;
+mod operators;
+mod pattern;
+mod problem;
+mod quantity;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::Variables;
+pub use expression::Expression;
+pub use fault::Fault;
+pub use json::to_json;
+pub use limits::{ExpressionLimits, KnownNames};
+pub use meter::{Meter, StepBudget};
+pub use problem::ExpressionProblem;
+pub use quantity::Quantity;
+pub use value::{Map, TextValue, Value, list_of, map_of};
