@@ -144,7 +144,7 @@ pub enum BenchError {
 /// A step of a measurement, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BenchStep<'s> {
-    /// The evaluations of so many cases begin.
+    /// The evaluations begin, of this number of cases.
     Evaluating(usize),
     /// The compilation of a module begins.
     Compiling(&'s ModuleRef),
@@ -233,7 +233,7 @@ async fn start(
     Ok(Started::Running(Box::new(subject), review))
 }
 
-/// Evaluates the cases in turns, so that other load on the machine affects all of them.
+/// Evaluates the cases in rounds, so that other load on the machine affects all of them.
 async fn evaluate(cases: &mut [RunningCase], time: Duration) -> Result<(), BenchError> {
     let started = Instant::now();
     let mut rounds = 0;

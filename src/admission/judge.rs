@@ -132,7 +132,7 @@ impl Judge {
         self.evaluator.decide_twice(permit, policies, review, context, phase, deadline).await
     }
 
-    /// Decides a review, and measures each evaluation. Observers do not learn of it.
+    /// Decides a review, and measures each evaluation. Does not notify the observers.
     pub async fn decide_measured(
         &self,
         permit: InFlightPermit,

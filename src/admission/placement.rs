@@ -35,7 +35,7 @@ impl PlacementWarnings {
     }
 }
 
-/// Returns the lines; `None` if an object cannot be read, which the API server says in its own words.
+/// Returns the lines; `None` if an object has a wrong form, because the API server reports that itself.
 fn lines(
     old: Option<&Document>,
     new: &Document,

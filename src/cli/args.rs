@@ -22,7 +22,7 @@ pub struct Args {
 pub(super) enum Command {
     /// Review manifests without a cluster, with the same code as the server
     Review(ReviewArgs),
-    /// Show on which nodes DaemonSets run, before and after policies, and why not on others
+    /// Show on which nodes DaemonSets run, before and after policies, and why other nodes refuse them
     Place(Box<PlaceArgs>),
     /// Answer AdmissionReviews over TLS
     Serve(Box<Serve>),
@@ -142,8 +142,8 @@ pub(super) struct ReviewArgs {
     #[arg(long)]
     pub(super) verify: bool,
 
-    /// Nodes as `kubectl get nodes -o yaml` prints them. The review adds where the DaemonSet runs and what the update does
-    /// to its pods; `wardset place` says more. Repeatable
+    /// Nodes as `kubectl get nodes -o yaml` prints them. The review then also shows the nodes of the DaemonSet, and the
+    /// effect of an update on its pods. `wardset place` shows more. Repeatable
     #[arg(long, value_name = "FILE|DIR|-")]
     pub(super) nodes: Vec<PathBuf>,
 
@@ -156,7 +156,7 @@ pub(super) struct ReviewArgs {
 #[command(after_long_help = "\
 Examples:
   kubectl get nodes -o yaml > nodes.yaml
-  wardset place -f ds.yaml --nodes nodes.yaml          a table of nodes, and why not
+  wardset place -f ds.yaml --nodes nodes.yaml          a table of nodes, with reasons
   wardset place -f ds.yaml --nodes nodes.yaml --node gpu-1
                                                        one node, and the toleration that brings the pods there
   wardset place -f new.yaml --cluster                  an update against the current cluster
@@ -184,8 +184,8 @@ pub(super) struct PlaceArgs {
     #[arg(long, value_name = "FILE|DIR|-", required_unless_present = "cluster", conflicts_with = "cluster")]
     pub(super) nodes: Vec<PathBuf>,
 
-    /// The same nodes before a change. The answers before and after are then about the nodes, not about policies: what
-    /// happens to pods if a node gets this taint? Repeatable
+    /// The same nodes before a change, such as a new taint. The command then compares the nodes before and after the
+    /// change, with the same policies. Repeatable
     #[arg(long, value_name = "FILE|DIR|-", requires = "files")]
     pub(super) old_nodes: Vec<PathBuf>,
 
@@ -201,11 +201,11 @@ pub(super) struct PlaceArgs {
     #[arg(long, value_name = "NAME", requires = "files")]
     pub(super) node: Option<String>,
 
-    /// Kubernetes version whose rules decide. Default: that of the cluster, else the newest known one
+    /// Kubernetes version whose rules apply. Default: that of the cluster, else the newest known one
     #[arg(long, value_name = "1.MINOR", value_parser = parse_version)]
     pub(super) kubernetes_version: Option<KubernetesVersion>,
 
-    /// Evaluate `Lt` and `Gt` of tolerations: the feature gate TaintTolerationComparisonOperators is on
+    /// Evaluate the toleration operators `Lt` and `Gt`, as with the feature gate TaintTolerationComparisonOperators
     #[arg(long, hide_short_help = true)]
     pub(super) numeric_tolerations: bool,
 
@@ -616,7 +616,7 @@ pub(super) struct PolicyDev {
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     pub(super) port: u16,
 
-    /// Print no steps of the build. They are printed only to a terminal
+    /// Print no steps of the build. Without this option, they appear on a terminal only
     #[arg(short, long)]
     pub(super) quiet: bool,
 
@@ -635,7 +635,7 @@ Examples:
 Exit codes:
   0  the cases were measured
   1  the median of a case is slower than --threshold allows
-  2  the cases could not be measured, or the baseline could not be read or written")]
+  2  failed to measure the cases, or to read or write the baseline")]
 pub(super) struct PolicyBench {
     /// Files and folders with cases. Default: the folder `cases`
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
@@ -665,7 +665,7 @@ pub(super) struct PolicyBench {
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
 
-    /// How much slower a median may be, in per cent
+    /// Maximum slowdown of a median, in per cent
     #[arg(long, value_name = "PERCENT", default_value_t = 20, requires = "compare",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) threshold: u32,

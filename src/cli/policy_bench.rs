@@ -61,7 +61,7 @@ pub(super) async fn run(args: PolicyBench) -> anyhow::Result<ExitCode> {
 fn words(step: BenchStep<'_>) -> String {
     match step {
         BenchStep::Evaluating(1) => "evaluating 1 case".to_owned(),
-        BenchStep::Evaluating(cases) => format!("evaluating {cases} cases in turns"),
+        BenchStep::Evaluating(cases) => format!("evaluating {cases} cases in rounds"),
         BenchStep::Compiling(module) => format!("compiling `{module}` without the cache"),
     }
 }
@@ -72,7 +72,7 @@ fn check_folder(path: &Path) -> anyhow::Result<()> {
     let folder = folder.unwrap_or(Path::new("."));
     anyhow::ensure!(
         folder.is_dir() && !path.is_dir(),
-        "failed to write the baseline `{}`: expected a file in a folder that exists; hint: make the folder first",
+        "failed to write the baseline `{}`: expected a file in a folder that exists; hint: create the folder first",
         path.display()
     );
     Ok(())
@@ -87,8 +87,8 @@ fn compare(
     let comparison = Comparison::new(before, after, f64::from(threshold));
     anyhow::ensure!(
         !comparison.cases.is_empty(),
-        "expected a baseline of the same cases, found none of them in `{}`; hint: cases are the same if file and name \
-         are, so run the command in the same folder as for --save",
+        "expected a baseline of the same cases, found none of them in `{}`; hint: file and name must match, so run \
+         the command in the same folder as for --save",
         path.display()
     );
     Ok(comparison)

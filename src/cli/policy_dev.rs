@@ -39,7 +39,7 @@ use crate::supply::store::{Source, Standing, State, Store};
 use crate::supply::{Followed, policy_files};
 use crate::telemetry;
 
-/// Folder for the certificate and the review, within the project. Its own `.gitignore` leaves it out.
+/// Folder for the certificate and the review, within the project. Its own `.gitignore` excludes it from Git.
 const WORK: &str = ".wardset";
 
 /// The object of the project that the `curl` line sends.
@@ -313,7 +313,7 @@ fn state(standing: &Standing, is_built: bool) -> (Option<&'static str>, String) 
     let name = &standing.name;
     match &standing.state {
         State::Ready if is_built => (None, format!("`{name}` is active")),
-        State::Ready => (None, format!("`{name}` stays active as of the last good build")),
+        State::Ready => (None, format!("`{name}`: the last good build stays active")),
         State::LastGood(problem) => {
             (Some("FAILED"), format!("`{name}`: {problem}; the last good revision stays active"))
         }
@@ -406,7 +406,7 @@ mod tests {
         let problem = || "bad".to_owned();
         for (state, is_built, shown) in [
             (State::Ready, true, "policy  `a` is active\n"),
-            (State::Ready, false, "policy  `a` stays active as of the last good build\n"),
+            (State::Ready, false, "policy  `a`: the last good build stays active\n"),
             (
                 State::LastGood(problem()),
                 true,

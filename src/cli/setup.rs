@@ -111,7 +111,7 @@ async fn load(modules: &Modules, sources: &SupplyOptions) -> anyhow::Result<Snap
         .context("failed to load the policies")
 }
 
-/// Time after which a compilation is worth a line. The built-in modules take less.
+/// Time after which the terminal shows a compilation. Built-in modules compile faster.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 
 /// Completes with `work`. Meanwhile, it names each module that is being compiled, if standard error is a terminal.
@@ -148,7 +148,7 @@ async fn naming_compilations<T>(
 ///
 /// # Errors
 ///
-/// None, if the tests of this binary passed.
+/// The example is not valid YAML, which the tests exclude.
 pub(crate) fn example() -> anyhow::Result<InputSource> {
     let manifest: serde_json::Value =
         yaml::documents(include_str!("../../examples/fluentd-ds.yaml"))?.remove(0);
@@ -188,7 +188,7 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
     Some(base.join("wardset"))
 }
 
-/// Reads all files. Says which ones fail, and returns whether any did: a bad file hides no other.
+/// Reads all files. Reports each file that fails, and returns whether one did. A bad file hides no other.
 pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> (Vec<InputFile>, bool) {
     let mut files = Vec::new();
     let mut broken = false;

@@ -5,7 +5,7 @@ use std::future::pending;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-/// The end of a server by a second signal.
+/// The abort of a server by a second signal.
 pub(super) struct Abort {
     pub(super) signal: &'static str,
     /// 128 and the signal's number, as a shell reports it.

@@ -19,14 +19,14 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ListingError {
     /// The API server refuses the list, or does not answer.
-    #[error("failed to list {kind}; hint: `kubectl auth can-i list {kind}` says whether you may")]
+    #[error("failed to list {kind}; hint: check your permission with `kubectl auth can-i list {kind}`")]
     List {
         /// The resource, such as `nodes`.
         kind: String,
         /// The cause.
         source: kube::Error,
     },
-    /// The API server does not tell its version.
+    /// The API server does not return its version.
     #[error("failed to read the version of the cluster")]
     Version(#[source] kube::Error),
     /// An object that this program cannot read.
@@ -38,8 +38,8 @@ pub enum ListingError {
 }
 
 /// Adds all nodes, pods and DaemonSets to the inventory, and returns the cluster's version. Without permission to list
-/// pods, it says so and goes on without them. A version that Wardset does not know counts as
-/// the newest known one.
+/// pods, it reports that and adds none. If Wardset does not support the cluster's version, it returns the newest supported
+/// one.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub async fn fill(
     match add::<Pod>(everywhere(client), inventory).await {
         Ok(()) => inventory.with_all_pods(),
         Err(error @ ListingError::List { .. }) => {
-            say(&format!("note: {error}: each matching node counts as one with a pod"));
+            say(&format!("note: {error}; assuming a pod on each matching node"));
         }
         Err(error) => return Err(error),
     }
@@ -98,7 +98,7 @@ fn known(major: &str, minor: &str, say: &impl Fn(&str)) -> KubernetesVersion {
     let text = format!("{major}.{minor}");
     text.parse().unwrap_or_else(|error| {
         let version = KubernetesVersion::NEWEST;
-        say(&format!("note: the cluster has Kubernetes {text}: {error}; decided by the rules of {version}"));
+        say(&format!("note: the cluster has Kubernetes {text}: {error}; using the rules of {version}"));
         version
     })
 }

@@ -56,7 +56,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Calls `read` with all nodes. Without a complete list, it returns `None`: nothing may be claimed about nodes.
+    /// Calls `read` with all nodes. Returns `None` until the first list is complete.
     pub fn with<T>(&self, read: impl FnOnce(&[&Node<'static>]) -> T) -> Option<T> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let nodes: Vec<&Node<'static>> = known.as_ref()?.values().collect();

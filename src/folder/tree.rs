@@ -15,7 +15,7 @@ use super::Found;
 /// Interval of the poll for changes. A change counts after at most three of them.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Seconds after which a file that looks the same is not read again.
+/// Seconds since the last change after which a file with the same metadata is not read again.
 const SETTLED_SECONDS: i64 = 2;
 
 /// The files of some folders. Two trees are equal if they have the same files with the same content.
@@ -24,7 +24,7 @@ pub struct Tree {
     files: BTreeMap<PathBuf, ReadFile>,
 }
 
-/// A file and the hash of its content, which is only as good as a change of content needs.
+/// A file and the hash of its content. The hash only detects changes; it is not cryptographic.
 #[derive(Debug, Clone, Copy)]
 struct ReadFile {
     found: Found,
@@ -32,8 +32,8 @@ struct ReadFile {
 }
 
 impl Tree {
-    /// Reads the files of `paths` and of all subfolders, without paths that `skips` names. A file that looks as in
-    /// `before` is not read again.
+    /// Reads the files of `paths` and of all subfolders, without paths that `skips` names. A file with the
+    /// same metadata as in `before` is not read again.
     #[must_use]
     pub fn read(paths: &[PathBuf], skips: impl Fn(&Path) -> bool, before: &Self) -> Self {
         let mut tree = Self::default();
@@ -72,7 +72,7 @@ impl PartialEq for Tree {
     }
 }
 
-/// Waits until the content differs from `before` and two polls find the same. Returns the new content.
+/// Waits until the content differs from `before` and is the same in two polls. Returns the new content.
 pub async fn changed(before: Tree, read: impl Fn(&Tree) -> Tree) -> Tree {
     let mut last = before.clone();
     loop {
@@ -85,8 +85,8 @@ pub async fn changed(before: Tree, read: impl Fn(&Tree) -> Tree) -> Tree {
     }
 }
 
-/// Returns whether a later change of the file would have another time. The times of a file system are only as exact as its
-/// clock's ticks.
+/// Returns whether a later change of the file would get another timestamp. Timestamps have the resolution of the kernel's
+/// clock.
 fn is_settled(metadata: &fs::Metadata) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).is_ok_and(|now| metadata.ctime() + SETTLED_SECONDS <= now)
@@ -95,7 +95,7 @@ fn is_settled(metadata: &fs::Metadata) -> bool {
 /// Returns the hash of a file's content. A file that cannot be read has the hash of an empty one.
 fn content(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    // A pipe would block.
+    // A read of a named pipe would block.
     let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let bytes = if is_file { fs::read(path).unwrap_or_default() } else { Vec::new() };
     bytes.hash(&mut hasher);

@@ -17,7 +17,7 @@ pub enum BaselineError {
         /// The system's error.
         error: std::io::Error,
     },
-    /// It is not of the form.
+    /// The file is not a baseline of this version.
     #[error("failed to parse the baseline `{}`: {problem}; hint: `wardset policy bench --save FILE` writes one", path.display())]
     Malformed {
         /// The file.
@@ -39,7 +39,7 @@ pub enum BaselineError {
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or that is no baseline of this version.
+/// A file that cannot be read, or that is not a baseline of this version.
 pub fn read(path: &Path) -> Result<Measurement, BaselineError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| BaselineError::Read { path: path.to_owned(), error })?;

@@ -10,7 +10,7 @@ use super::{MeasuredCase, Measurement};
 /// The changes since a baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// A median may be slower by this part, in per cent.
+    /// Maximum slowdown of a median, in per cent.
     pub threshold_percent: f64,
     /// The cases that both have.
     pub cases: Vec<ComparedCase>,

@@ -50,7 +50,7 @@ impl Law {
         }
     }
 
-    /// Returns whether the law says something about an object that is denied. Such an object is not stored.
+    /// Returns whether the law applies to a denied object. Such an object is not stored.
     const fn holds_for_denied(self) -> bool {
         matches!(self, Self::Deterministic | Self::Headroom)
     }
@@ -125,7 +125,7 @@ async fn changes_again(subject: &Subject, decided: &Trial) -> Option<String> {
         return Some(format!("the second review of the stored object {effect}"));
     }
     for change in [Change::Annotation, Change::Template] {
-        // A policy may do more on updates than on creates, but not the same a second time.
+        // A policy may change more on an update than on a create, but a second update must change nothing.
         let first = subject.decide(decided.stored(), Some(&change.before(decided.stored()))).await;
         let Some(first) = first.ok().filter(is_allowed) else { continue };
         let second = subject.decide(first.stored(), Some(&change.before(first.stored()))).await;

@@ -212,7 +212,7 @@ struct Compilation<'m> {
 impl Drop for Compilation<'_> {
     fn drop(&mut self) {
         self.all.send_modify(|all| {
-            // Two modules with the same name are equal here, so it does not matter which one goes.
+            // Two modules with the same name are equal here, so it does not matter which one is removed.
             if let Some(at) = all.iter().position(|other| *other == self.this) {
                 all.remove(at);
             }

@@ -75,7 +75,7 @@ pub enum State {
     Ready,
     /// An older revision is active, for this reason.
     LastGood(String),
-    /// The module of the desired revision is still being compiled; its name is here. Until then the previous revision
+    /// The module with this name, of the desired revision, is still being compiled. Until then the previous revision
     /// stays active, if there is one.
     Compiling(String),
     /// No revision works, for this reason. If the policy could be parsed, its `onError` decides on reviews.
@@ -152,8 +152,8 @@ impl Store {
 
     /// Replaces the desired policies of a source. Policies that it no longer names are removed. Returns once the new
     /// ones are active, except for policies whose modules take longer than two seconds to load. Those are
-    /// [`State::Compiling`] and become active later, automatically. The first list of a source is awaited without a
-    /// timeout, because no review is answered until then.
+    /// [`State::Compiling`] and become active later, automatically. The first list of a source has no
+    /// timeout, because the server answers no review until then.
     pub async fn put(self: &Arc<Self>, source: Source, wanted: Vec<Wanted>) {
         let mut held = self.held.lock().await;
         let mut before = BTreeMap::new();
@@ -193,7 +193,7 @@ impl Store {
             held.insert(key, policy);
         }
         if !slow.is_empty() {
-            // Nobody is served yet, but the states say why.
+            // The server is not ready yet. The states give the reason.
             self.publish(&held);
         }
         for (key, wanted, task) in slow {

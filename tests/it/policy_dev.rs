@@ -176,7 +176,7 @@ fn a_build_that_fails_keeps_the_module_of_the_last_good_one() {
         "{first}"
     );
     assert!(!first.contains("test    "), "{first}");
-    assert!(first.contains("policy  `a` stays active as of the last good build\n"), "{first}");
+    assert!(first.contains("policy  `a`: the last good build stays active\n"), "{first}");
     assert!(dev.review().1.contains("\"one\""));
 
     let block = dev.save("policy.yaml", &policy.to_string().replace("\"one\"", "\"two\""));

@@ -10,7 +10,7 @@ use crate::process::Ended;
 use crate::repository::Repository;
 use crate::{Outcome, process};
 
-/// The program that does it. It is an example of the crate, because only its tests depend on the reader of cases.
+/// The program that checks them. It is an example of the crate, because only its tests depend on the reader of cases.
 const PROGRAM: [&str; 7] =
     ["run", "--quiet", "--locked", "--package", "wardset-authoring", "--example", "languages"];
 

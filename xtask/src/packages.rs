@@ -10,7 +10,7 @@ use crate::process::Ended;
 use crate::repository::Repository;
 use crate::{Outcome, process};
 
-/// The program that does it. It is an example of the crate, as that of `cargo xtask languages` is.
+/// The program that packs them. It is an example of the crate, as is the program of `cargo xtask languages`.
 const PROGRAM: [&str; 7] =
     ["run", "--quiet", "--locked", "--package", "wardset-authoring", "--example", "packages"];
 
@@ -34,7 +34,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     command.args(PROGRAM).arg("--").args(&options.languages);
     if let Some(wardset) = &options.wardset {
         let path = std::path::absolute(wardset)
-            .with_context(|| format!("cannot resolve `{}`", wardset.display()))?;
+            .with_context(|| format!("failed to resolve `{}`", wardset.display()))?;
         command.arg("--wardset").arg(path);
     }
     match process::pass_until(&mut command, &Interrupt::listen()?) {

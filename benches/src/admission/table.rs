@@ -159,7 +159,7 @@ impl fmt::Display for Table {
         let idle = self.measured.idle_ms.median();
         writeln!(
             f,
-            "An idle API server takes {idle:.0} ms of CPU time a second. No figure above leaves it out."
+            "An idle API server takes {idle:.0} ms of CPU time a second. The figures above include it."
         )?;
         let Orders { activations, differ } = self.orders;
         writeln!(

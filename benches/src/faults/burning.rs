@@ -1,5 +1,5 @@
-//! A policy that burns its whole deadline in each review, and the reviews that it doesn't touch: those that are quick, and
-//! those of an honest policy that takes some milliseconds.
+//! A policy that times out in each review, beside reviews of other policies: quick ones, and one that takes a few
+//! milliseconds.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const FOR_EVER: &str = "(if (local.get 9) (then (loop $for-ever (br $for-ever)))
 const FOR_A_WHILE: &str = "(local $n i32) (loop $on (br_if $on
   (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4000000))))";
 
-/// So often reviews are sent alone, and then beside the policy.
+/// Number of rounds. Each sends reviews alone, and then beside the policy.
 const ROUNDS: u32 = 5;
 
 /// The server has all cores, as it has in a cluster: on one nothing but the system's scheduler would be measured.
@@ -82,7 +82,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         }
         let (slowed, times) = (slowed.median(), times.median());
         row.seen = format!(
-            "p99 {slowed:.1} ms, {times:.1} times that without (goals: 10 ms, 4 times), the median of {ROUNDS}; {burnt} reviews \
+            "p99 {slowed:.1} ms, {times:.1} times the p99 alone (goals: 10 ms, 4 times), the median of {ROUNDS}; {burnt} reviews \
              timed out"
         );
         Ok(row)
@@ -113,7 +113,7 @@ fn policy(lab: &Lab, namespace: &str, first: &str, not: &str) -> Result<String> 
     Ok(policies::file(namespace, &module).replace("spec: {", &spec))
 }
 
-/// A burning review is answered by 500: the policy's failures are those of the review.
+/// The server answers 500 if a policy times out, because a failure of a policy fails the review.
 fn not_decided() -> Judge {
     std::sync::Arc::new(|status, _| match status {
         StatusCode::INTERNAL_SERVER_ERROR => Judgement::Refused,

@@ -1,4 +1,4 @@
-//! Clients that don't play by the rules, and whether the others notice.
+//! Slow, idle and misbehaving clients, beside a load whose requests must not fail.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const CUT: Duration = Duration::from_secs(12);
 /// Connections of each kind of slow client.
 const SLOW: usize = 200;
 
-/// Each kind of client beside a load that must not notice.
+/// Runs each kind of client beside a load whose requests must not fail.
 ///
 /// # Errors
 ///
@@ -41,11 +41,11 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         rows.push(undisturbed(lab, &server, what, &|| act(&hostile))?);
         Ok(())
     };
-    beside(&format!("{idle} connections that don't begin TLS"), &|h| h.silent(idle))?;
+    beside(&format!("{idle} connections that never begin TLS"), &|h| h.silent(idle))?;
     beside(&format!("{idle} connections that are idle after TLS"), &|h| h.idle(idle))?;
-    beside(&format!("{SLOW} heads that come byte by byte"), &|h| h.slow_heads(SLOW))?;
-    beside(&format!("{SLOW} bodies that don't come"), &|h| h.slow_bodies(SLOW))?;
-    beside("heads with thousands of headers", &|h| h.header_flood(50))?;
+    beside(&format!("{SLOW} request headers sent byte by byte"), &|h| h.slow_heads(SLOW))?;
+    beside(&format!("{SLOW} bodies that never arrive"), &|h| h.slow_bodies(SLOW))?;
+    beside("requests with thousands of headers", &|h| h.header_flood(50))?;
     beside("connections opened and dropped", &|h| h.churn(effort.idle))?;
     Ok(rows)
 }
@@ -63,7 +63,7 @@ fn undisturbed(lab: &Lab, server: &Server, what: &str, hostile: &dyn Fn() -> Res
     let after = resident(server.process())?;
     let mut row = Row::of(what, load.end()?);
     match outcome {
-        Ok(seen) => row.seen = format!("{seen}; {} MiB more", after.saturating_sub(before) >> 20),
+        Ok(seen) => row.seen = format!("{seen}; {} MiB more memory", after.saturating_sub(before) >> 20),
         Err(error) => row.problems.push(format!("{error:#}")),
     }
     Ok(row)
@@ -134,17 +134,17 @@ impl Hostile {
                 for header in 0..5_000 {
                     head.push_str(&format!("X-{header}: {}\r\n", "x".repeat(40)));
                 }
-                // Cut in the middle of it is as good.
+                // The server may also close the connection before the last byte.
                 let _ = stream.write_all(head.as_bytes()).await;
                 let mut answer = Vec::new();
                 let read = tokio::time::timeout(CUT, stream.read_to_end(&mut answer)).await;
-                read.context("a head of a quarter of a megabyte is taken")?.ok();
+                read.context("expected a refusal of 250 KB of headers, found no answer")?.ok();
                 let refusal = answer.is_empty()
                     || answer.starts_with(b"HTTP/1.1 431")
                     || answer.starts_with(b"HTTP/1.1 400");
                 if !refusal {
                     bail!(
-                        "it is answered: {}",
+                        "expected a refusal, found `{}`",
                         String::from_utf8_lossy(&answer).lines().next().unwrap_or_default()
                     );
                 }
@@ -178,7 +178,7 @@ fn run_async<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// Sends a byte of `drip` each half second until the server ends the connection, and says when it did.
+/// Sends a byte of `drip` each half second until the server closes the connection. Returns the time until then.
 async fn until_cut<S>(mut stream: S, drip: Vec<u8>) -> Option<Duration>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -214,5 +214,5 @@ async fn all_cut(mut clients: JoinSet<Option<Duration>>) -> Result<String> {
     if cut < n {
         bail!("{} of {n} connections were still open after {CUT:?}", n - cut);
     }
-    Ok(format!("all cut, the last after {:.1} s", longest.as_secs_f64()))
+    Ok(format!("all closed after at most {:.1} s", longest.as_secs_f64()))
 }

@@ -1,5 +1,5 @@
-//! A stand-in for the API server on loopback: it goes away, ends its watches, and forgets their history. It knows
-//! policies and namespaces and nothing else.
+//! A stand-in for the API server on loopback: it becomes unreachable, ends its watches, and drops their history. It serves
+//! policies and namespaces only.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,14 +27,15 @@ use crate::load::Target;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// How long a change may take once the API server is there again: the longest pause between two attempts, and room.
+/// Maximum time until a change is active after the API server is reachable again: the longest pause between two attempts,
+/// and a reserve.
 const LIVE: Duration = Duration::from_secs(60);
 
-/// All that can happen to the connection with an API server, one after the other, under one load.
+/// Faults of the connection to an API server, one after the other, under one load.
 ///
 /// # Errors
 ///
-/// A server that doesn't start, and a change that doesn't become live.
+/// A server doesn't start, or a change doesn't become active.
 pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     let api = ApiServer::start()?;
     api.set_revision(0);
@@ -61,7 +62,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         let back = Instant::now();
         let live = |answer: &Bytes| patch(answer).is_some_and(|patch| revision(&patch) == Some(current));
         while !live(&answer(&target, &body)?) {
-            ensure!(back.elapsed() < LIVE, "{what}: the change is not live after {LIVE:?}");
+            ensure!(back.elapsed() < LIVE, "{what}: the change is not active after {LIVE:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
         let took = back.elapsed();
@@ -69,10 +70,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         revisions.see(current);
         load.go_on(200)?;
         let mut row = Row::of(what, load.end()?);
-        row.seen = format!(
-            "a change made meanwhile was live {:.1} s after it could be heard of",
-            took.as_secs_f64()
-        );
+        row.seen = format!("a change was active {:.1} s after it was visible", took.as_secs_f64());
         rows.push(row);
         Ok(())
     };
@@ -87,7 +85,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         api.set_revision(revision);
         Ok(())
     })?;
-    during(&format!("the API server is away for {} s", away.as_secs()), &mut |api, revision| {
+    during(&format!("the API server is unreachable for {} s", away.as_secs()), &mut |api, revision| {
         api.go_away();
         api.set_revision(revision);
         std::thread::sleep(away);
@@ -150,8 +148,9 @@ impl ApiServer {
 
     fn come_back(&self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener =
-            runtime.block_on(TcpListener::bind(self.address)).context("the API server's port is taken")?;
+        let listener = runtime
+            .block_on(TcpListener::bind(self.address))
+            .context("failed to listen on the API server's port")?;
         let router = axum::Router::new().fallback(respond).with_state(Arc::clone(&self.objects));
         runtime.spawn(async move { axum::serve(listener, router).await });
         *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);

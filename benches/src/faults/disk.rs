@@ -1,4 +1,4 @@
-//! A cache of compiled modules that can't be written, and one that somebody else wrote.
+//! Faults of the cache of compiled modules: it is full, read-only or damaged.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -47,7 +47,7 @@ pub fn run(lab: &Lab, _: &Effort) -> Result<Vec<Row>> {
         let bytes = fs::read(&path)?;
         fs::write(&path, &bytes[..bytes.len() / 2])?;
     }
-    rows.push(serves(lab, "each cached module is cut in half", &cache, false, &expected)?);
+    rows.push(serves(lab, "each cached module is truncated to half", &cache, false, &expected)?);
     let found = files()?;
     let (first, second) =
         (found.first().context("a cached module")?, found.last().context("a cached module")?);
@@ -59,7 +59,7 @@ pub fn run(lab: &Lab, _: &Effort) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Starts a server over a cache, has it decide, and compares.
+/// Starts a server with a cache, and compares its decision with the expected one.
 fn serves(lab: &Lab, what: &str, cache: &Path, full: bool, expected: &Bytes) -> Result<Row> {
     let file = lab.path("disk.yaml");
     policies::write(5, &file)?;

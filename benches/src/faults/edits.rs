@@ -19,7 +19,7 @@ use crate::policies;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// How long an edit may take.
+/// Maximum time until an edit is active.
 const LIVE: Duration = Duration::from_secs(30);
 
 /// The revisions that may decide now: from the last one that was seen to decide to the last one that was written.
@@ -49,7 +49,7 @@ impl Revisions {
 ///
 /// # Errors
 ///
-/// A server that doesn't start, and an edit that doesn't become live.
+/// A server doesn't start, or an edit doesn't become active.
 pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
     let file = lab.path("faults.yaml");
     write(lab, &good(0))?;
@@ -89,15 +89,15 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         let written = Instant::now();
         let live = |answer: &Bytes| patch(answer).is_some_and(|patch| revision(&patch) == Some(edit));
         while !live(&answer(&target, &body)?) {
-            ensure!(written.elapsed() < LIVE, "edit {edit} is not live after {LIVE:?}");
+            ensure!(written.elapsed() < LIVE, "edit {edit} is not active after {LIVE:?}");
         }
         longest = longest.max(written.elapsed());
         // A review that began under the revision before may still be on its way.
         load.go_on(50)?;
         revisions.see(edit);
     }
-    let mut row = Row::of(&format!("{} edits of policies: good, bad, flapping", effort.edits), load.end()?);
-    row.seen = format!("{mistakes} of them bad; the longest took {} ms to decide", longest.as_millis());
+    let mut row = Row::of(&format!("{} edits of policies", effort.edits), load.end()?);
+    row.seen = format!("{mistakes} unusable; active after at most {} ms", longest.as_millis());
     Ok(vec![row])
 }
 
@@ -120,7 +120,7 @@ fn good(revision: u64) -> String {
 fn write(lab: &Lab, text: &str) -> Result<()> {
     let beside = lab.path("faults.new");
     fs::write(&beside, text)?;
-    fs::rename(&beside, lab.path("faults.yaml")).context("the policies can't be written")
+    fs::rename(&beside, lab.path("faults.yaml")).context("failed to write the policies")
 }
 
 pub(super) fn judge(expected: String, revisions: Arc<Revisions>) -> Judge {

@@ -1,4 +1,4 @@
-//! Ten times as many clients as there are places, and kinds of reviews that flood.
+//! Ten times as many clients as permits, and floods of one kind of review.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::report::Figure;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// The places of the server under overload; as many clients fill it.
+/// The server's permits, which as many clients use up.
 const PLACES: usize = 16;
 
-/// So often there is first as much as there are places for, and then too much.
+/// Number of rounds. Each has a load at capacity, and then an overload.
 const ROUNDS: u32 = 3;
 
 /// Memory that an overload may take, in addition to the server's memory at capacity.
@@ -44,7 +44,7 @@ pub fn run(lab: &Lab, effort: &Effort) -> Result<Vec<Row>> {
         flood(lab, &server, effort.overload, "dry runs", &|text| {
             text.replace("\"dryRun\":false", "\"dryRun\":true")
         })?,
-        flood(lab, &server, effort.overload, "reviews of kube-system", &|text| {
+        flood(lab, &server, effort.overload, "`kube-system`", &|text| {
             text.replace("\"namespace\":\"platform\"", "\"namespace\":\"kube-system\"")
         })?,
     ];
@@ -64,7 +64,7 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     };
     let p99 = |tally: &Tally| tally.times.value_at_quantile(0.99) as f64 / 1e6;
     let mut row =
-        Row { what: format!("overload: {} clients for {PLACES} places", PLACES * 10), ..Row::default() };
+        Row { what: format!("overload: {} clients for {PLACES} permits", PLACES * 10), ..Row::default() };
     let (mut normal, mut loaded, mut refused) = (Figure::default(), Figure::default(), 0);
     let mut before = None;
     for _ in 0..ROUNDS {
@@ -79,13 +79,13 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
     }
     let after = resident(server.process())?;
     let before = before.unwrap_or(after);
-    // Within a second it is as before: that second isn't measured, the next one is.
+    // The server must recover within a second. The measurement starts after it.
     std::thread::sleep(Duration::from_secs(1));
     let again = load(PLACES, Duration::from_secs(1))?;
     row.failed += again.failed;
     let (normal, loaded) = (normal.median(), loaded.median());
     row.seen = format!(
-        "{} answered, {refused} refused by 429; p99 of the answered reviews {loaded:.1} ms, {:.1} times that at capacity \
+        "{} answered, {refused} refused with 429; p99 of the answered reviews {loaded:.1} ms, {:.1} times that at capacity \
          (goals: 10 ms, 4 times), the median of {ROUNDS}; {:.1} MiB more; a second later {:.1} times",
         row.sent - refused,
         loaded / normal,
@@ -93,18 +93,18 @@ fn overload(lab: &Lab, server: &Server, time: Duration) -> Result<Row> {
         p99(&again) / normal,
     );
     if refused == 0 {
-        row.problems.push("nothing was refused: this was no overload".to_owned());
+        row.problems.push("expected refusals, found none: the load was no overload".to_owned());
     }
     if after > before + MEMORY {
         row.problems.push(format!("memory grew by {} MiB", (after - before) >> 20));
     }
     if again.refused > 0 {
-        row.problems.push(format!("a second after the overload {} were refused", again.refused));
+        row.problems.push(format!("{} requests were refused a second after the overload", again.refused));
     }
     Ok(row)
 }
 
-/// Twice as many clients as places flood the server with one kind of review, while ordinary ones are counted.
+/// Floods the server with one kind of review, from twice as many clients as permits. Counts ordinary reviews meanwhile.
 fn flood(
     lab: &Lab,
     server: &Server,
@@ -134,9 +134,9 @@ fn flood(
     let tally = load.end()?;
     let took = started.elapsed();
     let flood = flood.end()?;
-    let mut row = Row::of(&format!("ordinary reviews beside a flood of {what}"), tally);
+    let mut row = Row::of(&format!("reviews beside a flood of {what}"), tally);
     row.seen = format!(
-        "the flood: {} sent, {} refused by 429, in {:.0} s",
+        "the flood: {} sent, {} refused with 429, in {:.0} s",
         flood.sent,
         flood.refused,
         took.as_secs_f64()

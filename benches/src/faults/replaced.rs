@@ -1,4 +1,4 @@
-//! Servers that are told to end, and servers that are killed, each with a replacement that is ready.
+//! Servers that get SIGTERM or SIGKILL, each with a replacement that is ready.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use crate::load::Target;
 use crate::reviews::{Size, review};
 use crate::server::{Lab, Server};
 
-/// How long after SIGTERM new connections still come: as long as a cluster takes to change a Service's endpoints here.
+/// Time after SIGTERM for which new connections still arrive: the time that a cluster takes to update a Service's endpoints.
 const ENDPOINTS: Duration = Duration::from_millis(200);
 
-/// How long a server may take to end, its drain included.
+/// Maximum time of a shutdown, drain included.
 const END: Duration = Duration::from_secs(30);
 
 /// Number of clients.
 const CLIENTS: usize = 10;
 
-/// Both.
+/// Replaces servers by SIGTERM, and then by SIGKILL.
 ///
 /// # Errors
 ///
@@ -42,16 +42,16 @@ fn terminated(lab: &Lab, n: usize) -> Result<Row> {
         load.turn_to(target(lab, &next)?);
         let status = server.wait()?;
         longest = longest.max(told.elapsed());
-        ensure!(told.elapsed() < END, "a server takes longer than {END:?} to end");
+        ensure!(told.elapsed() < END, "a shutdown takes longer than {END:?}");
         if !status.success() {
-            problems.push(format!("a server that was told to end ended with {status}"));
+            problems.push(format!("a server ended with {status} after SIGTERM"));
         }
         load.go_on(100)?;
         server = next;
     }
     let tally = load.end()?;
     let mut row = Row::of(&format!("SIGTERM and a replacement, {n} times"), tally);
-    row.seen = format!("the longest end took {:.1} s", longest.as_secs_f64());
+    row.seen = format!("longest shutdown {:.1} s", longest.as_secs_f64());
     row.problems.extend(problems);
     Ok(row)
 }
@@ -69,7 +69,7 @@ fn killed(lab: &Lab, n: usize) -> Result<Row> {
     let mut row = Row::of(&format!("SIGKILL and a replacement, {n} times"), load.end()?);
     // Each client has one request in flight at most.
     row.helpless = (CLIENTS * n) as u64;
-    row.seen = format!("at most {} in flight", row.helpless);
+    row.seen = format!("at most {} requests in flight", row.helpless);
     row.problems.clear();
     Ok(row)
 }

@@ -20,7 +20,7 @@ pub enum Judgement {
     Right,
     /// It agrees with none of the policies that may be active.
     Wrong,
-    /// A refusal that may be, and of which nobody is surprised.
+    /// A refusal that is allowed.
     Refused,
     /// It isn't an answer.
     Failed,
@@ -44,7 +44,7 @@ pub struct Tally {
     pub failed: u64,
     /// Answered wrongly.
     pub wrong: u64,
-    /// Refused, as may be.
+    /// Refused, which is allowed.
     pub refused: u64,
     /// The first few failures, in words.
     pub problems: Vec<String>,
@@ -160,7 +160,7 @@ impl Steady {
         let (goal, started) = (self.sent() + n, Instant::now());
         while self.sent() < goal {
             if started.elapsed() > Duration::from_secs(30) {
-                bail!("the load stands still: {:?}", self.problems());
+                bail!("the load sends no more requests: {:?}", self.problems());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -174,7 +174,7 @@ impl Steady {
     /// The load itself failed.
     pub fn end(self) -> Result<Tally> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let Ok(times) = self.running.join() else { bail!("the load broke down") };
+        let Ok(times) = self.running.join() else { bail!("the thread of the load panicked") };
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Ok(Tally {
             sent: read(&self.shared.sent),
@@ -266,7 +266,7 @@ impl Shared {
                 Err(error) => return Err(anyhow::Error::new(error).context("a request was lost")),
             }
         }
-        bail!("three connections ended before they took a request")
+        bail!("three connections closed before a request")
     }
 
     fn answered(&self) {

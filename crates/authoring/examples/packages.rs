@@ -30,7 +30,7 @@ const LANGUAGES: [Language; 3] = [Language::Rust, Language::Ts, Language::Python
 /// The name of the packages in all registries.
 const NAME: &str = "wardset-policy-sdk";
 
-/// Their version.
+/// The version of the packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
@@ -95,7 +95,7 @@ fn check(root: &Path, out: &Path, language: Language, wardset: Option<&Path>) ->
     Ok(format!("`{name}` | {} | {policy} |", packed.metadata()?.len()))
 }
 
-/// Fails if a program is missing, with all that are, and the fix for each.
+/// Fails if programs are missing. The error names each of them, and its fix.
 fn refuse_missing_tools(languages: &[Language]) -> Result<()> {
     let needed = languages.iter().flat_map(|language| match language {
         Language::Rust => {

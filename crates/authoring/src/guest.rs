@@ -1,5 +1,5 @@
-//! The build of Rust for the guest target: the target, the linker's options, and an environment without anything of this
-//! machine. The built-in policies are built in the same way.
+//! The build of Rust for the guest target: the target, the linker's options, and an environment without paths and
+//! settings of this machine. The built-in policies are built in the same way.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::{error, fmt};
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Options of the linker. A guest lives for one evaluation, and its memory is cleared after it. So it gets a small
-/// stack and all of its memory at once: growing costs more than having it.
+/// stack and all of its memory at once: growth during an evaluation costs more.
 pub const LINK_ARGS: [&str; 2] = ["-zstack-size=65536", "--initial-memory=262144"];
 
 /// Returns whether a toolchain has the standard library for the guest target. Its folder may exist without it.

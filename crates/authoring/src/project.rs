@@ -246,9 +246,9 @@ pub enum ProjectError {
 pub struct ProjectProblem {
     /// The line, from 1.
     pub line: usize,
-    /// The expected thing.
+    /// The expected value.
     pub expected: String,
-    /// The thing that was found.
+    /// The found value.
     pub found: String,
 }
 

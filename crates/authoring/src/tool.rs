@@ -134,7 +134,7 @@ pub(crate) fn run(command: &mut Command, on_line: &mut dyn FnMut(&str)) -> Resul
     Err(ToolError::Failed { line, status, output: kept.join("\n") })
 }
 
-/// Something that happens while a tool runs.
+/// An event of a running tool.
 enum Event {
     /// It wrote a line, to standard output or standard error.
     Line { is_out: bool, text: String },

@@ -194,7 +194,7 @@ mod tests {
     fn cost_of_the_pool() {
         let sizes = [FORMER_PARTS, PARTS];
         let mut kept = Vec::new();
-        // The first engine also pays for what all of them share.
+        // The first engine also pays the costs that all engines share.
         for parts in sizes {
             measure(parts, &mut kept);
         }
