@@ -104,7 +104,7 @@ impl<'e> Compiler<'e, '_> {
         }
         if plain == VARIABLES && self.names.variables.is_some() {
             return Err(ExpressionProblem::new(
-                "`variables` is no value of its own",
+                "`variables` is not a value of its own",
                 "write `variables.NAME`, without brackets",
             ));
         }

@@ -245,7 +245,7 @@ impl<'v> Evaluation<'_, 'v> {
         }
         let compile = |text: &str| {
             Pattern::compile(text).map_err(|problem| {
-                FunctionRefusal::Value(format!("`{text}` is no regular expression: {problem}"))
+                FunctionRefusal::Value(format!("`{text}` is not a regular expression: {problem}"))
             })
         };
         self.meter.read(text.len())?;

@@ -75,7 +75,7 @@ impl Expression {
                 && found.is_ok()
             {
                 found = Pattern::compile(pattern).map(|_| ()).map_err(|problem| {
-                    let message = format!("`{}` is no regular expression: {problem}", &**pattern);
+                    let message = format!("`{}` is not a regular expression: {problem}", &**pattern);
                     ExpressionProblem::new(message, "correct it; docs/cel.md has the syntax")
                 });
             }

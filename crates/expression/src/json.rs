@@ -132,10 +132,7 @@ pub fn to_json(value: &Value<'_>, meter: &mut Meter) -> Result<serde_json::Value
             let mut object = serde_json::Map::new();
             for (key, value) in map.entries() {
                 let Value::String(key) = key else {
-                    return Err(lacks(&format!(
-                        "a map with a key that is no string, but `{}`",
-                        key.type_name()
-                    )));
+                    return Err(lacks(&format!("a map with a key of the type `{}`", key.type_name())));
                 };
                 meter.build(key.len())?;
                 object.insert((**key).to_owned(), to_json(value, meter)?);

@@ -163,9 +163,9 @@ fn regular_expressions_find_and_match() {
         "['a', 'b'].all(x, x.matches('^' + x + '$'))",
         "'ä'.matches('^.$') && !'ä'.matches('\\\\w')",
     ]);
-    all_fail(&[("'a'.matches('(' + '')", "`matches`: `(` is no regular expression")]);
-    assert!(error("object.x.matches('(')").contains("`(` is no regular expression"));
-    assert!(error("matches(object.x, '[')").contains("`[` is no regular expression"));
+    all_fail(&[("'a'.matches('(' + '')", "`matches`: `(` is not a regular expression")]);
+    assert!(error("object.x.matches('(')").contains("`(` is not a regular expression"));
+    assert!(error("matches(object.x, '[')").contains("`[` is not a regular expression"));
     let nested = |n: usize| format!("'a'.matches('{}a{}')", "(".repeat(n), ")".repeat(n));
     assert!(parse(&nested(15)).is_ok() && parse(&nested(200)).is_err());
     assert!(parse("'a'.matches('(a{1000}){1000}')").is_err());
@@ -188,7 +188,7 @@ fn quantities_compare_and_compute() {
     ]);
     all_fail(&[
         ("quantity('much') == 1", "expected a quantity such as `100m` or `1Gi`, found `much`"),
-        ("quantity('1m').asInteger() == 1", "no 64-bit integer"),
+        ("quantity('1m').asInteger() == 1", "not a 64-bit integer"),
         ("quantity('1').isLessThan(1)", "`isLessThan` does not take the types `kubernetes.Quantity`, `int`"),
     ]);
 }
@@ -354,7 +354,7 @@ fn an_unknown_name_gets_the_one_that_was_meant() {
         ("pod.spec", "there is no variable `pod`; write one of `object`"),
         ("variables.on == 1", "there is no variable `variables.on` here; did you mean `one`?"),
         ("one == 1", "there is no variable `one`; write `variables.one`"),
-        ("variables['one'] == 1", "`variables` is no value of its own; write `variables.NAME`"),
+        ("variables['one'] == 1", "`variables` is not a value of its own; write `variables.NAME`"),
         ("params.x == 1", "there is no variable `params`; write the value into the expression"),
         ("authorizer.path('/')", "`authorizer`; remove it"),
         ("object.name.startWith('a')", "there is no function `startWith`; did you mean `startsWith`?"),

@@ -32,7 +32,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let integer = one(args)?.as_integer();
         integer
             .map(Value::Int)
-            .ok_or_else(|| FunctionRefusal::Value("the quantity is no 64-bit integer".to_owned()))
+            .ok_or_else(|| FunctionRefusal::Value("the quantity is not a 64-bit integer".to_owned()))
     }),
     member("compareTo", (1, 1), "quantity('1').compareTo(quantity('2'))", |args, _| {
         let (a, b) = two(args)?;
