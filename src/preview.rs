@@ -6,7 +6,7 @@
 //! Inventory alone ─────────────────────────────────────────────► Matrix of DaemonSets and pools
 //! ```
 //!
-//! `crates/placement` has the rules. This room reads objects and prints answers.
+//! `crates/placement` has the rules. This module reads objects and prints answers.
 
 mod explain;
 mod inventory;
@@ -61,7 +61,7 @@ pub struct Preview<'a> {
 pub struct StatusCounters {
     /// Nodes on which the controller wants a pod.
     pub desired: usize,
-    /// Those of them with a pod.
+    /// Matching nodes with a pod.
     pub current: usize,
     /// Nodes with a pod on which the controller would create none.
     pub misscheduled: usize,
@@ -187,7 +187,7 @@ fn answers(object: &DaemonSet<'_>, nodes: &[Node<'_>], version: KubernetesVersio
     nodes.iter().map(|node| (&object.spec.template.spec.on(node, version)).into()).collect()
 }
 
-/// Returns the answers for the earlier form of each node. A node that was not there ran nothing.
+/// Returns the answers for the earlier form of each node. A missing node ran no pods.
 fn answers_before(
     object: &DaemonSet<'_>,
     nodes: &[Node<'_>],

@@ -66,10 +66,10 @@ fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::
         }
         Reason::Affinity { unmet } => {
             let Some((position, requirements)) = reason.closest_term() else {
-                return writeln!(out, "    affinity: it has no term that can match a node");
+                return writeln!(out, "    affinity: no term can match a node");
             };
             match unmet.len() {
-                1 => writeln!(out, "    affinity: its one term does not match")?,
+                1 => writeln!(out, "    affinity: its only term does not match")?,
                 terms => writeln!(
                     out,
                     "    affinity: none of {terms} terms matches; the closest is term {}",
@@ -90,7 +90,7 @@ fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::
 }
 
 fn write_remedy(out: &mut String, remedy: &Remedy<'_>, node: &Node<'_>) -> fmt::Result {
-    writeln!(out, "  to bring it there:")?;
+    writeln!(out, "  to run it here:")?;
     if remedy.without_node_name {
         writeln!(out, "    remove spec.template.spec.nodeName")?;
     }

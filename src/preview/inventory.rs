@@ -14,7 +14,7 @@ pub struct Inventory {
     /// The version whose rules decide.
     pub version: KubernetesVersion,
     nodes: BTreeMap<String, ReadObject>,
-    /// None if no source of pods was read.
+    /// `None` if the input has no pods.
     pods: Option<Vec<StoredPod>>,
     daemon_sets: Vec<StoredDaemonSet>,
     /// The time at which pods count as available, in seconds since 1970.
@@ -164,7 +164,7 @@ impl Inventory {
 }
 
 impl StoredPod {
-    /// Reads a pod; `None` if it is on no node, or has ended.
+    /// Reads a pod; `None` if it has no node, or has terminated.
     fn new(pod: &ReadObject) -> Result<Option<Self>, ObjectError> {
         let value = pod.value();
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

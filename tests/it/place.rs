@@ -189,11 +189,11 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
     assert_eq!(code, 0);
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     assert!(
-        lines.contains(&"the rollout cannot finish: 2 nodes not Ready use up maxUnavailable, which is 1"),
+        lines.contains(&"the rollout cannot finish: 2 nodes not Ready use up maxUnavailable, (1)"),
         "{table}"
     );
     assert!(
-        lines.iter().any(|line| line.starts_with("2 pods replaced at once, because not available now")),
+        lines.iter().any(|line| line.starts_with("2 pods replaced at once, because they are not")),
         "{table}"
     );
 }
@@ -304,12 +304,12 @@ fn a_port_of_another_daemon_set_keeps_pods_pending_and_the_status_is_explained()
     assert_eq!((code, &*errors), (0, ""));
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     assert!(
-        lines.contains(&"1 pod stays Pending: monitoring/node-exporter has port 9100/TCP on n0"),
+        lines.contains(&"1 pod stays Pending: monitoring/node-exporter uses host port 9100/TCP on n0"),
         "{table}"
     );
     assert!(lines.contains(&"status now: desired 3, current 1, misscheduled 1"), "{table}");
     let (_, text, _) = place(&[&arguments[..], &["-o", "json"]].concat());
     let found: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(found["nodes"][0]["pending"], "monitoring/node-exporter has port 9100/TCP");
+    assert_eq!(found["nodes"][0]["pending"], "monitoring/node-exporter uses host port 9100/TCP");
     assert_eq!(found["status"], json!({"desired": 3, "current": 1, "misscheduled": 1}));
 }

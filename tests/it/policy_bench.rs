@@ -223,8 +223,10 @@ fn wrong_arguments_and_cases_that_fail_exit_2() {
 fn a_project_needs_no_arguments() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(folder.path(), &["policy", "new", "rules", "--lang", "cel"]).0, 0);
-    let (code, out, err) =
-        run(&folder.path().join("rules"), &["policy", "bench", "--time", "0.1", "--compile-seconds", "600", "-o", "json"]);
+    let (code, out, err) = run(
+        &folder.path().join("rules"),
+        &["policy", "bench", "--time", "0.1", "--compile-seconds", "600", "-o", "json"],
+    );
     assert_eq!(code, 0, "{err}");
     let found: Value = serde_json::from_str(&out).unwrap();
     assert!(found["cases"].as_array().unwrap().len() >= 3, "{out}");

@@ -54,7 +54,7 @@ fn both_packages_have_the_contract() {
 }
 
 #[test]
-fn the_three_packages_have_the_same_name_version_licence_and_repository() {
+fn the_three_packages_have_the_same_name_version_and_licence() {
     let npm = fs::read_to_string(folder().join("npm/package.json")).unwrap();
     let npm: Value = serde_json::from_str(&npm).unwrap();
     let pypi = fs::read_to_string(folder().join("pypi/pyproject.toml")).unwrap();
@@ -62,20 +62,12 @@ fn the_three_packages_have_the_same_name_version_licence_and_repository() {
     let sdk = fs::read_to_string(sdk).unwrap();
 
     let (name, version, license) = (&npm["name"], &npm["version"], &npm["license"]);
-    let repository = npm["repository"]["url"].as_str().unwrap();
-    let repository = repository.strip_prefix("git+").unwrap().strip_suffix(".git").unwrap();
     assert_eq!((name, version), (&"wardset-policy-sdk".into(), &env!("CARGO_PKG_VERSION").into()));
-    for line in [
-        format!("name = {name}"),
-        format!("version = {version}"),
-        format!("license = {license}"),
-        format!("Repository = \"{repository}\""),
-    ] {
+    for line in [format!("name = {name}"), format!("version = {version}"), format!("license = {license}")] {
         assert!(pypi.lines().any(|found| found == line), "pyproject.toml: {line}");
     }
-    for line in [format!("name = {name}"), format!("repository = \"{repository}\"")] {
-        assert!(sdk.lines().any(|found| found == line), "policies/sdk/Cargo.toml: {line}");
-    }
+    let line = format!("name = {name}");
+    assert!(sdk.lines().any(|found| found == line), "policies/sdk/Cargo.toml: {line}");
     // The SDK inherits these.
     let workspace = fs::read_to_string(folder().join("../../../policies/Cargo.toml")).unwrap();
     for line in [format!("version = {version}"), format!("license = {license}")] {

@@ -1,11 +1,11 @@
-//! Pods that exist, and the ports that they keep from others. A port does not decide where the controller creates a pod, but
-//! the pod stays Pending.
+//! Existing pods and their host ports. A port does not decide where the controller creates a pod, but the pod stays
+//! Pending.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{HostPort, Node, PodSpec};
 
-/// A pod that exists.
+/// An existing pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingPod<'a> {
     /// The name of its node.
@@ -32,8 +32,8 @@ pub struct PortConflict<'a> {
 impl fmt::Display for PortConflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.owner {
-            "" => write!(f, "another pod has port {}", self.port),
-            owner => write!(f, "{owner} has port {}", self.port),
+            "" => write!(f, "another pod uses host port {}", self.port),
+            owner => write!(f, "{owner} uses host port {}", self.port),
         }
     }
 }

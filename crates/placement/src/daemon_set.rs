@@ -42,7 +42,7 @@ pub struct PodTemplate<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct UpdateStrategy<'a> {
-    /// `RollingUpdate`, which empty means too, or `OnDelete`.
+    /// `RollingUpdate` (the default if empty) or `OnDelete`.
     #[serde(borrow)]
     pub r#type: Text<'a>,
     /// The limits of a rolling update.
@@ -74,7 +74,7 @@ pub enum Amount<'a> {
 /// The limit by which an update replaces pods, as a number for a certain number of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolloutLimit {
-    /// Pods are replaced when somebody deletes them.
+    /// Pods are replaced only after a manual deletion.
     OnDelete,
     /// Old pods are deleted first, and at most this many pods are unavailable.
     MaxUnavailable(usize),

@@ -9,7 +9,7 @@ use super::{Node, NodePlacement};
 pub struct NodeAnswer {
     /// Whether the controller creates a pod.
     pub runs: bool,
-    /// Whether the controller keeps a pod that is there already.
+    /// Whether the controller keeps an existing pod.
     pub continues: bool,
     /// The reasons why it creates no pod.
     pub reason: Option<String>,
@@ -67,7 +67,7 @@ const MAX_REASONS: usize = 2;
 /// Describes the answers in one line: `runs on 12 of 15 nodes; 3 gpu nodes refuse it: taint nvidia.com/gpu:NoSchedule`.
 ///
 /// `answers` has one answer for each node, in the same order. `before` is the number of nodes before a change, if the line
-/// shall name it.
+/// names it.
 #[must_use]
 pub fn summary(nodes: &[&Node<'_>], answers: &[NodeAnswer], before: Option<usize>) -> String {
     let runs = answers.iter().filter(|answer| answer.runs).count();

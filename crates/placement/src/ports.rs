@@ -1,4 +1,4 @@
-//! Ports of the node that pods take.
+//! Host ports of pods.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub struct ContainerPort<'a> {
     /// The address of the node; empty means all.
     #[serde(borrow, rename = "hostIP")]
     pub host_ip: Text<'a>,
-    /// `TCP`, which empty means too, `UDP` or `SCTP`.
+    /// `TCP` (the default if empty), `UDP` or `SCTP`.
     #[serde(borrow)]
     pub protocol: Text<'a>,
 }

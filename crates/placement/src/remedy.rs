@@ -7,9 +7,9 @@ use super::{
 /// The smallest changes of a pod template that bring its pods to one node. Other nodes may get pods, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remedy<'a> {
-    /// Whether `nodeName` must go.
+    /// Whether to remove `nodeName`.
     pub without_node_name: bool,
-    /// The entries of `nodeSelector` that must go. The other way is to label the node.
+    /// The entries of `nodeSelector` to remove. The other way is to label the node.
     pub without_node_selector: Vec<(&'a str, &'a str)>,
     /// A term to add beside the others, which are ORed.
     pub term: Option<Term<'a>>,

@@ -164,7 +164,7 @@ impl BlastRadius {
         }
         if self.replaced_at_once > 0 {
             lines.push(format!(
-                "{} replaced at once, because not available now; maxUnavailable does not protect them",
+                "{} replaced at once, because they are not available; maxUnavailable does not apply to them",
                 counted(self.replaced_at_once, "pod")
             ));
         }
@@ -172,7 +172,7 @@ impl BlastRadius {
             lines.push(match self.limit {
                 RolloutLimit::OnDelete => {
                     format!(
-                        "{} replaced only when somebody deletes them (OnDelete)",
+                        "{} replaced only after a manual deletion (OnDelete)",
                         counted(self.restarted, "pod")
                     )
                 }
@@ -223,18 +223,18 @@ impl fmt::Display for Obstacle {
                 write!(f, "with maxSurge, each new pod waits for port {port} of the old pod on its node")
             }
             Self::Unavailable { not_ready, port_taken, limit } => {
-                let causes = [(*not_ready, "not Ready"), (*port_taken, "where another pod has the port")];
+                let causes = [(*not_ready, "not Ready"), (*port_taken, "on which another pod uses the port")];
                 let causes = causes.into_iter().filter(|(count, _)| *count > 0);
                 let causes: Vec<String> =
                     causes.map(|(count, cause)| format!("{} {cause}", counted(count, "node"))).collect();
-                write!(f, "{} use up maxUnavailable, which is {limit}", causes.join(" and "))
+                write!(f, "{} use up maxUnavailable ({limit})", causes.join(" and "))
             }
         }
     }
 }
 
 impl NodeUpdate<'_> {
-    /// Whether a new pod on the node cannot become available, or an old one cannot end.
+    /// Whether a new pod on the node cannot become available, or an old one cannot terminate.
     fn is_stuck(&self) -> bool {
         self.is_not_ready() || self.port_taken
     }

@@ -74,8 +74,9 @@ pub struct PolicySpec {
     #[serde(default)]
     #[schemars(length(max = 8))]
     pub cluster_data: Vec<ClusterData>,
-    /// Whether a review that this policy decides on warns the author about nodes: if the update changes the nodes of the
-    /// DaemonSet, or if some nodes refuse a new one. Needs `--cluster`; not in the mode `observe`. Default false.
+    /// Whether reviews by this policy warn the author about nodes. They warn if an update changes the nodes of the
+    /// DaemonSet, or if some nodes refuse a new one. Requires `--cluster`. Has no effect in the mode `observe`. Default
+    /// false.
     #[serde(default)]
     pub warn_placement: bool,
 }

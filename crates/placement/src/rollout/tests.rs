@@ -70,7 +70,7 @@ fn pods_on_nodes_that_no_longer_match_are_deleted_at_once_even_with_on_delete() 
         radius.lines(),
         [
             "3 pods deleted at once, on nodes that no longer match; no limit of the update strategy applies",
-            "1 pod replaced only when somebody deletes them (OnDelete)",
+            "1 pod replaced only after a manual deletion (OnDelete)",
         ]
     );
 }
@@ -91,7 +91,7 @@ fn nodes_that_are_not_ready_use_up_the_limit() {
     assert_eq!(stuck(14), None);
     let obstacle = stuck(20).expect("an obstacle");
     assert_eq!(obstacle, Obstacle::Unavailable { not_ready: 20, port_taken: 0, limit: 15 });
-    assert_eq!(obstacle.to_string(), "20 nodes not Ready use up maxUnavailable, which is 15");
+    assert_eq!(obstacle.to_string(), "20 nodes not Ready use up maxUnavailable (15)");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_second_update_before_the_pods_are_available_replaces_all_of_them_at_once() 
     assert_eq!((radius.replaced_at_once, radius.restarted), (2, 3));
     assert_eq!(
         radius.lines()[0],
-        "2 pods replaced at once, because not available now; maxUnavailable does not protect them"
+        "2 pods replaced at once, because they are not available; maxUnavailable does not apply to them"
     );
 }
 
