@@ -8,6 +8,7 @@
 //!
 //! `crates/placement` has the rules. This module reads objects and prints answers.
 
+mod defaults;
 mod explain;
 mod inventory;
 mod machine;
@@ -46,8 +47,8 @@ pub struct Preview<'a> {
     pub refused: bool,
     /// The nodes on which the stored object runs; `None` for a new DaemonSet.
     pub stored: Option<usize>,
-    /// The effect on pods.
-    pub radius: BlastRadius,
+    /// The effect on pods; `None` if the policies refuse the object, so that nothing changes.
+    pub radius: Option<BlastRadius>,
     /// For each node, why its pod stays Pending although the controller creates it; empty without pods.
     pub waits: Vec<Option<String>>,
     /// The counters of the DaemonSet's status, if pods are known.
@@ -95,6 +96,10 @@ impl<'a> Preview<'a> {
         let decided = forms.decided.map(ReadObject::daemon_set).transpose()?;
         let new = decided.as_ref().unwrap_or(&written);
         let stored = forms.stored.map(ReadObject::daemon_set).transpose()?;
+        if let Some((field, problem)) = new.spec.update_strategy.problem() {
+            let field = format!("spec.updateStrategy.{field}");
+            return Err(ObjectError { field, problem: problem.to_owned() });
+        }
         let before = match old_nodes {
             Some(old) => answers_before(new, nodes, old, version),
             None => answers(&written, nodes, version),
@@ -112,7 +117,8 @@ impl<'a> Preview<'a> {
         let cluster = ClusterState { nodes, pods: pods.as_deref(), version };
         let old = if old_nodes.is_some() { Some(new) } else { stored.as_ref() };
         let update = Update { title: &title, old, new, change };
-        let radius = BlastRadius::of(&update, &cluster, &after);
+        // A refused object changes nothing.
+        let radius = forms.decided.map(|_| BlastRadius::of(&update, &cluster, &after));
         let all = pods.as_deref().unwrap_or_default();
         let conflicts = port_conflicts(&new.spec.template.spec, &title, nodes, all).into_iter().zip(&after);
         let waits = conflicts
@@ -157,7 +163,7 @@ impl<'a> Preview<'a> {
     #[must_use]
     pub fn shrinks(&self) -> bool {
         let before = self.stored.filter(|_| !self.nodes_changed).unwrap_or_else(|| count(&self.before));
-        self.runs() < before || self.radius.deleted > 0
+        self.runs() < before || self.radius.as_ref().is_some_and(|radius| radius.deleted > 0)
     }
 }
 

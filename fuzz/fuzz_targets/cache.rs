@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(after == setup.good, "a file of {} bytes is still there", content.len());
 });
 
-fn load(runtime: &Runtime, engine: &Engine, cache: &Cache) {
+fn load(runtime: &Runtime, engine: &Arc<Engine>, cache: &Cache) {
     let loaded = runtime.block_on(Module::load(engine, COMPONENT, Some(cache)));
     assert!(matches!(loaded.err(), Some(LoadError::World(_))), "something else was loaded");
 }

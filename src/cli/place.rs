@@ -17,6 +17,8 @@ use crate::telemetry;
 
 pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
+    let old = args.old.iter();
+    setup::reads_standard_input_once(args.files.iter().chain(&args.nodes).chain(&args.old_nodes).chain(old))?;
     let inventory = inventory(&args).await?;
     let nodes = inventory.nodes();
     if nodes.is_empty() {
@@ -29,6 +31,13 @@ pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
     let old_inventory =
         (!args.old_nodes.is_empty()).then(|| setup::inventory(&args.old_nodes)).transpose()?;
     let old_nodes = old_inventory.as_ref().map(Inventory::nodes);
+    if let Some(gone) = old_nodes.iter().flatten().find(|old| nodes.iter().all(|node| node.name != old.name))
+    {
+        bail!(
+            "`--old-nodes` has the node `{}`, which `--nodes` lacks; hint: pass the same nodes twice",
+            gone.name
+        );
+    }
     let (reviewed, broken) = review(&args, &inventory).await?;
     let mut previews = Vec::new();
     for one in &reviewed {

@@ -23,6 +23,7 @@ const MOST_IN_FULL: usize = 5;
 
 pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
+    setup::reads_standard_input_once(args.files.iter().chain(&args.nodes).chain(args.old.iter()))?;
     let (files, mut broken) = setup::read(&args.files, args.recursive);
     let old = args.old.as_deref().map(|old| input::read(old, true)).transpose()?;
     let settings = request::Settings {

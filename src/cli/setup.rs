@@ -188,6 +188,18 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
     Some(base.join("wardset"))
 }
 
+/// Fails if standard input, `-`, is named more than once: the second reader would find it empty.
+///
+/// # Errors
+///
+/// It is named twice.
+pub(crate) fn reads_standard_input_once<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
+    if paths.filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+        bail!("`-`, standard input, can be read once; hint: write one of the inputs into a file");
+    }
+    Ok(())
+}
+
 /// Reads all files. Reports each file that fails, and returns whether one did. A bad file hides no other.
 pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> (Vec<InputFile>, bool) {
     let mut files = Vec::new();

@@ -1,5 +1,7 @@
 //! One listing of the nodes, pods and DaemonSets of a cluster, for commands.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
@@ -11,6 +13,9 @@ use serde_json::Value;
 use wardset_placement::KubernetesVersion;
 
 use crate::preview::{Inventory, InventoryError};
+
+/// Time for one answer of the API server.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Objects in one answer of the API server.
 const PAGE: u32 = 500;
@@ -26,6 +31,9 @@ pub enum ListingError {
         /// The cause.
         source: kube::Error,
     },
+    /// The API server accepts the connection and does not answer.
+    #[error("the API server did not answer within {} s; hint: test the connection with `kubectl version`", PATIENCE.as_secs())]
+    TimedOut,
     /// The API server does not return its version.
     #[error("failed to read the version of the cluster")]
     Version(#[source] kube::Error),
@@ -49,7 +57,7 @@ pub async fn fill(
     inventory: &mut Inventory,
     say: impl Fn(&str),
 ) -> Result<KubernetesVersion, ListingError> {
-    let version = client.apiserver_version().await.map_err(ListingError::Version)?;
+    let version = in_time(client.apiserver_version()).await?.map_err(ListingError::Version)?;
     let version = known(&version.major, &version.minor, &say);
     add::<Node>(Api::all(client.clone()), inventory).await?;
     add::<DaemonSet>(everywhere(client), inventory).await?;
@@ -77,7 +85,7 @@ where
     let failed = |source| ListingError::List { kind: K::plural(&()).into_owned(), source };
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api.list(&page).await.map_err(failed)?;
+        let list = in_time(api.list(&page)).await?.map_err(failed)?;
         for object in &list.items {
             // The items of a list have no `apiVersion` and `kind` of their own.
             let mut object = serde_json::to_value(object)?;
@@ -92,6 +100,11 @@ where
             None => return Ok(()),
         }
     }
+}
+
+/// Waits for one answer of the API server.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, ListingError> {
+    tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ListingError::TimedOut)
 }
 
 fn known(major: &str, minor: &str, say: &impl Fn(&str)) -> KubernetesVersion {

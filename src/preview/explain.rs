@@ -48,7 +48,7 @@ fn write_explanation(
     for reason in placement.reasons() {
         write_reason(out, reason, node)?;
     }
-    write_remedy(out, &Remedy::find(pod, node, version), node)
+    write_remedy(out, &Remedy::find(pod, node, version), pod)
 }
 
 fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::Result {
@@ -89,19 +89,13 @@ fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::
     }
 }
 
-fn write_remedy(out: &mut String, remedy: &Remedy<'_>, node: &Node<'_>) -> fmt::Result {
+fn write_remedy(out: &mut String, remedy: &Remedy<'_>, pod: &PodSpec<'_>) -> fmt::Result {
     writeln!(out, "  to run it here:")?;
     if remedy.without_node_name {
         writeln!(out, "    remove spec.template.spec.nodeName")?;
     }
     for (key, value) in &remedy.without_node_selector {
-        writeln!(
-            out,
-            "    run `kubectl label node {} {}={} --overwrite`, or remove the entry from spec.template.spec.nodeSelector",
-            line(&node.name),
-            line(key),
-            line(value)
-        )?;
+        writeln!(out, "    remove {}={} from spec.template.spec.nodeSelector", line(key), line(value))?;
     }
     if let Some(term) = &remedy.term {
         writeln!(out, "    add this term to nodeSelectorTerms; terms are alternatives:")?;
@@ -115,9 +109,15 @@ fn write_remedy(out: &mut String, remedy: &Remedy<'_>, node: &Node<'_>) -> fmt::
         }
         write_yaml(out, &json!([members]))?;
     }
-    if !remedy.tolerations.is_empty() {
+    if remedy.tolerations.is_empty() {
+        return Ok(());
+    }
+    if pod.tolerations.is_empty() {
         writeln!(out, "    add to spec.template.spec:")?;
         write_yaml(out, &json!({ "tolerations": remedy.tolerations }))?;
+    } else {
+        writeln!(out, "    append to spec.template.spec.tolerations:")?;
+        write_yaml(out, &json!(remedy.tolerations))?;
     }
     Ok(())
 }

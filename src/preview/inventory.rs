@@ -65,11 +65,13 @@ pub enum InventoryError {
         /// The kind.
         kind: &'static str,
     },
-    /// Two nodes with one name.
-    #[error("{origin}: Node `{name}` occurs twice; hint: pass each node once")]
+    /// Two objects of one kind with the same name.
+    #[error("{origin}: {kind} `{name}` occurs twice; hint: pass each object once")]
     Duplicate {
         /// The file and the object's position in it.
         origin: String,
+        /// The kind.
+        kind: &'static str,
         /// The name.
         name: String,
     },
@@ -99,8 +101,7 @@ impl Inventory {
         if name.is_empty() {
             return Err(InventoryError::NoName { origin: origin.to_owned(), kind });
         }
-        let namespace = text("/metadata/namespace");
-        let title = format!("{}/{name}", if namespace.is_empty() { "default" } else { namespace });
+        let title = title(text("/metadata/namespace"), &name);
         let object = ReadObject::new(object);
         let failed =
             |source| InventoryError::Object { origin: origin.to_owned(), kind, name: name.clone(), source };
@@ -108,7 +109,7 @@ impl Inventory {
             "Node" => {
                 object.read::<Node<'_>>().map_err(failed)?;
                 if self.nodes.insert(name.clone(), object).is_some() {
-                    return Err(InventoryError::Duplicate { origin: origin.to_owned(), name });
+                    return Err(InventoryError::Duplicate { origin: origin.to_owned(), kind, name });
                 }
             }
             "Pod" => {
@@ -117,6 +118,9 @@ impl Inventory {
             }
             _ => {
                 object.read::<DaemonSet<'_>>().map_err(failed)?;
+                if self.daemon_set(&title).is_some() {
+                    return Err(InventoryError::Duplicate { origin: origin.to_owned(), kind, name: title });
+                }
                 self.daemon_sets.push(StoredDaemonSet { title, object });
             }
         }
@@ -178,14 +182,15 @@ impl StoredPod {
         let spec = ReadObject::new(value.get("spec").cloned().unwrap_or_default());
         spec.read::<PodSpec<'_>>()?;
         let list = |pointer: &str| value.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        let owner = list("/metadata/ownerReferences")
-            .find(|owner| owner["kind"] == "DaemonSet" && owner["controller"] == true);
+        let owner = list("/metadata/ownerReferences").find(|owner| {
+            owner["apiVersion"] == "apps/v1" && owner["kind"] == "DaemonSet" && owner["controller"] == true
+        });
         let owner = owner.and_then(|owner| owner["name"].as_str());
         let ready = list("/status/conditions").find(|condition| condition["type"] == "Ready");
         let since = ready.filter(|ready| ready["status"] == "True");
         Ok(Some(Self {
             node: node.to_owned(),
-            owner: owner.map(|name| format!("{}/{name}", text("/metadata/namespace"))).unwrap_or_default(),
+            owner: owner.map(|name| title(text("/metadata/namespace"), name)).unwrap_or_default(),
             // A condition without a time counts as an old one.
             ready_since: since.map(|ready| ready["lastTransitionTime"].as_str().map_or(0, seconds)),
             terminating: value.pointer("/metadata/deletionTimestamp").is_some(),
@@ -204,6 +209,11 @@ impl StoredPod {
             ports: spec.iter().flat_map(PodSpec::host_ports).collect(),
         }
     }
+}
+
+/// Returns namespace and name. An object without a namespace belongs to `default`.
+fn title(namespace: &str, name: &str) -> String {
+    format!("{}/{name}", if namespace.is_empty() { "default" } else { namespace })
 }
 
 fn seconds(time: &str) -> i64 {

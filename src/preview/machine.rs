@@ -17,7 +17,8 @@ struct PlacementReport<'p> {
     status: Option<StatusCounters>,
     nodes: Vec<NodeReport<'p>>,
     pools: Vec<PoolReport<'p>>,
-    blast_radius: RadiusReport,
+    /// Null if a policy refuses the object.
+    blast_radius: Option<RadiusReport>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +118,7 @@ impl<'p> From<&'p Preview<'_>> for PlacementReport<'p> {
                 })
                 .collect(),
             pools: pools.into_iter().filter_map(pool).collect(),
-            blast_radius: (&preview.radius).into(),
+            blast_radius: preview.radius.as_ref().map(RadiusReport::from),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! All DaemonSets of a cluster and all pools of its nodes, to find missing pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use wardset_core::text::one_line;
@@ -69,14 +69,14 @@ fn row(
     let object = stored.object.daemon_set()?;
     let pod = &object.spec.template.spec;
     let pods = inventory.pods(object.spec.min_ready_seconds).unwrap_or_default();
-    let waiting: Vec<&str> =
+    let waiting: BTreeSet<&str> =
         pods.iter().filter(|pod| pod.owner == stored.title && !pod.available).map(|pod| pod.node).collect();
     let cells = pools.values().map(|nodes| {
         let mut cell = MatrixCell { nodes: nodes.len(), ..MatrixCell::default() };
         for node in nodes {
             let placement = pod.on(node, inventory.version);
             cell.add(&placement);
-            cell.pending += usize::from(placement.runs() && waiting.contains(&&*node.name));
+            cell.pending += usize::from(placement.runs() && waiting.contains(&*node.name));
         }
         cell
     });

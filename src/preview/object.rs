@@ -1,8 +1,10 @@
 //! Objects as the types of `crates/placement` read them: null counts as absent, as for Kubernetes' decoder.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use wardset_placement::{DaemonSet, ObjectChange};
+
+use super::defaults::equals;
 
 /// An object whose nulls are resolved.
 #[derive(Debug, Clone)]
@@ -83,83 +85,27 @@ impl ReadObject {
             ObjectChange::Template
         } else if !equals(&stored, &written) {
             ObjectChange::Specification
-        } else if !same("/metadata/labels") || !same("/metadata/annotations") {
+        } else if self.own_metadata() != new.own_metadata() {
             ObjectChange::Metadata
         } else {
             ObjectChange::Nothing
         }
     }
-}
 
-/// The members that the API server adds to a DaemonSet if its author leaves them out (pkg/apis/core/v1/defaults.go,
-/// pkg/apis/apps/v1/defaults.go), with those that kubectl and the controller write.
-const ADDED_BY_DEFAULT: [&str; 36] = [
-    "apiVersion",
-    "creationTimestamp",
-    "defaultMode",
-    "deprecated.daemonset.template.generation",
-    "divisor",
-    "dnsPolicy",
-    "enableServiceLinks",
-    "failureThreshold",
-    "fsType",
-    "hostPort",
-    "imagePullPolicy",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "matchLabelKeys",
-    "maxSurge",
-    "maxUnavailable",
-    "minReadySeconds",
-    "mode",
-    "name",
-    "optional",
-    "periodSeconds",
-    "procMount",
-    "protocol",
-    "requests",
-    "restartPolicy",
-    "revisionHistoryLimit",
-    "rollingUpdate",
-    "schedulerName",
-    "scheme",
-    "securityContext",
-    "serviceAccount",
-    "successThreshold",
-    "terminationGracePeriodSeconds",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "timeoutSeconds",
-    "type",
-];
-
-/// Whether `stored` is `written` with defaults. An empty map or list counts as absent.
-fn equals(stored: &Value, written: &Value) -> bool {
-    match (stored, written) {
-        (Value::Object(stored), Value::Object(written)) => {
-            let all = written.iter().all(|(key, value)| match stored.get(key) {
-                Some(stored) => equals(stored, value),
-                None => is_empty(value),
-            });
-            let is_default =
-                |key: &String| ADDED_BY_DEFAULT.contains(&key.as_str()) || key == "updateStrategy";
-            all && stored
-                .iter()
-                .all(|(key, value)| written.contains_key(key) || is_default(key) || is_empty(value))
-        }
-        (Value::Array(stored), Value::Array(written)) => {
-            stored.len() == written.len() && stored.iter().zip(written).all(|(a, b)| equals(a, b))
-        }
-        (Value::Object(_), Value::Null) => equals(stored, &Value::Object(Map::new())),
-        (stored, written) => stored == written || (is_empty(stored) && is_empty(written)),
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(members) => members.is_empty(),
-        Value::Array(elements) => elements.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    /// Returns labels and annotations without those that the API server and kubectl write.
+    fn own_metadata(&self) -> Vec<(&String, &Value)> {
+        let entries =
+            |pointer: &str| self.0.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
+        let mut own: Vec<_> = entries("/metadata/labels").chain(entries("/metadata/annotations")).collect();
+        own.retain(|(key, _)| {
+            !matches!(
+                key.as_str(),
+                "deprecated.daemonset.template.generation"
+                    | "kubectl.kubernetes.io/last-applied-configuration"
+            )
+        });
+        own.sort_by_key(|(key, _)| *key);
+        own
     }
 }
 

@@ -14,6 +14,8 @@ use crate::offline::text::count;
 const WIDTH: usize = 80;
 /// Characters of a bar that stands for all nodes.
 const BAR: usize = 12;
+/// Bytes of a pool's name in the narrow form.
+const POOL: usize = 24;
 /// Column of a reason below its pool.
 const BELOW: usize = 9;
 /// Bytes of a name or reason from an object.
@@ -56,7 +58,7 @@ pub fn lines(preview: &Preview<'_>) -> String {
     let object = if preview.refused { "as written, it " } else { "" };
     let nodes: Vec<_> = preview.nodes.iter().collect();
     let summary = summary(&nodes, &preview.after, None);
-    let effect = preview.radius.lines();
+    let effect = effect(preview);
     for line in std::iter::once(format!("{object}{summary}")).chain(effect) {
         // Writing to a String can't fail.
         let _ = writeln!(out, "{BOLD}placement:{BOLD:#} {}", one_line(&line, MAX_TEXT));
@@ -72,7 +74,7 @@ fn write_preview(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Re
     writeln!(out)?;
     write_pools(out, preview, wide)?;
     writeln!(out)?;
-    for line in remarks(preview).into_iter().chain(preview.radius.lines()) {
+    for line in remarks(preview).into_iter().chain(effect(preview)) {
         let style =
             if line.contains("deleted at once") || line.contains("cannot finish") || line.contains("Pending")
             {
@@ -93,7 +95,7 @@ fn write_pools(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Resu
     let changes = preview.before != preview.after;
     let before = changes.then_some(preview.before.as_slice());
     let pools = pools(preview.nodes, before, &preview.after);
-    let name = |pool: &Pool<'_>| one_line(pool.group.unwrap_or("-"), 64);
+    let name = |pool: &Pool<'_>| one_line(pool.group.unwrap_or("-"), if wide { 64 } else { POOL });
     let width = pools.iter().map(|pool| name(pool).chars().count()).max().unwrap_or(0).max("POOL".len());
     let bar = pools.iter().map(|pool| bar(pool, preview.nodes.len()).chars().count()).max().unwrap_or(0);
     let head = if changes { "BEFORE  AFTER" } else { "RUNS " };
@@ -128,6 +130,12 @@ fn write_pools(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Resu
         }
     }
     Ok(())
+}
+
+/// Returns the effect on pods.
+fn effect(preview: &Preview<'_>) -> Vec<String> {
+    let refused = || vec!["no effect: a policy refuses the object, so the cluster stays as it is".to_owned()];
+    preview.radius.as_ref().map_or_else(refused, wardset_placement::BlastRadius::lines)
 }
 
 /// Returns the facts beside the answers: pods that stay Pending, and the counters of the status.

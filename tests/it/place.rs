@@ -176,7 +176,7 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
         let status = if ready { "True" } else { "False" };
         json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("{owner}-{n}"), "namespace": "monitoring",
-                "ownerReferences": [{"kind": "DaemonSet", "name": owner, "controller": true}]},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "controller": true}]},
             "spec": {"nodeName": format!("n{n}"), "containers": [{"name": "a"}]},
             "status": {"phase": "Running", "conditions":
                 [{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
@@ -189,7 +189,7 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
     assert_eq!(code, 0);
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     assert!(
-        lines.contains(&"the rollout cannot finish: 2 nodes not Ready use up maxUnavailable, (1)"),
+        lines.contains(&"the rollout cannot finish: 2 nodes not Ready use up maxUnavailable (1)"),
         "{table}"
     );
     assert!(
@@ -227,6 +227,9 @@ fn each_bad_input_has_an_error_that_names_it() {
     let unnamed = files.write("unnamed.json", &json!({"apiVersion": "v1", "kind": "Node", "metadata": {}}));
     let mistyped = files.write("mistyped.json", &daemon_set("a", json!({"hostNetwork": "yes"})));
     let policy = no_policy(&files);
+    let mut odd = daemon_set("a", json!({}));
+    odd["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "5"}});
+    let odd = files.write("odd.json", &odd);
     for (arguments, expected) in [
         (vec!["-f", EXPORTER], "--nodes <FILE|DIR|->"),
         (vec!["-f", EXPORTER, "--nodes", "no/such/file"], "failed to read `no/such/file`"),
@@ -246,6 +249,15 @@ fn each_bad_input_has_an_error_that_names_it() {
             "expected a version from 1.34 to 1.37",
         ),
         (vec!["--nodes", &nodes], "expected DaemonSets, found none"),
+        (vec!["-f", "-", "--nodes", "-"], "`-`, standard input, can be read once"),
+        (
+            vec!["-f", EXPORTER, "--nodes", &nodes, "--old-nodes", NODES],
+            "`--old-nodes` has the node `control-1`, which `--nodes` lacks",
+        ),
+        (
+            vec!["-f", &odd, "--nodes", &nodes, "--policies", &policy],
+            "`spec.updateStrategy.rollingUpdate.maxUnavailable`: expected a whole number, 0 or more, or a percentage such as `10%`",
+        ),
         (
             vec!["-f", &mistyped, "--nodes", &nodes, "--policies", &policy],
             "`spec.template.spec.hostNetwork`: invalid type: string \"yes\", expected a boolean",
@@ -292,7 +304,7 @@ fn a_port_of_another_daemon_set_keeps_pods_pending_and_the_status_is_explained()
     let pod = |n: usize, owner: &str, port: u32| {
         json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("{owner}-{n}"), "namespace": "monitoring",
-                "ownerReferences": [{"kind": "DaemonSet", "name": owner, "controller": true}]},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "controller": true}]},
             "spec": {"nodeName": format!("n{n}"), "hostNetwork": true,
                 "containers": [{"name": "a", "ports": [{"containerPort": port}]}]}})
     };

@@ -180,7 +180,10 @@ fn a_build_that_fails_keeps_the_module_of_the_last_good_one() {
     assert!(dev.review().1.contains("\"one\""));
 
     let block = dev.save("policy.yaml", &policy.to_string().replace("\"one\"", "\"two\""));
-    assert!(block.contains("build   FAILED: ") && block.contains("policy  `a` stays active"), "{block}");
+    assert!(
+        block.contains("build   FAILED: ") && block.contains("policy  `a`: the last good build stays active"),
+        "{block}"
+    );
     assert!(dev.review().1.contains("\"two\""));
     dev.stop();
 }

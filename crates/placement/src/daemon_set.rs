@@ -83,6 +83,25 @@ pub enum RolloutLimit {
 }
 
 impl UpdateStrategy<'_> {
+    /// Returns the first field that the API server would refuse, with the expected value.
+    #[must_use]
+    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if !matches!(&*self.r#type, "" | "RollingUpdate" | "OnDelete") {
+            return Some(("type", "expected `RollingUpdate` or `OnDelete`"));
+        }
+        let rolling = self.rolling_update.as_ref()?;
+        let fields = [
+            ("rollingUpdate.maxUnavailable", &rolling.max_unavailable),
+            ("rollingUpdate.maxSurge", &rolling.max_surge),
+        ];
+        let wrong = |amount: &Amount<'_>| match amount {
+            Amount::Number(number) => i32::try_from(*number).map_or(true, |number| number < 0),
+            Amount::Percentage(_) => amount.of(0).is_none(),
+        };
+        let (field, _) = fields.into_iter().find(|(_, amount)| amount.as_ref().is_some_and(wrong))?;
+        Some((field, "expected a whole number, 0 or more, or a percentage such as `10%`"))
+    }
+
     /// Returns the limit for a DaemonSet that runs on `desired` nodes (`updatedDesiredNodeCounts` in
     /// pkg/controller/daemon/update.go). It is at least 1.
     #[must_use]
@@ -109,7 +128,9 @@ impl Amount<'_> {
         match self {
             Self::Number(number) => usize::try_from(*number).ok(),
             Self::Percentage(text) => {
-                let percent: usize = text.strip_suffix('%')?.parse().ok()?;
+                let digits =
+                    text.strip_suffix('%').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+                let percent: usize = digits.parse().ok()?;
                 Some(total.saturating_mul(percent).div_ceil(100))
             }
         }
@@ -169,6 +190,26 @@ mod tests {
         assert_eq!(limit(&rolling("maxUnavailable", json!("x")), 21), RolloutLimit::MaxUnavailable(1));
         assert_eq!(limit(&rolling("maxSurge", json!("5%")), 288), RolloutLimit::MaxSurge(15));
         assert_eq!(limit(&json!({"type": "OnDelete", "rollingUpdate": null}), 9), RolloutLimit::OnDelete);
+    }
+
+    #[test]
+    fn values_that_the_api_server_refuses_are_problems() {
+        let problem = |strategy: Value| {
+            let strategy = UpdateStrategy::deserialize(&strategy).expect("a strategy");
+            strategy.problem().map(|(field, _)| field)
+        };
+        for amount in
+            [json!("5"), json!("-5%"), json!("1.5%"), json!("%"), json!("+10%"), json!(-1), json!(i64::MAX)]
+        {
+            let field = Some("rollingUpdate.maxSurge");
+            assert_eq!(problem(json!({"rollingUpdate": {"maxSurge": amount}})), field, "{amount}");
+        }
+        assert_eq!(problem(json!({"type": "Foo"})), Some("type"));
+        for fine in
+            [json!({}), json!({"type": "OnDelete"}), json!({"rollingUpdate": {"maxUnavailable": "10%"}})]
+        {
+            assert_eq!(problem(fine), None);
+        }
     }
 
     #[test]

@@ -72,19 +72,18 @@ impl<'a> Remedy<'a> {
 }
 
 /// Returns a term that matches the node: the given one, with each requirement that the node does not satisfy replaced
-/// by the node's own value, or left out if the node lacks the label. If nothing is left, the term names the node.
+/// by the node's own value. If the node lacks such a label, a term without the requirement could match any node, so the
+/// term names the node.
 fn term_for<'a>(node: &'a Node<'a>, closest: Option<&'a Term<'a>>) -> Term<'a> {
     let label = |requirement: &Requirement<'_>| node.labels.get(&*requirement.key).map(|label| &**label);
     let expressions = closest.map(|term| term.match_expressions.as_slice()).unwrap_or_default();
-    let match_expressions: Vec<Requirement<'a>> = expressions
-        .iter()
-        .filter_map(|requirement| {
-            if requirement.is_valid() && requirement.holds(label(requirement)) == Some(true) {
-                return Some(requirement.clone());
-            }
-            Some(Requirement::new(&requirement.key, Operator::In, &[label(requirement)?]))
-        })
-        .collect();
+    let adapted = expressions.iter().map(|requirement| {
+        if requirement.is_valid() && requirement.holds(label(requirement)) == Some(true) {
+            return Some(requirement.clone());
+        }
+        Some(Requirement::new(&requirement.key, Operator::In, &[label(requirement)?]))
+    });
+    let match_expressions: Vec<Requirement<'a>> = adapted.collect::<Option<_>>().unwrap_or_default();
     let match_fields = if match_expressions.is_empty() {
         vec![Requirement::new("metadata.name", Operator::In, &[&node.name])]
     } else {
@@ -148,10 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn names_the_node_if_it_lacks_every_label() {
+    fn names_the_node_if_it_lacks_a_label() {
         let named = json!({"expressions": [],
             "fields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]});
         assert_eq!(term(json!([{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}])), named);
+        let real = json!({"key": "type", "operator": "NotIn", "values": ["virtual"]});
+        assert_eq!(term(json!([{"matchExpressions": [{"key": "gpu", "operator": "Exists"}, real]}])), named);
         assert_eq!(term(json!([{}])), named);
         assert_eq!(term(json!([])), named);
     }

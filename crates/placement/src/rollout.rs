@@ -6,7 +6,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{
-    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodeAnswer, RolloutLimit, port_conflicts,
+    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodeAnswer, NodePlacement, Reason,
+    RolloutLimit, port_conflicts,
 };
 
 /// The difference between the stored and the new object.
@@ -64,6 +65,8 @@ pub struct BlastRadius {
     pub not_replaced: usize,
     /// The limit of the rollout.
     pub limit: RolloutLimit,
+    /// Nodes whose pods cannot become available, and which use up a part of the limit.
+    pub blocked: usize,
     /// The reason why the rollout cannot finish, if there is one.
     pub obstacle: Option<Obstacle>,
 }
@@ -76,14 +79,16 @@ pub enum Obstacle {
         /// The port, such as `9100/TCP`.
         port: String,
     },
-    /// Pods on these nodes cannot become available, and they use up `maxUnavailable`.
+    /// Pods on these nodes cannot become available, and they use up the limit.
     Unavailable {
         /// Nodes that are not Ready and have or get a pod.
         not_ready: usize,
         /// Nodes on which another pod has a port of the new pod.
         port_taken: usize,
-        /// `maxUnavailable` as a number.
+        /// The limit as a number.
         limit: usize,
+        /// `maxUnavailable` or `maxSurge`.
+        name: &'static str,
     },
 }
 
@@ -117,6 +122,7 @@ impl BlastRadius {
             replaced_at_once: 0,
             not_replaced: 0,
             limit,
+            blocked: 0,
             obstacle: None,
         };
         if outdated {
@@ -127,6 +133,7 @@ impl BlastRadius {
         if rolls {
             radius.not_replaced = count(&|node| node.continues && !node.runs && node.pod.is_some());
             let waiting = count(&|node| node.continues && node.pod == Some(true) && !node.is_not_ready());
+            radius.blocked = count(&|node| node.blocks(limit));
             radius.obstacle = (waiting > 0).then(|| obstacle(update, &nodes, limit)).flatten();
         }
         radius
@@ -137,8 +144,19 @@ impl BlastRadius {
     pub fn waves(&self) -> usize {
         match self.limit {
             RolloutLimit::OnDelete => 0,
+            RolloutLimit::MaxUnavailable(_) => {
+                (self.restarted + self.not_replaced).div_ceil(self.at_a_time())
+            }
+            RolloutLimit::MaxSurge(_) => self.restarted.div_ceil(self.at_a_time()),
+        }
+    }
+
+    /// Returns the number of pods that the rollout replaces in one step: the limit without the nodes that use it up.
+    fn at_a_time(&self) -> usize {
+        match self.limit {
+            RolloutLimit::OnDelete => 1,
             RolloutLimit::MaxUnavailable(limit) | RolloutLimit::MaxSurge(limit) => {
-                self.restarted.div_ceil(limit.max(1))
+                limit.saturating_sub(self.blocked).max(1)
             }
         }
     }
@@ -176,20 +194,8 @@ impl BlastRadius {
                         counted(self.restarted, "pod")
                     )
                 }
-                RolloutLimit::MaxUnavailable(limit) => {
-                    format!(
-                        "rolling restart of {}, {limit} at a time (maxUnavailable), in {}",
-                        counted(self.restarted, "pod"),
-                        self.steps()
-                    )
-                }
-                RolloutLimit::MaxSurge(limit) => {
-                    format!(
-                        "rolling restart of {}, {limit} more at a time (maxSurge), in {}",
-                        counted(self.restarted, "pod"),
-                        self.steps()
-                    )
-                }
+                RolloutLimit::MaxUnavailable(limit) => self.rolling("maxUnavailable", "", limit),
+                RolloutLimit::MaxSurge(limit) => self.rolling("maxSurge", " more", limit),
             });
         }
         if self.not_replaced > 0 {
@@ -211,8 +217,20 @@ impl BlastRadius {
         lines
     }
 
-    fn steps(&self) -> String {
-        counted(self.waves(), "step")
+    fn rolling(&self, name: &str, more: &str, limit: usize) -> String {
+        let pods = counted(self.restarted, "pod");
+        if self.obstacle.is_some() {
+            return format!("rolling restart of {pods}");
+        }
+        let used = match self.blocked {
+            0 => String::new(),
+            blocked => format!(" {limit}, less {}", counted(blocked, "blocked node")),
+        };
+        format!(
+            "rolling restart of {pods}, {}{more} at a time ({name}{used}), in {}",
+            self.at_a_time(),
+            counted(self.waves(), "step")
+        )
     }
 }
 
@@ -222,21 +240,28 @@ impl fmt::Display for Obstacle {
             Self::SurgePort { port } => {
                 write!(f, "with maxSurge, each new pod waits for port {port} of the old pod on its node")
             }
-            Self::Unavailable { not_ready, port_taken, limit } => {
+            Self::Unavailable { not_ready, port_taken, limit, name } => {
                 let causes = [(*not_ready, "not Ready"), (*port_taken, "on which another pod uses the port")];
                 let causes = causes.into_iter().filter(|(count, _)| *count > 0);
                 let causes: Vec<String> =
                     causes.map(|(count, cause)| format!("{} {cause}", counted(count, "node"))).collect();
-                write!(f, "{} use up maxUnavailable ({limit})", causes.join(" and "))
+                write!(f, "{} use up {name} ({limit})", causes.join(" and "))
             }
         }
     }
 }
 
 impl NodeUpdate<'_> {
-    /// Whether a new pod on the node cannot become available, or an old one cannot terminate.
-    fn is_stuck(&self) -> bool {
-        self.is_not_ready() || self.port_taken
+    /// Whether the node uses up the limit for ever: a new pod on it cannot become available, or an old one cannot
+    /// terminate. With `maxSurge`, a node counts only while its old pod is available.
+    fn blocks(&self, limit: RolloutLimit) -> bool {
+        match limit {
+            RolloutLimit::OnDelete => false,
+            RolloutLimit::MaxUnavailable(_) => {
+                (self.runs || self.is_taken) && (self.is_not_ready() || self.port_taken)
+            }
+            RolloutLimit::MaxSurge(_) => self.runs && self.pod == Some(true) && self.port_taken,
+        }
     }
 
     fn is_not_ready(&self) -> bool {
@@ -265,8 +290,8 @@ fn node_updates<'a>(
                     (live.peek().is_some().then(|| live.all(|pod| pod.available)), !pods.is_empty())
                 }
                 (None, Some(old)) => {
-                    let runs = old.spec.template.spec.on(node, cluster.version).runs();
-                    (runs.then_some(node.ready != Some(false)), runs)
+                    let has_pod = is_assumed(&old.spec.template.spec.on(node, cluster.version));
+                    (has_pod.then_some(node.ready != Some(false)), has_pod)
                 }
                 (None, None) => (None, false),
             };
@@ -280,21 +305,43 @@ fn node_updates<'a>(
 fn obstacle(update: &Update<'_>, nodes: &[NodeUpdate<'_>], limit: RolloutLimit) -> Option<Obstacle> {
     match limit {
         RolloutLimit::OnDelete => None,
-        RolloutLimit::MaxSurge(_) => {
+        RolloutLimit::MaxSurge(surge) => {
+            let port_taken = nodes.iter().filter(|node| node.blocks(limit)).count();
+            if port_taken >= surge {
+                return Some(Obstacle::Unavailable {
+                    not_ready: 0,
+                    port_taken,
+                    limit: surge,
+                    name: "maxSurge",
+                });
+            }
             // The new pod stays pending until the old one ends, and the old one stays until the new one is available.
             let old: Vec<HostPort<'_>> = update.old?.spec.template.spec.host_ports().collect();
             let mut new = update.new.spec.template.spec.host_ports();
             let port = new.find(|port| old.iter().any(|old| port.conflicts_with(old)))?;
             Some(Obstacle::SurgePort { port: port.to_string() })
         }
-        RolloutLimit::MaxUnavailable(limit) => {
-            let blocked = |node: &&NodeUpdate<'_>| (node.runs || node.is_taken) && node.is_stuck();
-            let blocked: Vec<&NodeUpdate<'_>> = nodes.iter().filter(blocked).collect();
+        RolloutLimit::MaxUnavailable(allowed) => {
+            let blocked: Vec<&NodeUpdate<'_>> = nodes.iter().filter(|node| node.blocks(limit)).collect();
             let not_ready = blocked.iter().filter(|node| node.is_not_ready()).count();
             let port_taken = blocked.len() - not_ready;
-            (blocked.len() >= limit).then_some(Obstacle::Unavailable { not_ready, port_taken, limit })
+            let name = "maxUnavailable";
+            (blocked.len() >= allowed).then_some(Obstacle::Unavailable {
+                not_ready,
+                port_taken,
+                limit: allowed,
+                name,
+            })
         }
     }
+}
+
+/// Whether a node counts as one with a pod if pods are unknown: the pod runs there, or only a taint of the node's
+/// condition keeps new pods off. Kubernetes adds such a taint, for example to a node that is not Ready, after the pod.
+fn is_assumed(placement: &NodePlacement<'_>) -> bool {
+    placement.reasons().iter().all(|reason| {
+        matches!(reason, Reason::Taint(taint) if taint.key.starts_with("node.kubernetes.io/") && !taint.evicts())
+    })
 }
 
 fn counted(count: usize, noun: &str) -> String {

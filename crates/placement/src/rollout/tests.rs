@@ -90,7 +90,10 @@ fn nodes_that_are_not_ready_use_up_the_limit() {
     let stuck = |not_ready| radius(Some(&object), &object, &nodes(288 - not_ready, not_ready), None).obstacle;
     assert_eq!(stuck(14), None);
     let obstacle = stuck(20).expect("an obstacle");
-    assert_eq!(obstacle, Obstacle::Unavailable { not_ready: 20, port_taken: 0, limit: 15 });
+    assert_eq!(
+        obstacle,
+        Obstacle::Unavailable { not_ready: 20, port_taken: 0, limit: 15, name: "maxUnavailable" }
+    );
     assert_eq!(obstacle.to_string(), "20 nodes not Ready use up maxUnavailable (15)");
 }
 
@@ -148,7 +151,10 @@ fn a_port_that_another_pod_has_uses_up_the_limit() {
     }));
     let radius = radius(Some(&object), &object, &nodes, Some(&pods));
     assert_eq!(radius.created, 2);
-    assert_eq!(radius.obstacle, Some(Obstacle::Unavailable { not_ready: 0, port_taken: 2, limit: 2 }));
+    assert_eq!(
+        radius.obstacle,
+        Some(Obstacle::Unavailable { not_ready: 0, port_taken: 2, limit: 2, name: "maxUnavailable" })
+    );
 }
 
 #[test]
@@ -168,4 +174,51 @@ fn metadata_alone_restarts_no_pod() {
     assert_eq!(lines(ObjectChange::Metadata), ["metadata only: no pod restarts"]);
     assert_eq!(lines(ObjectChange::Nothing), ["no effect"]);
     assert_eq!(lines(ObjectChange::Specification), ["no pod is created, deleted or restarted"]);
+}
+
+#[test]
+fn nodes_that_cannot_become_available_make_the_steps_smaller() {
+    let object = daemon_set(json!({"maxUnavailable": 3}), json!({}));
+    let radius = radius(Some(&object), &object, &nodes(8, 2), None);
+    assert_eq!((radius.blocked, radius.waves(), radius.obstacle.is_none()), (2, 8, true));
+    assert_eq!(
+        radius.lines()[1],
+        "rolling restart of 8 pods, 1 at a time (maxUnavailable 3, less 2 blocked nodes), in 8 steps"
+    );
+}
+
+#[test]
+fn without_pods_the_taint_of_a_node_that_is_not_ready_does_not_hide_its_pod() {
+    let object = daemon_set(json!({"maxUnavailable": 3}), json!({}));
+    let mut nodes = nodes(8, 4);
+    for node in &mut nodes[8..] {
+        node.taints.push(super::super::Taint::new("node.kubernetes.io/unreachable", "", "NoSchedule"));
+    }
+    let obstacle = radius(Some(&object), &object, &nodes, None).obstacle;
+    assert_eq!(
+        obstacle,
+        Some(Obstacle::Unavailable { not_ready: 4, port_taken: 0, limit: 3, name: "maxUnavailable" })
+    );
+}
+
+#[test]
+fn a_surge_cannot_finish_if_another_pod_has_the_new_port_everywhere() {
+    let of = |port: u32| {
+        daemon_set(json!({"maxSurge": 1}), json!({"containers": [{"ports": [{"hostPort": port}]}]}))
+    };
+    let nodes = nodes(3, 0);
+    let mut pods = own(&nodes, true);
+    let port = HostPort { port: 9100, protocol: "TCP".into(), address: "0.0.0.0".into() };
+    pods.extend(nodes.iter().map(|node| ExistingPod {
+        node: &node.name,
+        owner: "m/other",
+        available: true,
+        terminating: false,
+        ports: vec![port.clone()],
+    }));
+    let obstacle = radius(Some(&of(80)), &of(9100), &nodes, Some(&pods)).obstacle;
+    assert_eq!(
+        obstacle,
+        Some(Obstacle::Unavailable { not_ready: 0, port_taken: 3, limit: 1, name: "maxSurge" })
+    );
 }
