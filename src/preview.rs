@@ -35,6 +35,8 @@ pub use table::{lines, table};
 pub struct Preview<'a> {
     /// The DaemonSet as `namespace/name`.
     pub title: String,
+    /// The file; empty for an object of the cluster.
+    pub origin: String,
     /// The nodes, in the order of the answers.
     pub nodes: &'a [Node<'a>],
     /// The version whose rules decide.
@@ -86,6 +88,7 @@ impl<'a> Preview<'a> {
     /// An object with a field of another type than the API server accepts.
     pub fn new(
         title: String,
+        origin: String,
         forms: &Forms<'_>,
         inventory: &'a Inventory,
         nodes: &'a [Node<'a>],
@@ -133,6 +136,7 @@ impl<'a> Preview<'a> {
         let nodes_changed = old_nodes.is_some();
         Ok(Self {
             title,
+            origin,
             nodes,
             version,
             before,
@@ -186,7 +190,7 @@ pub fn of_review<'a>(
         written: &written,
         decided: reviewed.is_allowed().then_some(&decided),
     };
-    Preview::new(reviewed.title(), &forms, inventory, nodes, old_nodes)
+    Preview::new(reviewed.title(), reviewed.origin.clone(), &forms, inventory, nodes, old_nodes)
 }
 
 fn answers(object: &DaemonSet<'_>, nodes: &[Node<'_>], version: KubernetesVersion) -> Vec<NodeAnswer> {

@@ -4,16 +4,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use wardset_core::decision::Outcome;
 use wardset_core::policy::NamespaceLabels;
+use wardset_core::text::one_line;
 use wardset_placement::{KubernetesVersion, Node};
 
 use super::args::{FailOn, PlaceArgs, PlaceOutput};
 use super::setup;
 use crate::cluster;
 use crate::offline::input::{self, InputSource};
+use crate::offline::request::SkippedObject;
 use crate::offline::{Outcomes, Reviewed, request};
 use crate::preview::{self, Forms, Inventory, Preview, ReadObject};
 use crate::telemetry;
+
+/// Bytes of one remark.
+const MAX_REMARK: usize = 1024;
 
 pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
@@ -47,13 +53,20 @@ pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
             let shown = if one.is_allowed() { &one.stored } else { &one.manifest };
             let object = ReadObject::parse(shown.text())?;
             let pod = &object.daemon_set()?.spec.template.spec;
+            if !one.is_allowed() {
+                super::print("A policy refuses the object. As written:\n")?;
+            }
             super::print(&preview::explain(&preview.title, pod, node, inventory.version))?;
         }
         previews.push(preview);
     }
     let refused = reviewed.iter().any(|one| !one.is_allowed());
     for one in reviewed.iter().filter(|one| !one.is_allowed()) {
-        super::say(&crate::offline::text::review(one));
+        let (Outcome::Denied { message, .. } | Outcome::Failed { message, .. }) = &one.decision.outcome
+        else {
+            continue;
+        };
+        super::say(&format!("{}: refused: {message}; hint: `wardset review` shows more", one.title()));
     }
     if args.output == PlaceOutput::Json {
         super::print_data(&preview::json(&previews))?;
@@ -66,6 +79,8 @@ pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
     }
     if previews.is_empty() && !broken {
         super::say("no DaemonSet found; hint: `--filename` names files with apps/v1 DaemonSets");
+        // A check of nothing must not pass.
+        return Ok(ExitCode::from(if args.fail_on.is_empty() { 0 } else { 2 }));
     }
     Ok(exit_code(broken, refused, &previews, &args.fail_on))
 }
@@ -82,7 +97,7 @@ fn stored(args: &PlaceArgs, inventory: &Inventory, nodes: &[Node<'_>]) -> anyhow
     let mut previews = Vec::new();
     for one in stored {
         let forms = Forms { stored: Some(&one.object), written: &one.object, decided: Some(&one.object) };
-        let preview = Preview::new(one.title.clone(), &forms, inventory, nodes, None);
+        let preview = Preview::new(one.title.clone(), String::new(), &forms, inventory, nodes, None);
         previews.push(preview.with_context(|| format!("DaemonSet `{}`", one.title))?);
     }
     match args.output {
@@ -150,6 +165,9 @@ async fn review(args: &PlaceArgs, inventory: &Inventory) -> anyhow::Result<(Vec<
     for source in files.iter().flat_map(|file| &file.documents).flat_map(|document| &document.objects) {
         match crate::offline::review(&judge, source, &settings).await {
             Ok(Outcomes::Decided(one)) => reviewed.push(*one),
+            Ok(Outcomes::Skipped { origin, reason: reason @ SkippedObject::OldDaemonSet { .. } }) => {
+                super::say(&one_line(&format!("skipped {origin}: {reason}"), MAX_REMARK));
+            }
             Ok(Outcomes::Skipped { .. }) => {}
             Err(error) => {
                 broken = true;

@@ -19,6 +19,9 @@ pub(super) fn run(args: &PolicyNew) -> anyhow::Result<ExitCode> {
         files.len(),
         folder.display()
     );
+    if let Some(setup) = language.setup() {
+        out.push_str(&format!("  {setup}\n"));
+    }
     if language != Language::Cel {
         out.push_str("  wardset policy build\n");
     }

@@ -33,7 +33,8 @@ fn write_explanation(
     facts.extend(node.group().map(|group| format!("pool {}", line(group))));
     facts.extend(node.unschedulable.then(|| "cordoned".to_owned()));
     facts.extend((node.ready == Some(false)).then(|| "not Ready".to_owned()));
-    let facts = if facts.is_empty() { String::new() } else { format!("  {DIM}{}{DIM:#}", facts.join(", ")) };
+    facts.push(format!("Kubernetes {version}"));
+    let facts = format!("  {DIM}{}{DIM:#}", facts.join(", "));
     writeln!(out, "{BOLD}Node {}{BOLD:#}{facts}", line(&node.name))?;
     if placement.runs() {
         writeln!(out, "  {GREEN}DaemonSet {} runs here{GREEN:#}", line(title))?;
@@ -48,7 +49,7 @@ fn write_explanation(
     for reason in placement.reasons() {
         write_reason(out, reason, node)?;
     }
-    write_remedy(out, &Remedy::find(pod, node, version), pod)
+    write_remedy(out, &Remedy::find(pod, node, version), pod, &node.name)
 }
 
 fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::Result {
@@ -89,13 +90,20 @@ fn write_reason(out: &mut String, reason: &Reason<'_>, node: &Node<'_>) -> fmt::
     }
 }
 
-fn write_remedy(out: &mut String, remedy: &Remedy<'_>, pod: &PodSpec<'_>) -> fmt::Result {
+fn write_remedy(out: &mut String, remedy: &Remedy<'_>, pod: &PodSpec<'_>, node: &str) -> fmt::Result {
     writeln!(out, "  to run it here:")?;
     if remedy.without_node_name {
         writeln!(out, "    remove spec.template.spec.nodeName")?;
     }
     for (key, value) in &remedy.without_node_selector {
-        writeln!(out, "    remove {}={} from spec.template.spec.nodeSelector", line(key), line(value))?;
+        let (key, value) = (line(key), line(value));
+        // The term below is about the node as it is, so its labels must stay.
+        if remedy.term.is_none() {
+            writeln!(out, "    label the node: kubectl label node {} {key}={value} --overwrite", line(node))?;
+            writeln!(out, "    or remove {key}={value} from spec.template.spec.nodeSelector, for all nodes")?;
+        } else {
+            writeln!(out, "    remove {key}={value} from spec.template.spec.nodeSelector, for all nodes")?;
+        }
     }
     if let Some(term) = &remedy.term {
         writeln!(out, "    add this term to nodeSelectorTerms; terms are alternatives:")?;

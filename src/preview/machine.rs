@@ -11,6 +11,8 @@ use super::{Preview, StatusCounters};
 struct PlacementReport<'p> {
     namespace: &'p str,
     name: &'p str,
+    /// The file; empty for an object of the cluster.
+    file: &'p str,
     kubernetes_version: String,
     refused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +108,7 @@ impl<'p> From<&'p Preview<'_>> for PlacementReport<'p> {
         Self {
             namespace,
             name,
+            file: &preview.origin,
             kubernetes_version: preview.version.to_string(),
             refused: preview.refused,
             status: preview.counters,

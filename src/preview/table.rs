@@ -68,9 +68,11 @@ pub fn lines(preview: &Preview<'_>) -> String {
 
 fn write_preview(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Result {
     let title = one_line(&preview.title, MAX_TEXT);
-    writeln!(out, "{BOLD}DaemonSet {title}{BOLD:#}  {DIM}Kubernetes {}{DIM:#}", preview.version)?;
+    let origin = one_line(&preview.origin, MAX_TEXT);
+    writeln!(out, "{BOLD}DaemonSet {title}{BOLD:#}  {DIM}{origin}{DIM:#}")?;
     let style = if preview.refused || preview.is_nowhere() { RED } else { BOLD };
-    writeln!(out, "  {style}{}{style:#}", verdict_line(preview))?;
+    let version = preview.version;
+    writeln!(out, "  {style}{}{style:#}  {DIM}Kubernetes {version}{DIM:#}", verdict_line(preview))?;
     writeln!(out)?;
     write_pools(out, preview, wide)?;
     writeln!(out)?;
@@ -109,7 +111,9 @@ fn write_pools(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Resu
         if let Some(before) = &pool.before {
             write!(out, "{:6}  ", word(before))?;
         }
-        write!(out, "{style}{:5}{style:#}", word(&pool.after))?;
+        // Without a reason on the same line, there are no spaces at its end.
+        let last = if pool.after.reason.is_some() { 5 } else { 0 };
+        write!(out, "{style}{:last$}{style:#}", word(&pool.after))?;
         let reason =
             pool.after.reason.as_deref().map(|reason| one_line(reason, MAX_TEXT)).unwrap_or_default();
         let room = if wide { usize::MAX } else { WIDTH.saturating_sub(offset) };
@@ -155,6 +159,16 @@ fn remarks(preview: &Preview<'_>) -> Vec<String> {
             one_line(&format!("{pods} Pending: {wait} on {}{more}", nodes.join(", ")), MAX_TEXT)
         })
         .collect();
+    let answers = preview.before.iter().zip(&preview.after);
+    let kept = answers.filter(|(before, after)| before.runs && !after.runs && after.continues).count();
+    if preview.nodes_changed && kept > 0 {
+        lines.push(match kept {
+            1 => "1 pod stays, but nothing replaces it: a taint keeps new pods off its node".to_owned(),
+            _ => {
+                format!("{kept} pods stay, but nothing replaces them: a taint keeps new pods off their nodes")
+            }
+        });
+    }
     if let Some(super::StatusCounters { desired, current, misscheduled }) = preview.counters {
         lines.push(format!("status now: desired {desired}, current {current}, misscheduled {misscheduled}"));
     }

@@ -189,7 +189,7 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
     assert_eq!(code, 0);
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     assert!(
-        lines.contains(&"the rollout cannot finish: 2 nodes not Ready use up maxUnavailable (1)"),
+        lines.contains(&"the rollout cannot finish: maxUnavailable (1) is used up by 2 nodes not Ready"),
         "{table}"
     );
     assert!(
@@ -290,6 +290,7 @@ fn two_files_of_nodes_show_what_a_taint_does_to_running_pods() {
         assert!(table.contains("runs on 3 of 5 nodes, 5 before the change of the nodes"), "{table}");
         assert_eq!(table.contains("2 pods deleted at once"), deleted, "{table}");
         assert_eq!(table.contains("keeps"), !deleted, "{table}");
+        assert_eq!(table.contains("2 pods stay, but nothing replaces them"), !deleted, "{table}");
     }
 }
 
@@ -324,4 +325,31 @@ fn a_port_of_another_daemon_set_keeps_pods_pending_and_the_status_is_explained()
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found["nodes"][0]["pending"], "monitoring/node-exporter uses host port 9100/TCP");
     assert_eq!(found["status"], json!({"desired": 3, "current": 1, "misscheduled": 1}));
+}
+
+#[test]
+fn a_daemon_set_of_a_removed_version_is_named_and_a_check_of_nothing_fails() {
+    let files = Files::new();
+    let old = json!({"apiVersion": "extensions/v1beta1", "kind": "DaemonSet", "metadata": {"name": "old"}});
+    let old = files.write("old.json", &old);
+    let (code, _, errors) = place(&["-f", &old, "--nodes", NODES]);
+    assert_eq!(code, 0);
+    assert!(errors.contains("Kubernetes 1.16 removed it; hint: write `apiVersion: apps/v1`"), "{errors}");
+    assert_eq!(place(&["-f", &old, "--nodes", NODES, "--fail-on", "zero"]).0, 2);
+}
+
+#[test]
+fn a_refused_object_has_no_effect_and_one_line_with_the_reason() {
+    let files = Files::new();
+    let mut object = daemon_set("agent:1", json!({}));
+    object["spec"]["selector"]["matchLabels"]["version"] = json!("1");
+    object["spec"]["template"]["metadata"]["labels"]["version"] = json!("1");
+    let file = files.write("agent.json", &object);
+    let (code, table, errors) = place(&["-f", &file, "--nodes", NODES]);
+    assert_eq!(code, 1);
+    assert!(errors.starts_with("monitoring/agent: refused: policy `selector-safety`"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(table.contains("no effect: a policy refuses the object"), "{table}");
+    let (_, explained, _) = place(&["-f", &file, "--nodes", NODES, "--node", "worker-1"]);
+    assert!(explained.starts_with("A policy refuses the object. As written:\n"), "{explained}");
 }

@@ -245,7 +245,7 @@ impl fmt::Display for Obstacle {
                 let causes = causes.into_iter().filter(|(count, _)| *count > 0);
                 let causes: Vec<String> =
                     causes.map(|(count, cause)| format!("{} {cause}", counted(count, "node"))).collect();
-                write!(f, "{} use up {name} ({limit})", causes.join(" and "))
+                write!(f, "{name} ({limit}) is used up by {}", causes.join(" and "))
             }
         }
     }

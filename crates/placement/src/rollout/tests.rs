@@ -94,7 +94,7 @@ fn nodes_that_are_not_ready_use_up_the_limit() {
         obstacle,
         Obstacle::Unavailable { not_ready: 20, port_taken: 0, limit: 15, name: "maxUnavailable" }
     );
-    assert_eq!(obstacle.to_string(), "20 nodes not Ready use up maxUnavailable (15)");
+    assert_eq!(obstacle.to_string(), "maxUnavailable (15) is used up by 20 nodes not Ready");
 }
 
 #[test]
