@@ -16,7 +16,6 @@
 mod compare;
 mod compile;
 mod evaluate;
-mod expression;
 mod fault;
 mod format;
 mod functions;
@@ -28,6 +27,7 @@ mod node;
 mod operators;
 mod pattern;
 mod problem;
+mod program;
 mod quantity;
 mod value;
 
@@ -35,11 +35,11 @@ mod value;
 mod tests;
 
 pub use evaluate::Variables;
-pub use expression::Expression;
 pub use fault::Fault;
 pub use json::to_json;
 pub use limits::{ExpressionLimits, KnownNames};
 pub use meter::{Meter, StepBudget};
 pub use problem::ExpressionProblem;
+pub use program::Expression;
 pub use quantity::Quantity;
 pub use value::{Map, TextValue, Value, list_of, map_of};
