@@ -449,13 +449,18 @@ fn optional_select<'v>(value: &Value<'v>, field: &Field) -> Value<'v> {
     }
 }
 
+/// Null, numbers and strings have no fields, so `has(oldObject.spec)` is false on a create. A list is an error (`refQualify`
+/// in cel-go).
 fn has<'v>(value: &Value<'v>, field: &Field) -> Evaluated<'v> {
     let value = match value {
         Value::Optional(None) => return Ok(Value::Bool(false)),
         Value::Optional(Some(inner)) => &**inner,
         other => other,
     };
-    Ok(Value::Bool(member(value, field)?.is_some()))
+    match value {
+        Value::Map(_) | Value::List(_) => Ok(Value::Bool(member(value, field)?.is_some())),
+        _ => Ok(Value::Bool(false)),
+    }
 }
 
 fn index<'v>(value: &Value<'v>, key: &Value<'v>, is_optional: bool) -> Evaluated<'v> {

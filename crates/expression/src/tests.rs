@@ -232,6 +232,7 @@ fn macros_work() {
         "[1, 2].map(x, x * 2) == [2, 4] && [1, 2, 3].map(x, x > 1, x * 2) == [4, 6]",
         "[1, 2, 3].filter(x, x > 1) == [2, 3]",
         "has({'a': 1}.a) && !has({'a': 1}.b)",
+        "!has(null.a) && !has('x'.a) && !has(1.a)",
         "{'a': 1, 'b': 2}.all(k, k in ['a', 'b']) && {'b': 1, 'a': 2}.map(k, k) == ['a', 'b']",
         "[[1, 2], [3]].all(x, x.all(y, [y].exists(z, z == y && y in x)))",
         "[1, 2].map(x, [3].map(x, x * 2)) == [[6], [6]]",
