@@ -92,6 +92,7 @@ fn own_rules() -> Vec<Rule> {
             "old-object",
             "oldObject == null ? object.metadata.name.size() < 12 : oldObject.metadata.name == object.metadata.name && !has(oldObject.metadata.labels.updated)",
         ),
+        one("old-object-has", "has(oldObject.spec) ? has(object.spec) : object.metadata.name.size() < 12"),
         one(
             "namespace",
             "namespaceObject.metadata.labels.team == 'a' && namespaceObject.metadata.name == object.metadata.namespace && !('x' in namespaceObject.metadata.labels)",
