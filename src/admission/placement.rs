@@ -10,6 +10,9 @@ use wardset_placement::{KubernetesVersion, Node, NodeAnswer, PodSpec, summary};
 
 use crate::cluster::Nodes;
 
+/// The specification of the pods.
+const POD: &Pointer = Pointer::from_static("/spec/template/spec");
+
 /// The nodes of the cluster, and the version whose rules decide.
 pub struct PlacementWarnings {
     nodes: Arc<Nodes>,
@@ -31,7 +34,9 @@ impl PlacementWarnings {
         }
         let old = review.old_object.as_deref();
         let lines = self.nodes.with(|nodes| lines(old, &decision.object, nodes, self.version));
-        decision.warn(lines.flatten().unwrap_or_default());
+        if let Some(lines) = lines.flatten().filter(|lines| !lines.is_empty()) {
+            decision.warn(lines);
+        }
     }
 }
 
@@ -43,7 +48,9 @@ fn lines(
     version: KubernetesVersion,
 ) -> Option<Vec<String>> {
     let after = answers(new, nodes, version)?;
-    let before = match old {
+    // Most updates leave the pods alone, and then the nodes stay the same.
+    let is_same = old.is_some_and(|old| old.get(POD) == new.get(POD));
+    let before = match old.filter(|_| !is_same) {
         Some(old) => Some(answers(old, nodes, version)?),
         None => None,
     };
@@ -52,7 +59,7 @@ fn lines(
     let is_nowhere = runs(&after) == 0;
     let changes = match &before {
         Some(before) => before.iter().zip(&after).any(|(before, after)| before.runs != after.runs),
-        None => runs(&after) < nodes.len(),
+        None => !is_same && runs(&after) < nodes.len(),
     };
     if !nodes.is_empty() && (is_nowhere || changes) {
         let before = before.as_deref().filter(|_| changes).map(runs);
@@ -71,7 +78,7 @@ fn lines(
 }
 
 fn answers(object: &Document, nodes: &[&Node<'_>], version: KubernetesVersion) -> Option<Vec<NodeAnswer>> {
-    let text = object.get(Pointer::from_static("/spec/template/spec")).unwrap_or("{}");
+    let text = object.get(POD).unwrap_or("{}");
     let pod: PodSpec<'_> = serde_json::from_str(text).ok()?;
     Some(nodes.iter().map(|node| (&pod.on(node, version)).into()).collect())
 }
