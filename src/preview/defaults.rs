@@ -1,4 +1,4 @@
-//! Whether a stored object is what the API server makes of a manifest: equal, but for the defaults that it adds.
+//! Compares a stored object with a manifest. Defaults that the API server adds do not count as differences.
 //!
 //! The defaults are those of pkg/apis/core/v1/defaults.go and pkg/apis/apps/v1/defaults.go, as far as they reach
 //! DaemonSets. A default counts only with its value: another value is a change.

@@ -1,5 +1,4 @@
-//! A policy that times out in each review, beside reviews of other policies: quick ones, and one that takes a few
-//! milliseconds.
+//! A policy that times out in each review, beside reviews of fast policies and of a policy that takes milliseconds.
 
 use std::time::Duration;
 
