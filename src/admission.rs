@@ -1,8 +1,8 @@
 //! Admission: decides reviews and answers the webhook's requests.
 //!
 //! ```text
-//! request ─► webhook ─► Judge (policies, labels of namespaces, evaluator) ─► Decision ─► answer
-//!                         ├─► placement (warnings about nodes)
+//! request ─► webhook ─► Judge (policies, namespaces, nodes, evaluator) ─► Decision ─► answer
+//!                         ├─► placement (warnings and annotations about nodes)
 //!                         └─► observers (metrics, log line)
 //! ```
 //!
@@ -15,6 +15,5 @@ mod placement;
 mod policy_review;
 pub(crate) mod webhook;
 
-pub use judge::{Decided, Judge, NamespaceSource, Observer};
-pub use placement::PlacementWarnings;
+pub use judge::{Decided, Judge, NamespaceSource, NodeSource, Observer};
 pub use webhook::Desk;

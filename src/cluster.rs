@@ -3,16 +3,21 @@
 //! ```text
 //! API server ──► supply::cluster::watch ──► Store (active) ──► supply::cluster::status ──► API server    the leader only
 //!            ──► namespaces ──► labels, for reviews
-//!            ──► nodes ──► warnings about placement
+//!            ──► nodes ──► placement, for reviews
+//!            ◄── revisions (asked for denied updates only)
+//!            ──► daemon_sets ──► the metric of DaemonSets without nodes
 //! ```
 //!
-//! Reviews never wait for this module, and its failures never stop the server. While the API server is unreachable,
+//! Reviews never wait for this module, except a denied update, which is compared with `revisions`. Its failures never
+//! stop the server. While the API server is unreachable,
 //! the last known state stays active.
 
+mod daemon_sets;
 mod leader;
 pub mod listing;
 mod namespaces;
 mod nodes;
+mod revisions;
 pub(crate) mod watching;
 
 use std::sync::Arc;
@@ -21,6 +26,7 @@ use kube::runtime::reflector;
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wardset_placement::KubernetesVersion;
 
 use crate::metrics::Metrics;
 use crate::supply::cluster::{status, watch as policies};
@@ -28,6 +34,7 @@ use crate::supply::store::Store;
 
 pub use namespaces::Namespaces;
 pub use nodes::Nodes;
+pub use revisions::Revisions;
 
 /// The server's names in its cluster.
 #[derive(Debug, Clone)]
@@ -55,6 +62,7 @@ pub enum ClusterError {
 pub struct Cluster {
     namespaces: Arc<Namespaces>,
     nodes: Arc<Nodes>,
+    client: Client,
     resources: policies::Resources,
     leading: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
@@ -93,8 +101,9 @@ impl Cluster {
         let (namespaces, writer) = Namespaces::new();
         let namespaces = Arc::new(namespaces);
         tasks.spawn(Arc::clone(&namespaces).watch(client.clone(), writer, Arc::clone(metrics)));
-        let nodes = Arc::new(Nodes::default());
+        let nodes = Arc::new(Nodes::new(KubernetesVersion::default()));
         tasks.spawn(Arc::clone(&nodes).watch(client.clone(), Arc::clone(metrics)));
+        tasks.spawn(daemon_sets::watch(client.clone(), Arc::clone(metrics)));
         let writer = reflector::store::Writer::new(policies::kind());
         let resources = writer.as_reader();
         tasks.spawn(policies::watch(
@@ -105,7 +114,7 @@ impl Cluster {
             Arc::clone(metrics),
         ));
         tasks.spawn(status::keep(client.clone(), resources.clone(), store.standings(), leading.clone()));
-        Self { namespaces, nodes, resources, leading, stop, election, _tasks: tasks }
+        Self { namespaces, nodes, client: client.clone(), resources, leading, stop, election, _tasks: tasks }
     }
 
     /// Returns the labels of namespaces, for reviews.
@@ -114,10 +123,16 @@ impl Cluster {
         Arc::clone(&self.namespaces)
     }
 
-    /// Returns the nodes, for warnings.
+    /// Returns the nodes, for warnings and policies.
     #[must_use]
     pub fn nodes(&self) -> Arc<Nodes> {
         Arc::clone(&self.nodes)
+    }
+
+    /// Returns a reader of the revisions of DaemonSets.
+    #[must_use]
+    pub fn revisions(&self) -> Revisions {
+        Revisions::new(self.client.clone())
     }
 
     /// Returns whether this replica leads and therefore writes.

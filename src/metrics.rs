@@ -97,6 +97,8 @@ pub struct Metrics {
     watch_errors: Family<WatchLabels, Counter>,
     /// 1 if this replica writes status, certificates and `caBundle`, else 0.
     pub leader: Gauge,
+    /// DaemonSets of the cluster for which the controller wants no pod.
+    pub(crate) daemon_sets_without_nodes: Gauge,
     lost_lines: Gauge,
     log: OnceLock<ErrorCounter>,
 }
@@ -128,6 +130,7 @@ impl Metrics {
             ports: Ports::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
+            daemon_sets_without_nodes: Gauge::default(),
             lost_lines: Gauge::default(),
             log: OnceLock::new(),
         };
@@ -181,6 +184,11 @@ impl Metrics {
             "leader",
             "1 if this replica writes status, certificates and caBundle, else 0",
             metrics.leader.clone(),
+        );
+        registry.register(
+            "daemonsets_without_nodes",
+            "DaemonSets of the cluster for which the controller wants no pod; 0 without a cluster",
+            metrics.daemon_sets_without_nodes.clone(),
         );
         registry.register(
             "log_lines_lost",

@@ -117,13 +117,15 @@ impl<'a> Preview<'a> {
         if old_nodes.is_some() && pods.is_none() {
             pods = Some(assumed(&title, nodes, &before));
         }
-        let cluster = ClusterState { nodes, pods: pods.as_deref(), version };
+        let references: Vec<&Node<'_>> = nodes.iter().collect();
+        let cluster = ClusterState { nodes: &references, pods: pods.as_deref(), version };
         let old = if old_nodes.is_some() { Some(new) } else { stored.as_ref() };
         let update = Update { title: &title, old, new, change };
         // A refused object changes nothing.
-        let radius = forms.decided.map(|_| BlastRadius::of(&update, &cluster, &after));
+        let radius = forms.decided.map(|_| BlastRadius::of(&update, &cluster));
         let all = pods.as_deref().unwrap_or_default();
-        let conflicts = port_conflicts(&new.spec.template.spec, &title, nodes, all).into_iter().zip(&after);
+        let conflicts = port_conflicts(&new.spec.template.spec, &title, &references, all);
+        let conflicts = conflicts.into_iter().zip(&after);
         let waits = conflicts
             .map(|(conflict, answer)| conflict.filter(|_| answer.runs).map(|conflict| conflict.to_string()))
             .collect();

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use wardset_core::decision::Decision;
+use wardset_core::decision::{Decision, Outcome};
+use wardset_core::placement::ClusterNodes;
 use wardset_core::plan::Phase;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::review::{Context, Review};
 use wardset_runtime::{Evaluator, Finding, Full, InFlightPermit, MeasuredEvaluation, Snapshot};
 
-use super::placement::PlacementWarnings;
-use crate::cluster::Namespaces;
+use super::placement;
+use crate::cluster::{Namespaces, Nodes, Revisions};
 
 /// Decides reviews. The webhook and the command line use the same judge.
 pub struct Judge {
@@ -19,7 +20,8 @@ pub struct Judge {
     namespaces: NamespaceSource,
     evaluator: Evaluator,
     observers: Vec<Box<dyn Observer>>,
-    placement: Option<PlacementWarnings>,
+    nodes: NodeSource,
+    revisions: Option<Revisions>,
 }
 
 /// Where the labels of a review's namespace come from.
@@ -28,6 +30,14 @@ pub enum NamespaceSource {
     Cluster(Arc<Namespaces>),
     /// The same labels for every namespace, from the command line.
     Fixed(NamespaceLabels),
+}
+
+/// Where the nodes of the cluster come from.
+pub enum NodeSource {
+    /// A watch of the cluster.
+    Cluster(Arc<Nodes>),
+    /// The same nodes for every review, from the command line; `None` if they are unknown.
+    Fixed(Option<Arc<ClusterNodes>>),
 }
 
 /// Learns of each decision before it is answered. An observer must return quickly and cannot change the decision.
@@ -52,7 +62,14 @@ impl Judge {
     /// Creates a judge without observers.
     #[must_use]
     pub fn new(policies: Arc<ArcSwap<Snapshot>>, namespaces: NamespaceSource, evaluator: Evaluator) -> Self {
-        Self { policies, namespaces, evaluator, observers: Vec::new(), placement: None }
+        Self {
+            policies,
+            namespaces,
+            evaluator,
+            observers: Vec::new(),
+            nodes: NodeSource::Fixed(None),
+            revisions: None,
+        }
     }
 
     /// Adds an observer. Observers are called in the order in which they were added.
@@ -62,10 +79,17 @@ impl Judge {
         self
     }
 
-    /// Adds warnings about the nodes of DaemonSets.
+    /// Sets the nodes of the cluster, for policies and warnings. Without them, nodes are unknown.
     #[must_use]
-    pub fn with_placement(mut self, placement: PlacementWarnings) -> Self {
-        self.placement = Some(placement);
+    pub fn with_nodes(mut self, nodes: NodeSource) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Lets denied updates pass, with a warning, if they bring back a revision that the cluster ran before.
+    #[must_use]
+    pub fn with_revisions(mut self, revisions: Revisions) -> Self {
+        self.revisions = Some(revisions);
         self
     }
 
@@ -109,11 +133,14 @@ impl Judge {
         deadline: Instant,
     ) -> Decision {
         let (policies, context) = self.facts(&review, deadline).await;
-        let evaluated = Arc::clone(&review);
+        let (evaluated, nodes) = (Arc::clone(&review), context.nodes.clone());
         let mut decision = self.evaluator.decide(permit, policies, evaluated, context, phase, deadline).await;
-        if let Some(placement) = &self.placement {
-            placement.add(&review, &mut decision);
+        if let (Some(revisions), Outcome::Denied { .. }) = (&self.revisions, &decision.outcome)
+            && let Some(revision) = revisions.brought_back(&review, deadline).await
+        {
+            decision.allow_rollback(&review, phase, revision);
         }
+        placement::add(&review, nodes.as_ref(), &mut decision).await;
         let decided = Decided { phase, review: &review, decision: &decision, elapsed: received.elapsed() };
         self.observers.iter().for_each(|observer| observer.decided(&decided));
         decision
@@ -155,6 +182,11 @@ impl Judge {
             }
             NamespaceSource::Cluster(_) => NamespaceLabels::Unknown,
         };
-        (policies, Context { namespace_labels })
+        let nodes = match &self.nodes {
+            NodeSource::Fixed(nodes) => nodes.clone(),
+            NodeSource::Cluster(nodes) if policies.looks_at_nodes() => nodes.current(),
+            NodeSource::Cluster(_) => None,
+        };
+        (policies, Context { namespace_labels, nodes })
     }
 }

@@ -46,6 +46,8 @@ impl Observer for LogLine {
             decision = decision.outcome.label(),
             policies,
             patch = text::one_line(&patch, MAX_LOGGED_PATHS),
+            nodes = decision.audit.get("nodes"),
+            effect = decision.audit.get("effect"),
             duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         );
         for report in &decision.reports {

@@ -1,92 +1,89 @@
-//! Warnings about the nodes of a DaemonSet, for reviews whose policies ask for them.
+//! Warnings and audit annotations about the nodes of a DaemonSet, for reviews whose policies ask for them.
 
 use std::sync::Arc;
 
 use wardset_core::Pointer;
 use wardset_core::decision::{Decision, Outcome};
 use wardset_core::document::Document;
+use wardset_core::placement::{BlastRadius, ClusterNodes, NodeCounts};
 use wardset_core::review::Review;
-use wardset_placement::{KubernetesVersion, Node, NodeAnswer, PodSpec, summary};
-
-use crate::cluster::Nodes;
 
 /// The specification of the pods.
 const POD: &Pointer = Pointer::from_static("/spec/template/spec");
 
-/// The nodes of the cluster, and the version whose rules decide.
-pub struct PlacementWarnings {
-    nodes: Arc<Nodes>,
-    version: KubernetesVersion,
+/// Where a review runs, and its effect on pods.
+struct Placed {
+    counts: NodeCounts,
+    /// The effect; `None` if the author leaves the pods alone.
+    effect: Option<BlastRadius>,
+    is_new: bool,
 }
 
-impl PlacementWarnings {
-    /// Creates warnings about `nodes`.
-    #[must_use]
-    pub fn new(nodes: Arc<Nodes>, version: KubernetesVersion) -> Self {
-        Self { nodes, version }
+/// Adds to an allowed decision, if one of its policies asks for it: at most two warnings, and audit annotations. Nothing
+/// is added if an object has a wrong form, because the API server reports that itself.
+///
+/// For thousands of nodes it takes milliseconds, so it runs on a thread for blocking work.
+pub(super) async fn add(review: &Arc<Review>, nodes: Option<&Arc<ClusterNodes>>, decision: &mut Decision) {
+    let Some(nodes) = nodes.filter(|nodes| !nodes.nodes.is_empty()) else { return };
+    if decision.outcome != Outcome::Allowed || !decision.wants_placement() {
+        return;
+    }
+    let (review, nodes, object) = (Arc::clone(review), Arc::clone(nodes), Arc::clone(&decision.object));
+    let placed =
+        tokio::task::spawn_blocking(move || Placed::of(review.old_object.as_deref(), &object, &nodes));
+    if let Ok(Some(placed)) = placed.await {
+        decision.warn(placed.warnings());
+        decision.audit.extend(placed.annotations());
+    }
+}
+
+impl Placed {
+    fn of(old: Option<&Document>, new: &Document, nodes: &ClusterNodes) -> Option<Self> {
+        let counts = nodes.counts(new)?;
+        // Most updates leave the pods alone, and then the nodes stay the same.
+        let is_same = old.is_some_and(|old| old.get(POD) == new.get(POD));
+        let effect = if is_same { None } else { Some(nodes.effect(old, new)?) };
+        Some(Self { counts, effect, is_new: old.is_none() })
     }
 
-    /// Adds at most two warnings to an allowed decision: the nodes after the change, and the pods that the controller
-    /// deletes at once. Nothing is added if the nodes are unknown, or if an update leaves them as they are.
-    pub(super) fn add(&self, review: &Review, decision: &mut Decision) {
-        if decision.outcome != Outcome::Allowed || !decision.wants_placement() {
-            return;
+    /// Returns at most two lines: the nodes, if they change, if some refuse a new object or if none is left; and the pods
+    /// that the controller deletes at once.
+    fn warnings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let moves = self.effect.as_ref().is_some_and(|effect| effect.gained + effect.lost > 0);
+        let is_partial = self.is_new && self.counts.runs < self.counts.nodes;
+        if self.counts.runs == 0 || is_partial || (moves && !self.is_new) {
+            lines.push(self.counts.summary(self.before().filter(|_| moves)));
         }
-        let old = review.old_object.as_deref();
-        let lines = self.nodes.with(|nodes| lines(old, &decision.object, nodes, self.version));
-        if let Some(lines) = lines.flatten().filter(|lines| !lines.is_empty()) {
-            decision.warn(lines);
+        match self.effect.as_ref().map_or(0, |effect| effect.deleted) {
+            0 => {}
+            1 => lines.push("Kubernetes deletes the pod on 1 of these nodes at once".to_owned()),
+            pods => lines.push(format!(
+                "Kubernetes deletes the pods on {pods} of these nodes at once; maxUnavailable does not limit it"
+            )),
         }
+        lines
     }
-}
 
-/// Returns the lines; `None` if an object has a wrong form, because the API server reports that itself.
-fn lines(
-    old: Option<&Document>,
-    new: &Document,
-    nodes: &[&Node<'_>],
-    version: KubernetesVersion,
-) -> Option<Vec<String>> {
-    let after = answers(new, nodes, version)?;
-    // Most updates leave the pods alone, and then the nodes stay the same.
-    let is_same = old.is_some_and(|old| old.get(POD) == new.get(POD));
-    let before = match old.filter(|_| !is_same) {
-        Some(old) => Some(answers(old, nodes, version)?),
-        None => None,
-    };
-    let runs = |answers: &[NodeAnswer]| answers.iter().filter(|answer| answer.runs).count();
-    let mut lines = Vec::new();
-    let is_nowhere = runs(&after) == 0;
-    let changes = match &before {
-        Some(before) => before.iter().zip(&after).any(|(before, after)| before.runs != after.runs),
-        None => !is_same && runs(&after) < nodes.len(),
-    };
-    if !nodes.is_empty() && (is_nowhere || changes) {
-        let before = before.as_deref().filter(|_| changes).map(runs);
-        lines.push(summary(nodes, &after, before));
+    /// Returns the number of nodes that run the stored object, if there is one and its pods change.
+    fn before(&self) -> Option<usize> {
+        let effect = self.effect.as_ref().filter(|_| !self.is_new)?;
+        Some((self.counts.runs + effect.lost).saturating_sub(effect.gained))
     }
-    let leaves =
-        before.iter().flatten().zip(&after).filter(|(before, after)| before.runs && !after.continues);
-    match leaves.count() {
-        0 => {}
-        1 => lines.push("Kubernetes deletes the pod on 1 of these nodes at once".to_owned()),
-        pods => lines.push(format!(
-            "Kubernetes deletes the pods on {pods} of these nodes at once; maxUnavailable does not limit it"
-        )),
-    }
-    Some(lines)
-}
 
-fn answers(object: &Document, nodes: &[&Node<'_>], version: KubernetesVersion) -> Option<Vec<NodeAnswer>> {
-    let text = object.get(POD).unwrap_or("{}");
-    let pod: PodSpec<'_> = serde_json::from_str(text).ok()?;
-    Some(nodes.iter().map(|node| (&pod.on(node, version)).into()).collect())
+    /// Returns the nodes and the effect on pods, as audit annotations.
+    fn annotations(&self) -> Vec<(&'static str, String)> {
+        let Some(effect) = &self.effect else { return Vec::new() };
+        let before = self.before().map(|before| format!(" (before: {before})")).unwrap_or_default();
+        let nodes = format!("{} of {}{before}", self.counts.runs, self.counts.nodes);
+        vec![("nodes", nodes), ("effect", effect.lines().join("; "))]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use wardset_placement::Taint;
+    use wardset_placement::{KubernetesVersion, Node, Taint};
 
     use super::*;
 
@@ -94,7 +91,7 @@ mod tests {
         Document::parse(json!({"spec": {"template": {"spec": pod}}}).to_string()).expect("a document")
     }
 
-    fn show(old: Option<Value>, new: Value) -> Vec<String> {
+    fn placed(old: Option<Value>, new: Value) -> Placed {
         let node = |taint: Option<&'static str>| Node {
             labels: [("node-role.kubernetes.io/gpu".into(), "".into())]
                 .into_iter()
@@ -103,10 +100,14 @@ mod tests {
             taints: taint.map(|key| Taint::new(key, "", "NoSchedule")).into_iter().collect(),
             ..Node::default()
         };
-        let nodes = [node(None), node(None), node(Some("nvidia.com/gpu"))];
-        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
+        let nodes = [node(None), node(None), node(Some("nvidia.com/gpu"))].map(Arc::new).into();
+        let nodes = ClusterNodes { nodes, version: KubernetesVersion::NEWEST };
         let old = old.map(document);
-        lines(old.as_ref(), &document(new), &nodes, KubernetesVersion::NEWEST).expect("readable objects")
+        Placed::of(old.as_ref(), &document(new), &nodes).expect("readable objects")
+    }
+
+    fn show(old: Option<Value>, new: Value) -> Vec<String> {
+        placed(old, new).warnings()
     }
 
     #[test]
@@ -137,9 +138,27 @@ mod tests {
     }
 
     #[test]
+    fn the_audit_annotations_have_the_nodes_and_the_effect() {
+        let annotations = |old: Option<Value>, new: Value| placed(old, new).annotations();
+        let image = json!({"containers": [{"name": "a", "image": "a:2"}]});
+        assert_eq!(annotations(Some(json!({})), json!({})), []);
+        assert_eq!(
+            annotations(Some(json!({})), image),
+            [
+                ("nodes", "2 of 3 (before: 2)".to_owned()),
+                ("effect", "rolling restart of 2 pods, 1 at a time (maxUnavailable), in 2 steps".to_owned()),
+            ]
+        );
+        assert_eq!(
+            annotations(None, json!({})),
+            [("nodes", "2 of 3".to_owned()), ("effect", "2 pods created at once".to_owned())]
+        );
+    }
+
+    #[test]
     fn an_object_of_a_wrong_form_gets_no_warning() {
-        let node = Node::default();
+        let nodes = ClusterNodes { nodes: vec![Arc::default()], ..ClusterNodes::default() };
         let wrong = document(json!({"tolerations": "all"}));
-        assert_eq!(lines(None, &wrong, &[&node], KubernetesVersion::NEWEST), None);
+        assert!(Placed::of(None, &wrong, &nodes).is_none());
     }
 }

@@ -11,6 +11,7 @@ use wardset_placement::{KubernetesVersion, Node};
 
 use super::args::{FailOn, PlaceArgs, PlaceOutput};
 use super::setup;
+use crate::admission::NodeSource;
 use crate::cluster;
 use crate::offline::input::{self, InputSource};
 use crate::offline::request::SkippedObject;
@@ -161,6 +162,7 @@ async fn review(args: &PlaceArgs, inventory: &Inventory) -> anyhow::Result<(Vec<
     let labels = args.namespace_labels.clone().map(|labels| Arc::new(labels.into_iter().collect()));
     let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
     let judge = setup::judge(&args.policies.clone().into(), labels).await?;
+    let judge = judge.with_nodes(NodeSource::Fixed(inventory.cluster_nodes()));
     let mut reviewed = Vec::new();
     for source in files.iter().flat_map(|file| &file.documents).flat_map(|document| &document.objects) {
         match crate::offline::review(&judge, source, &settings).await {

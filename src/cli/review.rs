@@ -11,6 +11,7 @@ use wardset_placement::Node;
 
 use super::args::{Output, ReviewArgs};
 use super::setup;
+use crate::admission::NodeSource;
 use crate::offline::request::SkippedObject;
 use crate::offline::{Outcomes, Reviewed, input, machine, request, text};
 use crate::preview::{self, Inventory, Preview};
@@ -36,7 +37,9 @@ pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     };
     let labels = args.namespace_labels.map(|labels| Arc::new(labels.into_iter().collect()));
     let labels = labels.map_or(NamespaceLabels::Unknown, NamespaceLabels::Known);
+    let inventory = (!args.nodes.is_empty()).then(|| setup::inventory(&args.nodes)).transpose()?;
     let judge = setup::judge(&args.policies.into(), labels).await?;
+    let judge = judge.with_nodes(NodeSource::Fixed(inventory.as_ref().and_then(Inventory::cluster_nodes)));
     let documents = files.iter().flat_map(|file| &file.documents);
     let sources: Vec<_> = documents.flat_map(|document| &document.objects).collect();
     let progress = progress(sources.len());
@@ -59,7 +62,6 @@ pub(super) async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
             Outcomes::Skipped { .. } => None,
         })
         .collect();
-    let inventory = (!args.nodes.is_empty()).then(|| setup::inventory(&args.nodes)).transpose()?;
     let nodes = inventory.as_ref().map(Inventory::nodes).unwrap_or_default();
     let previews = match &inventory {
         Some(inventory) => previews(&decided, inventory, &nodes)?,

@@ -9,14 +9,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use wardset_core::policy::NamespaceLabels;
-use wardset_placement::KubernetesVersion;
 use wardset_runtime::Evaluator;
 
 use super::args::{self, LogFormat, Serve};
 use super::setup::{self, SupplyOptions};
 use super::signals::{Abort, signals};
 use crate::admission::observers::LogLine;
-use crate::admission::{Desk, Judge, NamespaceSource, PlacementWarnings};
+use crate::admission::{Desk, Judge, NamespaceSource, NodeSource};
 use crate::certificates::own::{self, Certificates};
 use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::cluster::{self, Cluster};
@@ -170,7 +169,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     let mut judge =
         Judge::new(store.live(), namespaces, evaluator).observed_by(Arc::clone(metrics)).observed_by(LogLine);
     if let Some(cluster) = &cluster {
-        judge = judge.with_placement(PlacementWarnings::new(cluster.nodes(), KubernetesVersion::default()));
+        judge = judge.with_nodes(NodeSource::Cluster(cluster.nodes())).with_revisions(cluster.revisions());
     }
     let desk = Desk { judge, modules: store.modules() };
     Ok(Prepared { tls, desk, cluster, _tasks: tasks })

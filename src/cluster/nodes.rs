@@ -1,8 +1,9 @@
 //! The nodes of the cluster, from a watch, so that no review calls the API server.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::ApiResource;
@@ -11,7 +12,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_all};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
-use wardset_placement::{Node, Taint};
+use wardset_core::placement::ClusterNodes;
+use wardset_placement::{KubernetesVersion, Node, Taint};
 
 use super::watching::{backoff, watch_failed};
 use crate::metrics::Metrics;
@@ -49,18 +51,27 @@ struct WatchedCondition {
 type WatchedNode = Object<WatchedSpec, WatchedStatus>;
 
 /// The last known nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Nodes {
     /// None until the first complete list.
-    known: RwLock<Option<BTreeMap<String, Node<'static>>>>,
+    known: ArcSwapOption<ClusterNodes>,
+    version: KubernetesVersion,
 }
 
+/// Nodes by name.
+type ByName = BTreeMap<String, Arc<Node<'static>>>;
+
 impl Nodes {
-    /// Calls `read` with all nodes. Returns `None` until the first list is complete.
-    pub fn with<T>(&self, read: impl FnOnce(&[&Node<'static>]) -> T) -> Option<T> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let nodes: Vec<&Node<'static>> = known.as_ref()?.values().collect();
-        Some(read(&nodes))
+    /// Creates an empty watch of a cluster of this version.
+    #[must_use]
+    pub fn new(version: KubernetesVersion) -> Self {
+        Self { known: ArcSwapOption::empty(), version }
+    }
+
+    /// Returns all nodes; `None` until the first list is complete.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<ClusterNodes>> {
+        self.known.load_full()
     }
 
     /// Watches the nodes until the process stops.
@@ -78,36 +89,43 @@ impl Nodes {
     ) {
         let mut events = std::pin::pin!(events);
         // During a list, the previous nodes stay known.
-        let mut listed = BTreeMap::new();
+        let (mut listed, mut known) = (ByName::new(), ByName::new());
         while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listed = BTreeMap::new(),
+            let is_changed = match event {
+                Ok(Event::Init) => {
+                    listed = ByName::new();
+                    false
+                }
                 Ok(Event::InitApply(node)) => {
                     listed.extend(named(node));
+                    false
                 }
-                Ok(Event::InitDone) => self.change(|known| *known = Some(std::mem::take(&mut listed))),
-                Ok(Event::Apply(node)) => {
-                    if let Some((name, node)) = named(node) {
-                        self.change(|known| drop(known.as_mut().map(|known| known.insert(name, node))));
-                    }
+                Ok(Event::InitDone) => {
+                    known = std::mem::take(&mut listed);
+                    true
                 }
-                Ok(Event::Delete(node)) => {
-                    if let Some((name, _)) = named(node) {
-                        self.change(|known| drop(known.as_mut().map(|known| known.remove(&name))));
-                    }
+                // Before the first list is complete, there are no such events.
+                Ok(Event::Apply(node)) => named(node).is_some_and(|(name, node)| {
+                    // Most updates of a node are reports of its kubelet, and change nothing that matters here.
+                    let former = known.insert(name, Arc::clone(&node));
+                    former.is_none_or(|former| former != node)
+                }),
+                Ok(Event::Delete(node)) => named(node).is_some_and(|(name, _)| known.remove(&name).is_some()),
+                Err(error) => {
+                    watch_failed(metrics, "nodes", &error);
+                    false
                 }
-                Err(error) => watch_failed(metrics, "nodes", &error),
+            };
+            if is_changed {
+                let nodes = known.values().cloned().collect();
+                self.known.store(Some(Arc::new(ClusterNodes { nodes, version: self.version })));
             }
         }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Option<BTreeMap<String, Node<'static>>>)) {
-        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// Returns the name and the small form of a node.
-fn named(object: WatchedNode) -> Option<(String, Node<'static>)> {
+fn named(object: WatchedNode) -> Option<(String, Arc<Node<'static>>)> {
     let name = object.metadata.name?;
     let status = object.status.unwrap_or_default();
     let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
@@ -124,7 +142,7 @@ fn named(object: WatchedNode) -> Option<(String, Node<'static>)> {
         unschedulable: object.spec.unschedulable,
         ready: ready.map(|condition| condition.status == "True"),
     };
-    Some((name, node))
+    Some((name, Arc::new(node)))
 }
 
 #[cfg(test)]
@@ -145,9 +163,10 @@ mod tests {
     }
 
     async fn after(events: Vec<watcher::Result<Event<WatchedNode>>>) -> Option<Vec<String>> {
-        let nodes = Nodes::default();
+        let nodes = Nodes::new(KubernetesVersion::default());
         nodes.follow(stream::iter(events), &Metrics::new()).await;
-        nodes.with(|nodes| nodes.iter().map(|node| format!("{} {}", node.name, node.taints[0])).collect())
+        let known = nodes.current()?;
+        Some(known.nodes.iter().map(|node| format!("{} {}", node.name, node.taints[0])).collect())
     }
 
     #[tokio::test]

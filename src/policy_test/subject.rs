@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
 use wardset_core::decision::{Decision, PolicyResult};
 use wardset_core::patch;
+use wardset_core::placement::{ClusterNodes, resolve_nulls};
 use wardset_core::plan::Phase;
 use wardset_core::policy::{API_VERSION, Mode, ModuleRef, NamespaceLabels, OnError, TemplateRule};
 use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{DenialCode, FailureClass};
+use wardset_placement::{KubernetesVersion, Node};
 use wardset_runtime::{Evaluator, Finding, MeasuredEvaluation, SettingsError, Snapshot, Unusable};
 
 use super::{CaseProblem, TestOptions, read_object};
-use crate::admission::{Judge, NamespaceSource};
+use crate::admission::{Judge, NamespaceSource, NodeSource};
 use crate::offline::request::DaemonSetRequest;
 use crate::supply::PoliciesError;
 use crate::supply::modules::Modules;
@@ -62,12 +64,14 @@ impl Subject {
         let case = with_files(case, folder)?;
         case.check().map_err(CaseProblem::Broken)?;
         let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
+        let nodes = case.nodes.as_deref().map(read_nodes).transpose()?;
         let judge = |snapshot| {
             Judge::new(
                 Arc::new(ArcSwap::from_pointee(snapshot)),
                 NamespaceSource::Fixed(labels.clone()),
                 Evaluator::new(Arc::clone(modules.engine()), 1),
             )
+            .with_nodes(NodeSource::Fixed(nodes.clone()))
         };
         let opens = opens_gate(&case, options);
         let rule = if opens { TemplateRule::Always } else { TemplateRule::OnChange };
@@ -195,7 +199,7 @@ fn policies(
         "spec": {
             "module": module, "settings": case.settings(), "template": rule,
             // Whatever the module asks for.
-            "clusterData": ["namespaceLabels"],
+            "clusterData": ["namespaceLabels", "nodes"],
         },
     });
     Ok(vec![policy_files::parse_one(&policy).map_err(broken)?])
@@ -210,6 +214,22 @@ async fn load(modules: &Modules, found: Vec<FoundPolicy>) -> Result<Result<Snaps
         })) => Ok(Err(words)),
         Err(error) => Err(broken(error)),
     }
+}
+
+/// Reads the nodes of a case.
+fn read_nodes(nodes: &[Value]) -> Result<Arc<ClusterNodes>, CaseProblem> {
+    let read = |(position, node): (usize, &Value)| {
+        let mut node = node.clone();
+        resolve_nulls(&mut node);
+        if !node.is_object() {
+            return Err(CaseProblem::Broken(format!("`nodes[{position}]`: expected a Node, found `{node}`")));
+        }
+        let read: Result<Node<'_>, _> = serde_path_to_error::deserialize(&node);
+        let read = read.map_err(|error| CaseProblem::Broken(format!("`nodes[{position}]`: {error}")))?;
+        Ok(Arc::new(read.into_owned()))
+    };
+    let nodes = nodes.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    Ok(Arc::new(ClusterNodes { nodes, version: KubernetesVersion::default() }))
 }
 
 fn broken(error: PoliciesError) -> CaseProblem {

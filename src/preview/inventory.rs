@@ -1,9 +1,11 @@
 //! The nodes, pods and DaemonSets of a cluster, as objects that were saved or listed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::jiff;
 use serde_json::Value;
+use wardset_core::placement::ClusterNodes;
 use wardset_placement::{DaemonSet, ExistingPod, KubernetesVersion, Node, PodSpec};
 
 use super::object::{ObjectError, ReadObject};
@@ -136,6 +138,13 @@ impl Inventory {
     /// Records that all pods are known, even if there is none.
     pub fn with_all_pods(&mut self) {
         self.pods.get_or_insert_default();
+    }
+
+    /// Returns the nodes for reviews; `None` if there are none.
+    #[must_use]
+    pub fn cluster_nodes(&self) -> Option<Arc<ClusterNodes>> {
+        let nodes: Vec<_> = self.nodes().into_iter().map(|node| Arc::new(node.into_owned())).collect();
+        (!nodes.is_empty()).then(|| Arc::new(ClusterNodes { nodes, version: self.version }))
     }
 
     /// Returns the nodes by name.

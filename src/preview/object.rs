@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use wardset_core::placement::resolve_nulls;
 use wardset_placement::{DaemonSet, ObjectChange};
 
 use super::defaults::equals;
@@ -20,14 +21,11 @@ pub struct ObjectError {
     pub problem: String,
 }
 
-/// The maps of strings, in which null is the empty string.
-const MAPS_OF_STRINGS: [&str; 3] = ["labels", "nodeSelector", "annotations"];
-
 impl ReadObject {
     /// Resolves the nulls of an object.
     #[must_use]
     pub fn new(mut object: Value) -> Self {
-        resolve(&mut object, false);
+        resolve_nulls(&mut object);
         Self(object)
     }
 
@@ -106,23 +104,6 @@ impl ReadObject {
         });
         own.sort_by_key(|(key, _)| *key);
         own
-    }
-}
-
-fn resolve(value: &mut Value, of_strings: bool) {
-    match value {
-        Value::Object(members) => {
-            if of_strings {
-                members.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
-            } else {
-                members.retain(|_, value| !value.is_null());
-            }
-            for (key, value) in members.iter_mut() {
-                resolve(value, MAPS_OF_STRINGS.contains(&key.as_str()));
-            }
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(|value| resolve(value, false)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

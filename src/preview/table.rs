@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use wardset_core::text::one_line;
-use wardset_placement::{NodeAnswer, Pool, pools, summary};
+use wardset_placement::{NodeAnswer, NodeCounts, Pool, pools};
 
 use super::Preview;
 use crate::offline::text::count;
@@ -57,7 +57,7 @@ pub fn lines(preview: &Preview<'_>) -> String {
     let mut out = String::new();
     let object = if preview.refused { "as written, it " } else { "" };
     let nodes: Vec<_> = preview.nodes.iter().collect();
-    let summary = summary(&nodes, &preview.after, None);
+    let summary = NodeCounts::of_answers(&nodes, &preview.after).summary(None);
     let effect = effect(preview);
     for line in std::iter::once(format!("{object}{summary}")).chain(effect) {
         // Writing to a String can't fail.

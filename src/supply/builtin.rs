@@ -31,8 +31,14 @@ macro_rules! defaults {
 }
 
 /// The built-in modules.
-pub const MODULES: &[BuiltinModule] =
-    modules!["cel", "default-labels", "default-tolerations", "node-affinity", "selector-safety"];
+pub const MODULES: &[BuiltinModule] = modules![
+    "cel",
+    "default-labels",
+    "default-tolerations",
+    "node-affinity",
+    "placement-guard",
+    "selector-safety",
+];
 
 /// The policies that are active if the user names none.
 pub const DEFAULTS: &[DefaultPolicy] = defaults![

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::installed::Installed;
+use crate::installed::{Installed, Server};
 use crate::pods::{ALL, WORKERS};
 use crate::support::{Namespace, Run, eventually};
 
@@ -103,4 +103,121 @@ fn authors_read_which_nodes_refuse_a_daemon_set_and_which_lose_it() {
     assert!(table.contains("runs on 7 of 7 nodes"), "{table}");
     assert!(table.contains("6 pods created at once"), "{table}");
     assert!(table.contains("rolling restart of 1 pod"), "{table}");
+}
+
+fn daemon_set_of(image: &str, pod: Value) -> Value {
+    let mut object = daemon_set(pod);
+    object["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+    object
+}
+
+/// Installs Wardset with one policy, and returns a namespace that it reviews.
+fn with_policy(installed: &Installed, name: &str, spec: Value) -> (Server, Namespace) {
+    let server = installed.serve();
+    installed.bundles_written("");
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": { "name": name }, "spec": spec,
+    });
+    installed.apply_policy(&policy).succeeded();
+    installed.policy_is(name, "True", "InForce");
+    let namespace = Namespace::new("guarded");
+    installed.review_namespace(namespace.name());
+    (server, namespace)
+}
+
+#[test]
+fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it() {
+    let installed = Installed::apply();
+    let spec = json!({ "module": "builtin:placement-guard", "clusterData": ["nodes"],
+        "limits": { "timeout": "2s" }, "settings": { "shrink": { "percent": 50 } } });
+    let (server, namespace) = with_policy(&installed, "guard", spec);
+    let nowhere = daemon_set(json!({ "nodeSelector": { "disk": "ssd" } }));
+    // Until the server knows the nodes and the API server asks it, the policy says nothing.
+    let refused = eventually(Duration::from_secs(30), "the denial of a new object without nodes", || {
+        let create = ["create", "--dry-run=server", "--filename=-"];
+        let run = namespace.run_with_input(&create, &nowhere.to_string());
+        if run.stderr.contains("none of 7 nodes") { Ok(run.stderr) } else { Err(run.stderr) }
+    });
+    assert!(
+        refused.contains("policy `guard` at /spec/template/spec: it runs on none of 7 nodes: "),
+        "{refused}"
+    );
+
+    namespace.apply(&daemon_set(json!({})));
+    namespace.settled("agent", &WORKERS);
+    let refused = namespace.refuse(&nowhere);
+    eprintln!("{refused}");
+    assert!(refused.contains("it would run on none of 7 nodes (now 3): "), "{refused}");
+    let annotation = refused.split("add the annotation `").nth(1).and_then(|rest| rest.split('`').next());
+    let (key, value) = annotation.and_then(|text| text.split_once(": ")).expect("an annotation");
+    namespace.settled("agent", &WORKERS);
+
+    // Two thirds of the nodes are more than the half.
+    let one = daemon_set(json!({ "nodeSelector": { "kubernetes.io/hostname": "worker-1" } }));
+    let refused = namespace.refuse(&one);
+    assert!(
+        refused.contains("it would leave 2 nodes of 3, and Kubernetes deletes 2 pods at once"),
+        "{refused}"
+    );
+
+    let mut accepted = nowhere.clone();
+    accepted["metadata"]["annotations"] = json!({ key: value.trim_matches('"') });
+    namespace.apply(&accepted);
+    namespace.settled("agent", &[]);
+    eventually(Duration::from_secs(30), "the metric of DaemonSets without nodes", || {
+        let found = server.metric("wardset_daemonsets_without_nodes");
+        if found.is_some_and(|found| found >= 1.0) { Ok(()) } else { Err(found) }
+    });
+
+    // The annotation accepts this revision only.
+    namespace.apply(&daemon_set(json!({})));
+    namespace.settled("agent", &WORKERS);
+    let mut other = daemon_set(json!({ "nodeSelector": { "disk": "nvme" } }));
+    other["metadata"]["annotations"] = accepted["metadata"]["annotations"].clone();
+    assert!(namespace.refuse(&other).contains("it would run on none of 7 nodes"));
+}
+
+#[test]
+fn workers_only_never_takes_the_last_node() {
+    let installed = Installed::apply();
+    let spec = json!({ "module": "builtin:node-affinity", "clusterData": ["nodes"], "limits": { "timeout": "2s" },
+        "settings": { "require": [{ "key": "disk", "operator": "In", "values": ["ssd"] }] } });
+    let (_server, namespace) = with_policy(&installed, "narrow", spec);
+    let run = eventually(Duration::from_secs(30), "the warning about the last node", || {
+        let create = ["create", "--dry-run=server", "--output=json", "--filename=-"];
+        let run = namespace.run_with_input(&create, &daemon_set(json!({})).to_string());
+        if run.stderr.contains("no node of this cluster would be left") { Ok(run) } else { Err(run) }
+    });
+    let stored: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(stored["spec"]["template"]["spec"]["affinity"], Value::Null);
+}
+
+#[test]
+fn an_undo_to_a_revision_that_ran_passes_with_a_warning() {
+    let installed = Installed::apply();
+    let namespace = Namespace::new("undo");
+    // The first revision is older than the rule.
+    namespace.apply(&daemon_set_of("registry.example.com/agent:1", json!({})));
+    namespace.settled("agent", &WORKERS);
+    let image = "object.spec.template.spec.containers.all(c, !c.image.endsWith(':1'))";
+    let spec = json!({ "module": "builtin:cel", "limits": { "timeout": "2s" },
+        "settings": { "validations": [{ "expression": image, "message": "the image is too old" }] } });
+    let (_server, other) = with_policy(&installed, "images", spec);
+    installed.review_namespace(namespace.name());
+    eventually(Duration::from_secs(30), "a review", || {
+        let create = ["create", "--dry-run=server", "--filename=-"];
+        let run = other.run_with_input(&create, &daemon_set(json!({})).to_string());
+        if run.stderr.contains("the image is too old") { Ok(()) } else { Err(run.stderr) }
+    });
+    namespace.apply(&daemon_set_of("registry.example.com/agent:2", json!({})));
+    namespace.settled("agent", &WORKERS);
+
+    let edited = namespace.refuse(&daemon_set_of("registry.example.com/other:1", json!({})));
+    assert!(edited.contains("the image is too old"), "{edited}");
+    let undone = namespace.run(&["rollout", "undo", "ds", "agent"]).succeeded();
+    assert_eq!(undone.stdout, "daemonset.apps/agent rolled back\n");
+    let expected = "images: allowed as a rollback to revision 1: the image is too old";
+    assert!(undone.stderr.contains(expected), "{}", undone.stderr);
+    let stored = namespace.settled("agent", &WORKERS);
+    assert_eq!(stored["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example.com/agent:1");
 }

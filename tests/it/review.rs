@@ -223,7 +223,7 @@ fn exits_2_and_says_why_if_it_cannot_run() {
         (
             "builtin.yaml",
             replace("builtin:default-labels", "builtin:nope"),
-            "unknown built-in module `nope`, expected one of `cel`, `default-labels`, `default-tolerations`, `node-affinity`, `selector-safety`",
+            "unknown built-in module `nope`, expected one of `cel`, `default-labels`, `default-tolerations`, `node-affinity`, `placement-guard`, `selector-safety`",
         ),
         ("file.yaml", replace("builtin:default-labels", "file:missing.wasm"), "failed to read the module `"),
         ("settings.yaml", replace("labels: {a: b}", "lables: {a: b}"), "policy `p`: `spec.settings`: "),

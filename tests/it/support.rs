@@ -94,7 +94,7 @@ pub(crate) fn review(object: &Value, old: Option<&Value>) -> Review {
 
 /// Decides as `/mutate` does.
 pub(crate) async fn decide(snapshot: &Snapshot, object: &Value, old: Option<&Value>) -> Decision {
-    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::default()) };
+    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::default()), nodes: None };
     let deadline = Instant::now() + Duration::from_secs(30);
     snapshot.decide(&review(object, old), &context, Phase::Mutate, deadline).await
 }

@@ -205,14 +205,14 @@ mod tests {
     fn declares_the_world_the_interfaces_and_their_comments() {
         let text = declarations();
         for part in [
-            "declare module \"wardset:policy/document@0.1.0\" {",
+            "declare module \"wardset:policy/document@0.1.1\" {",
             "  export function object(pointer: string): string | undefined;",
             "  export function oldObject(pointer: string): string | undefined;",
             "    settingsSchema: string;",
             "    | \"namespace-labels\"",
             "    | { tag: \"remove\"; val: string }",
-            "    changes: Array<import(\"wardset:policy/types@0.1.0\").Change>;",
-            "declare module \"wardset:policy/policy@0.1.0\" {",
+            "    changes: Array<import(\"wardset:policy/types@0.1.1\").Change>;",
+            "declare module \"wardset:policy/policy@0.1.1\" {",
             "    validateSettings(settings: string): void;",
             "  /** The request of the author to the API server. */",
             "    /** Semantic version. */",

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_contract_is_not_foreign() {
-        for import in ["wardset:policy/document@0.1.0", "wardset:policy/types@0.1.0", "$root"] {
+        for import in ["wardset:policy/document@0.1.1", "wardset:policy/types@0.1.1", "$root"] {
             assert_eq!(foreign_import(import), None, "{import}");
         }
     }
@@ -113,8 +113,8 @@ mod tests {
         for (import, remedy) in [
             ("wasi:clocks/wall-clock@0.2.12", "--stub-wasi"),
             ("wasi_snapshot_preview1", "wardset policy build"),
-            ("wardset:policy/document@0.2.0", "`wardset:policy@0.1.0`"),
-            ("wardset:policy/document", "`wardset:policy@0.1.0`"),
+            ("wardset:policy/document@0.2.0", "`wardset:policy@0.1.1`"),
+            ("wardset:policy/document", "`wardset:policy@0.1.1`"),
             ("wapc", "Kubewarden"),
             ("env", "declared"),
             ("example:random/numbers", "remove the call"),

@@ -43,6 +43,8 @@ pub struct Case {
     pub enforce: bool,
     /// The labels of the namespace. Default: none.
     pub namespace_labels: Option<BTreeMap<String, String>>,
+    /// The nodes of the cluster, as `kubectl get nodes -o yaml` prints them. Default: unknown.
+    pub nodes: Option<Vec<Value>>,
     /// The user who sends the request.
     pub user: Option<String>,
     /// The laws of the host's runner that do not hold for this case, each with the reason.

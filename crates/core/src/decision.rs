@@ -191,7 +191,7 @@ impl Decision {
         object: Arc<Document>,
         reports: Vec<PolicyReport>,
     ) -> Self {
-        let outcome = outcome(&reports);
+        let outcome = outcome(reports.iter());
         let changed =
             phase == Phase::Mutate && outcome == Outcome::Allowed && !Arc::ptr_eq(&review.object, &object);
         Self {
@@ -206,9 +206,26 @@ impl Decision {
             reach,
         }
     }
-}
 
-impl Decision {
+    /// Allows a denied update that brings back a template which the cluster ran before. Each denial becomes a warning. A
+    /// policy that failed to decide keeps its effect.
+    pub fn allow_rollback(&mut self, review: &Review, phase: Phase, revision: i64) {
+        let is_denial = |report: &&PolicyReport| matches!(report.result, PolicyResult::Denied { .. });
+        self.outcome = outcome(self.reports.iter().filter(|report| !is_denial(report)));
+        if self.outcome != Outcome::Allowed {
+            return;
+        }
+        if phase == Phase::Mutate && !Arc::ptr_eq(&review.object, &self.object) {
+            self.patch = document::diff(&review.object, &self.object);
+        }
+        let warnings = budget::of_rollback(&self.reports, revision);
+        self.warn(warnings);
+        self.audit = budget::audit(&self.reports, true);
+        if let Some(policies) = self.audit.remove("denied-by") {
+            self.audit.insert("allowed-as-rollback", policies);
+        }
+    }
+
     /// Whether a policy that applied asks for warnings about the nodes of the DaemonSet. Policies that only observe do not
     /// warn authors.
     #[must_use]
@@ -227,12 +244,12 @@ impl Decision {
 /// Combines the results of all enforced policies.
 ///
 /// A denial wins over a failure, because the failed policy could not have allowed the object either.
-fn outcome(reports: &[PolicyReport]) -> Outcome {
+fn outcome<'r>(reports: impl Iterator<Item = &'r PolicyReport>) -> Outcome {
     let mut denied = Vec::new();
     let mut failed = Vec::new();
     let mut blame = None;
     let mut code = 422;
-    for report in reports.iter().filter(|report| report.plan.policy.mode == Mode::Enforce) {
+    for report in reports.filter(|report| report.plan.policy.mode == Mode::Enforce) {
         let policy = &report.plan.policy;
         match &report.result {
             PolicyResult::Allowed { .. } => {}

@@ -18,6 +18,7 @@ pub mod document;
 pub mod gate;
 pub mod manifest;
 pub mod patch;
+pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod review;

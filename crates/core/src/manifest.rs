@@ -197,12 +197,10 @@ impl Manifest {
             words: serde_json::Map<String, serde_json::Value>,
         }
         let Schema { words } = serde_json::from_str(&self.settings_schema).unwrap_or_default();
-        let is_needed = |data: &&ClusterData| {
-            let ClusterData::NamespaceLabels = data;
-            match words.get("namespaceLabels").and_then(serde_json::Value::as_str) {
-                Some(word) => settings.contains(word),
-                None => true,
-            }
+        let is_needed = |data: &&ClusterData| match words.get(data.name()).and_then(serde_json::Value::as_str)
+        {
+            Some(word) => settings.contains(word),
+            None => true,
         };
         self.cluster.iter().filter(is_needed).copied().collect()
     }

@@ -140,6 +140,19 @@ pub enum TemplateRule {
 pub enum ClusterData {
     /// The labels of the object's namespace.
     NamespaceLabels,
+    /// The nodes of the cluster, as counts.
+    Nodes,
+}
+
+impl ClusterData {
+    /// Returns the name in policy files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NamespaceLabels => "namespaceLabels",
+            Self::Nodes => "nodes",
+        }
+    }
 }
 
 /// The limits of one evaluation.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, SyntaxError};
+use crate::placement::ClusterNodes;
 use crate::policy::NamespaceLabels;
 use crate::text;
 
@@ -46,6 +47,8 @@ pub struct Review {
 pub struct Context {
     /// The labels of the object's namespace.
     pub namespace_labels: NamespaceLabels,
+    /// The nodes of the cluster; `None` if the caller does not know them.
+    pub nodes: Option<Arc<ClusterNodes>>,
 }
 
 /// The operations that are reviewed.

@@ -1,6 +1,9 @@
 //! The verdict of one policy on one review, as the sandbox returned it: untrusted.
 
+use jsonptr::PointerBuf;
+
 use crate::blame::Blame;
+use crate::patch::PatchOperation;
 
 /// The verdict of one evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +59,26 @@ pub enum Edit {
     Replace { path: String, value: String },
     /// `remove`
     Remove { path: String },
+}
+
+impl TryFrom<Edit> for PatchOperation {
+    type Error = Failure;
+
+    fn try_from(edit: Edit) -> Result<Self, Failure> {
+        let pointer = |path: String| {
+            PointerBuf::parse(path.as_str()).map_err(|_| {
+                Failure::new(
+                    FailureClass::Output,
+                    &format!("expected a JSON Pointer in a change, found `{path}`"),
+                )
+            })
+        };
+        Ok(match edit {
+            Edit::Add { path, value } => Self::Add { path: pointer(path)?, value },
+            Edit::Replace { path, value } => Self::Replace { path: pointer(path)?, value },
+            Edit::Remove { path } => Self::Remove { path: pointer(path)? },
+        })
+    }
 }
 
 /// A message to the author of the object, without effect on the decision.

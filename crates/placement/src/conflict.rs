@@ -43,7 +43,7 @@ impl fmt::Display for PortConflict<'_> {
 pub fn port_conflicts<'a>(
     pod: &PodSpec<'a>,
     title: &str,
-    nodes: &[Node<'_>],
+    nodes: &[&Node<'_>],
     pods: &'a [ExistingPod<'a>],
 ) -> Vec<Option<PortConflict<'a>>> {
     let wanted: Vec<HostPort<'_>> = pod.host_ports().collect();
@@ -59,5 +59,5 @@ pub fn port_conflicts<'a>(
             taken.iter().find(|(port, _)| wanted.iter().any(|own| own.conflicts_with(port)))?;
         Some(PortConflict { port: (*port).clone(), owner })
     };
-    nodes.iter().map(conflict).collect()
+    nodes.iter().map(|node| conflict(node)).collect()
 }

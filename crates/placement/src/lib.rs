@@ -5,7 +5,7 @@
 //!          ├─ nodeSelector, affinity ─► Term ─► Requirement ─┐
 //!          └─ tolerations ────────────► Toleration ──────────┴─► PodSpec::on(&Node) ─► NodePlacement
 //!
-//! NodePlacement ─► NodeAnswer ─┬─► pools (nodes with the same answer)
+//! NodePlacement ─► NodeAnswer ─┬─► pools (nodes with the same answer), NodeCounts
 //! old and new DaemonSet, pods ─┴─► BlastRadius (the effect of an update)
 //! PodSpec, Node ─► Remedy (the changes that bring the pods to a node)
 //!
@@ -20,6 +20,7 @@
 
 mod affinity;
 mod conflict;
+mod counts;
 mod daemon_set;
 mod domain;
 mod node;
@@ -36,13 +37,14 @@ mod toleration;
 
 pub use affinity::{Affinity, NodeAffinity, NodeSelector, Term};
 pub use conflict::{ExistingPod, PortConflict, port_conflicts};
+pub use counts::{NodeCounts, NodeRefusal};
 pub use daemon_set::{
     Amount, DaemonSet, DaemonSetSpec, PodTemplate, RollingUpdate, RolloutLimit, UpdateStrategy,
 };
 pub use domain::Domain;
 pub use node::Node;
 pub use pod::{NodePlacement, PodSpec, Reason};
-pub use pool::{NodeAnswer, Pool, pools, summary};
+pub use pool::{NodeAnswer, Pool, pools};
 pub use ports::{Container, ContainerPort, HostPort};
 pub use remedy::Remedy;
 pub use requirement::{Operator, Requirement};

@@ -92,6 +92,24 @@ const POOL_LABELS: [&str; 6] = [
 const ROLE: &str = "node-role.kubernetes.io/";
 
 impl Node<'_> {
+    /// Copies the borrowed strings.
+    #[must_use]
+    pub fn into_owned(self) -> Node<'static> {
+        let labels = self.labels.into_iter().map(|(key, value)| (key.into_owned(), value.into_owned()));
+        let taint = |taint: Taint<'_>| Taint {
+            key: taint.key.into_owned(),
+            value: taint.value.into_owned(),
+            effect: taint.effect.into_owned(),
+        };
+        Node {
+            name: self.name.into_owned(),
+            labels: labels.collect(),
+            taints: self.taints.into_iter().map(taint).collect(),
+            unschedulable: self.unschedulable,
+            ready: self.ready,
+        }
+    }
+
     /// Returns the name of the node's group: the value of a provider's label, else the node's role, else none.
     #[must_use]
     pub fn group(&self) -> Option<&str> {

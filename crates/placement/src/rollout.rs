@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{
-    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodeAnswer, NodePlacement, Reason,
-    RolloutLimit, port_conflicts,
+    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodePlacement, Reason, RolloutLimit,
+    port_conflicts,
 };
 
 /// The difference between the stored and the new object.
@@ -40,7 +40,7 @@ pub struct Update<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterState<'a> {
     /// All nodes.
-    pub nodes: &'a [Node<'a>],
+    pub nodes: &'a [&'a Node<'a>],
     /// All pods. Without them, each node on which the stored object runs counts as one with a pod.
     pub pods: Option<&'a [ExistingPod<'a>]>,
     /// The version of the cluster.
@@ -52,6 +52,10 @@ pub struct ClusterState<'a> {
 pub struct BlastRadius {
     /// The difference between the objects.
     pub change: ObjectChange,
+    /// Nodes that run the new object and did not run the stored one.
+    pub gained: usize,
+    /// Nodes that ran the stored object and do not run the new one.
+    pub lost: usize,
     /// Pods that the controller creates at once.
     pub created: usize,
     /// Pods that the controller deletes at once, because their nodes no longer match. No limit applies, not even with
@@ -95,6 +99,8 @@ pub enum Obstacle {
 /// One node's part in an update.
 struct NodeUpdate<'a> {
     node: &'a Node<'a>,
+    /// Whether the stored object runs there.
+    ran: bool,
     runs: bool,
     continues: bool,
     /// A pod of the DaemonSet that is not being deleted: whether it is available.
@@ -105,10 +111,10 @@ struct NodeUpdate<'a> {
 }
 
 impl BlastRadius {
-    /// Computes the effect. `after` has the answer for the new object on each node, in the order of the nodes.
+    /// Computes the effect.
     #[must_use]
-    pub fn of(update: &Update<'_>, cluster: &ClusterState<'_>, after: &[NodeAnswer]) -> Self {
-        let nodes = node_updates(update, cluster, after);
+    pub fn of(update: &Update<'_>, cluster: &ClusterState<'_>) -> Self {
+        let nodes = node_updates(update, cluster);
         let count = |is: &dyn Fn(&NodeUpdate<'_>) -> bool| nodes.iter().filter(|node| is(node)).count();
         let desired = count(&|node| node.runs);
         let limit = update.new.spec.update_strategy.limit(desired);
@@ -116,6 +122,8 @@ impl BlastRadius {
         let rolls = outdated && limit != RolloutLimit::OnDelete;
         let mut radius = Self {
             change: update.change,
+            gained: count(&|node| node.runs && !node.ran),
+            lost: count(&|node| node.ran && !node.runs),
             created: count(&|node| node.runs && !node.is_taken),
             deleted: count(&|node| !node.continues && node.pod.is_some()),
             restarted: 0,
@@ -269,34 +277,34 @@ impl NodeUpdate<'_> {
     }
 }
 
-fn node_updates<'a>(
-    update: &Update<'a>,
-    cluster: &ClusterState<'a>,
-    after: &[NodeAnswer],
-) -> Vec<NodeUpdate<'a>> {
+fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<NodeUpdate<'a>> {
     let all = cluster.pods.unwrap_or_default();
     let mut own: BTreeMap<&str, Vec<&ExistingPod<'_>>> = BTreeMap::new();
     for pod in all.iter().filter(|pod| pod.owner == update.title) {
         own.entry(pod.node).or_default().push(pod);
     }
     let conflicts = port_conflicts(&update.new.spec.template.spec, update.title, cluster.nodes, all);
-    let nodes = cluster.nodes.iter().zip(after).zip(conflicts);
+    let nodes = cluster.nodes.iter().zip(conflicts);
     nodes
-        .map(|((node, answer), conflict)| {
-            let (pod, is_taken) = match (cluster.pods, update.old) {
+        .map(|(node, conflict)| {
+            let answer = update.new.spec.template.spec.on(node, cluster.version);
+            let (runs, continues) = (answer.runs(), answer.continues());
+            let stored = update.old.map(|old| old.spec.template.spec.on(node, cluster.version));
+            let ran = stored.as_ref().is_some_and(NodePlacement::runs);
+            let (pod, is_taken) = match (cluster.pods, &stored) {
                 (Some(_), _) => {
                     let pods = own.get(&*node.name).map(Vec::as_slice).unwrap_or_default();
                     let mut live = pods.iter().filter(|pod| !pod.terminating).peekable();
                     (live.peek().is_some().then(|| live.all(|pod| pod.available)), !pods.is_empty())
                 }
-                (None, Some(old)) => {
-                    let has_pod = is_assumed(&old.spec.template.spec.on(node, cluster.version));
+                (None, Some(stored)) => {
+                    let has_pod = is_assumed(stored);
                     (has_pod.then_some(node.ready != Some(false)), has_pod)
                 }
                 (None, None) => (None, false),
             };
-            let port_taken = answer.runs && conflict.is_some();
-            NodeUpdate { node, runs: answer.runs, continues: answer.continues, pod, is_taken, port_taken }
+            let port_taken = runs && conflict.is_some();
+            NodeUpdate { node, ran, runs, continues, pod, is_taken, port_taken }
         })
         .collect()
 }

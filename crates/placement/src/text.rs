@@ -20,6 +20,12 @@ impl<'a> Text<'a> {
     pub const fn new(text: &'a str) -> Self {
         Text(Cow::Borrowed(text))
     }
+
+    /// Copies a borrowed string.
+    #[must_use]
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
 }
 
 impl Deref for Text<'_> {

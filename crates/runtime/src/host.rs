@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use wardset_core::chain::MAX_CHANGES;
 use wardset_core::document::Document;
+use wardset_core::patch::PatchOperation;
+use wardset_core::placement::{BlastRadius, ClusterNodes, NodeCounts};
 use wardset_core::plan::Plan;
 use wardset_core::policy::ClusterData;
-use wardset_core::{Pointer, verdict};
+use wardset_core::verdict::{Edit, MAX_DETAIL};
+use wardset_core::{Pointer, text, verdict};
 use wasmtime::ResourceLimiter;
 
 /// Maximum number of log lines of one evaluation. The host drops further ones.
@@ -31,6 +35,8 @@ pub(crate) struct Evaluation {
     pub(crate) old_object: Option<Arc<Document>>,
     /// The labels of the namespace as JSON text, if they are known and the policy allows them.
     pub(crate) namespace_labels: Option<String>,
+    /// The nodes, if they are known and the policy allows them.
+    pub(crate) nodes: Option<Arc<ClusterNodes>>,
     /// Whether its log lines are written.
     pub(crate) logs: bool,
 }
@@ -83,9 +89,11 @@ pub(crate) enum Stopped {
     NoPointer { pointer: String },
     #[error(
         "asked for cluster data (`{}`) that its manifest doesn't declare or its policy doesn't allow",
-        name(*data)
+        data.name()
     )]
     Data { data: ClusterData },
+    #[error("asked for the nodes of an edited object, and an edit does not apply: {detail}")]
+    Edit { detail: String },
     #[error("the machine is out of memory")]
     Machine,
     #[error("called the host while it was being loaded")]
@@ -98,18 +106,12 @@ impl Stopped {
             Self::Deadline => verdict::FailureClass::Deadline,
             Self::Late => verdict::FailureClass::Late,
             Self::Memory { .. } | Self::Table { .. } => verdict::FailureClass::Memory,
+            Self::Edit { .. } => verdict::FailureClass::Patch,
             Self::Machine => verdict::FailureClass::Host,
             Self::Read { .. } | Self::NoPointer { .. } | Self::Data { .. } | Self::NotEvaluating => {
                 verdict::FailureClass::Access
             }
         }
-    }
-}
-
-/// Returns the contract's name for cluster data.
-fn name(data: ClusterData) -> &'static str {
-    match data {
-        ClusterData::NamespaceLabels => "namespace-labels",
     }
 }
 
@@ -143,8 +145,52 @@ impl Host {
         if !plan.manifest.cluster.contains(&data) || !plan.policy.cluster_data.contains(&data) {
             return Err(Stopped::Data { data });
         }
-        let ClusterData::NamespaceLabels = data;
-        Ok(evaluation.namespace_labels.as_deref())
+        Ok(match data {
+            ClusterData::NamespaceLabels => evaluation.namespace_labels.as_deref(),
+            // A guest gets counts of them only.
+            ClusterData::Nodes => None,
+        })
+    }
+
+    /// Counts the nodes for the object under review with `edits` applied, if nodes are known and allowed.
+    pub(crate) fn node_counts(&self, edits: Vec<Edit>) -> Result<Option<NodeCounts>, Stopped> {
+        let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
+        if edits.is_empty() {
+            return Ok(nodes.counts(&evaluation.object));
+        }
+        if edits.len() > MAX_CHANGES {
+            let detail = format!("expected at most {MAX_CHANGES} edits, found {}", edits.len());
+            return Err(Stopped::Edit { detail });
+        }
+        let mut object = Document::clone(&evaluation.object);
+        for edit in edits {
+            let operation = PatchOperation::try_from(edit);
+            let operation = operation.map_err(|failure| Stopped::Edit { detail: failure.detail })?;
+            let applied = object.apply(&operation);
+            applied.map_err(|error| Stopped::Edit { detail: text::with_causes(&error, MAX_DETAIL) })?;
+        }
+        Ok(nodes.counts(&object))
+    }
+
+    /// Counts the nodes for the stored object, if there is one and nodes are known and allowed.
+    pub(crate) fn old_node_counts(&self) -> Result<Option<NodeCounts>, Stopped> {
+        let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
+        Ok(evaluation.old_object.as_ref().and_then(|old| nodes.counts(old)))
+    }
+
+    /// Predicts the effect of the object under review on pods, if nodes are known and allowed.
+    pub(crate) fn pod_effect(&self) -> Result<Option<BlastRadius>, Stopped> {
+        let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
+        Ok(nodes.effect(evaluation.old_object.as_deref(), &evaluation.object))
+    }
+
+    /// Returns the nodes that the guest may ask about.
+    fn nodes(&self) -> Result<(&Evaluation, Option<&ClusterNodes>), Stopped> {
+        let evaluation = self.evaluation()?;
+        if !evaluation.plan.manifest.cluster.contains(&ClusterData::Nodes) {
+            return Err(Stopped::Data { data: ClusterData::Nodes });
+        }
+        Ok((evaluation, evaluation.nodes.as_deref()))
     }
 
     /// Writes a line to the log, within limits.

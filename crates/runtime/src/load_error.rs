@@ -9,7 +9,20 @@ use wardset_core::verdict::Failure;
 pub(crate) const CONTRACT: &str = "wardset:policy/";
 
 /// Version of the contract that this host implements.
-pub(crate) const CONTRACT_VERSION: &str = "0.1.0";
+pub(crate) const CONTRACT_VERSION: &str = "0.1.1";
+
+/// Whether the host runs modules of this version of the contract: the same `0.y`, and the same or a lower patch version.
+pub(crate) fn is_compatible(version: &str) -> bool {
+    let parts = |version: &str| {
+        let (minor, patch) = version.rsplit_once('.')?;
+        Some((minor.to_owned(), patch.parse::<u32>().ok()?))
+    };
+    let (Some((minor, patch)), Some((own_minor, own_patch))) = (parts(version), parts(CONTRACT_VERSION))
+    else {
+        return false;
+    };
+    minor == own_minor && patch <= own_patch
+}
 
 /// Maximum size of a module in bytes. The largest real modules contain CPython and have 18 MB.
 pub const MAX_MODULE: usize = 32 << 20;
@@ -68,7 +81,8 @@ pub enum LoadError {
     },
     /// The module was built against another version of the contract.
     #[error(
-        "expected version {CONTRACT_VERSION} of the contract, found `{found}`; hint: rebuild the module for that version"
+        "expected version {CONTRACT_VERSION} of the contract or an earlier one with the same minor version, found `{found}`; \
+         hint: rebuild the module, or update Wardset"
     )]
     Version {
         /// The import or export with its version.

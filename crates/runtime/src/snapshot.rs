@@ -34,6 +34,7 @@ pub struct Snapshot {
     /// The module of each plan, in the order of the plans.
     backing: Vec<Backing>,
     looks_at_namespaces: bool,
+    looks_at_nodes: bool,
 }
 
 /// One policy of a snapshot. Cheap to clone: a new snapshot shares unchanged policies with the previous one.
@@ -69,13 +70,15 @@ pub enum Unusable {
     },
     /// The module needs cluster data that the policy does not allow.
     #[error(
-        "policy `{policy}`: module `{module}` needs the cluster data `namespaceLabels`; allow it by `spec.clusterData`"
+        "policy `{policy}`: module `{module}` needs the cluster data `{data}`; allow it by `spec.clusterData`"
     )]
     ClusterData {
         /// The policy.
         policy: Arc<str>,
         /// The module.
         module: String,
+        /// The data, as in policy files.
+        data: &'static str,
     },
     /// Two evaluations of the same review gave different verdicts.
     #[error("policy `{policy}`: the module's answers to the same review differ: {difference}")]
@@ -96,9 +99,8 @@ impl Member {
     pub async fn new(engine: &Arc<Engine>, policy: Policy, module: Arc<Module>) -> Result<Self, Unusable> {
         let needed = module.manifest.needs(&policy.settings);
         if let Some(data) = needed.iter().find(|data| !policy.cluster_data.contains(data)) {
-            let ClusterData::NamespaceLabels = data;
             let module = module.manifest.name.clone();
-            return Err(Unusable::ClusterData { policy: policy.name, module });
+            return Err(Unusable::ClusterData { policy: policy.name, module, data: data.name() });
         }
         module
             .validate_settings(engine, &policy)
@@ -178,13 +180,22 @@ impl Snapshot {
                 || plan.policy.cluster_data.contains(&ClusterData::NamespaceLabels)
         };
         let looks_at_namespaces = plans.iter().any(looks);
-        Ok(Self { engine, plans, backing, looks_at_namespaces })
+        let looks_at_nodes = plans
+            .iter()
+            .any(|plan| plan.policy.warn_placement || plan.policy.cluster_data.contains(&ClusterData::Nodes));
+        Ok(Self { engine, plans, backing, looks_at_namespaces, looks_at_nodes })
     }
 
     /// Whether the labels of a namespace can change a decision.
     #[must_use]
     pub fn looks_at_namespaces(&self) -> bool {
         self.looks_at_namespaces
+    }
+
+    /// Whether the nodes of the cluster can change a decision or its warnings.
+    #[must_use]
+    pub fn looks_at_nodes(&self) -> bool {
+        self.looks_at_nodes
     }
 
     /// The policies, in the order in which they run.
@@ -281,6 +292,7 @@ fn prepare(
         object: Arc::clone(&turn.document),
         old_object: review.old_object.clone(),
         namespace_labels: namespace_labels(policy, context),
+        nodes: context.nodes.clone().filter(|_| policy.cluster_data.contains(&ClusterData::Nodes)),
         logs,
     };
     Ok((evaluation, limits))

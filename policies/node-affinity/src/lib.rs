@@ -8,8 +8,9 @@ mod exemption;
 use exemption::Treatment;
 use serde::Deserialize;
 use wardset_policy_sdk::{
-    Denial, Domain, Manifest, Operator, Outcome, Patch, Placement, Policy, Requirement, Review,
-    SettingsError, Stop, Text, Verdict, Wanted, export_policy, settings::RequirementSetting,
+    ClusterData, Denial, Domain, Manifest, NodeCounts, Operator, Outcome, Patch, Placement, Policy,
+    Requirement, Review, SettingsError, Stop, Text, Verdict, Wanted, export_policy,
+    settings::RequirementSetting,
 };
 
 /// The policy.
@@ -19,6 +20,7 @@ pub struct NodeAffinity;
 /// The settings of the policy. At least one of the first three is set.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("x-clusterData" = {"nodes": "\"neverEmpty\":true"})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// Keep pods off the control plane.
@@ -40,6 +42,14 @@ pub struct Settings {
     /// The treatment by `workersOnly` of a DaemonSet that tolerates a taint of the control plane by its key.
     #[serde(default)]
     tolerates_control_plane: ToleratesControlPlane,
+    /// Leave a DaemonSet alone if the policy would take it from its last node. The operator has to allow the cluster data
+    /// `nodes`.
+    #[serde(default = "yes")]
+    never_empty: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -107,7 +117,7 @@ impl Policy for NodeAffinity {
             exemption::VOLUMES,
         ],
         writes: &[AFFINITY],
-        cluster: &[],
+        cluster: &[ClusterData::Nodes],
         settings_schema: include_str!("../settings.schema.json"),
     };
 
@@ -166,6 +176,10 @@ impl Policy for NodeAffinity {
             .collect();
         let mut patch = Patch::new(review);
         Ok(match placement.narrow(&wanted, &mut patch)? {
+            Outcome::Narrowed { .. } if settings.never_empty && empties(review, &patch) => verdict.with_warning(
+                AFFINITY,
+                "no node of this cluster would be left, so the policy left node affinity alone (`neverEmpty`)",
+            ),
             Outcome::Narrowed { dead } => {
                 verdict = verdict.with_changes(patch);
                 if let Some(toleration) = restricted_despite {
@@ -227,6 +241,15 @@ impl Settings {
     fn is_workers_only_alone(&self) -> bool {
         !self.exclude_virtual_nodes && self.require.is_empty()
     }
+}
+
+/// Whether the patch takes the DaemonSet from its last node. If the host does not know the nodes, it does not.
+fn empties(review: &Review, patch: &Patch<'_>) -> bool {
+    if patch.changes().is_empty() {
+        return false;
+    }
+    let runs = |counts: Option<NodeCounts>| counts.map_or(0, |counts| counts.runs);
+    review.node_counts_with(patch).is_some_and(|counts| counts.runs == 0) && runs(review.node_counts()) > 0
 }
 
 fn no_node_left(pointer: String, requirement: &str) -> Denial {

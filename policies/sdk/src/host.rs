@@ -1,8 +1,8 @@
 //! The host that a module runs in.
 
 use crate::{
-    ClusterData, Level,
-    wit::wardset::policy::{cluster, document, log},
+    ClusterData, Edit, Level, NodeCounts, PodEffect,
+    wit::wardset::policy::{cluster, document, log, placement},
 };
 
 /// The imports of the contract.
@@ -20,6 +20,18 @@ impl Host {
 
     pub(crate) fn data(&self, what: ClusterData) -> Option<String> {
         cluster::data(what)
+    }
+
+    pub(crate) fn node_counts(&self, edits: &[Edit]) -> Option<NodeCounts> {
+        placement::object(edits)
+    }
+
+    pub(crate) fn old_node_counts(&self) -> Option<NodeCounts> {
+        placement::old_object()
+    }
+
+    pub(crate) fn pod_effect(&self) -> Option<PodEffect> {
+        placement::effect()
     }
 
     pub(crate) fn log(&self, level: Level, message: &str) {

@@ -56,6 +56,7 @@ pub use policy::{Exported, Manifest, Policy, Stop};
 pub use review::Review;
 pub use settings::SettingsError;
 pub use toleration::add_tolerations;
+pub use wit::wardset::policy::placement::{NodeCounts, PodEffect, Refusal};
 pub use wit::wardset::policy::types::{
     Change, ClusterData, Denial, DenialCode, Edit, Level, Note, Operation, Placed, Request, TemplateGate,
     Verdict, Warning,

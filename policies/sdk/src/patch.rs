@@ -132,6 +132,12 @@ impl<'r> Patch<'r> {
         self.created.iter().any(|created| created == pointer) || self.review.has(pointer)
     }
 
+    /// Returns the changes so far.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
     /// Returns the changes in the order of the calls.
     #[must_use]
     pub fn into_changes(self) -> Vec<Change> {

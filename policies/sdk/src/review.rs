@@ -8,7 +8,9 @@ use serde::Deserialize;
 use crate::host::Host;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::testing::Document as Host;
-use crate::{ClusterData, Denial, Level, Operation, Request, Stop, TemplateGate, shape};
+use crate::{
+    ClusterData, Denial, Level, NodeCounts, Operation, Patch, PodEffect, Request, Stop, TemplateGate, shape,
+};
 
 /// One AdmissionRequest under decision.
 ///
@@ -76,6 +78,30 @@ impl Review {
     pub fn namespace_labels(&self) -> Result<Option<std::collections::BTreeMap<String, String>>, Stop> {
         let Some(text) = self.host.data(ClusterData::NamespaceLabels) else { return Ok(None) };
         serde_json::from_str(&text).map_err(|error| Stop::Fail(format!("namespace labels: {error}")))
+    }
+
+    /// Counts the nodes of the cluster by their answer to the object's pods. The manifest must ask for
+    /// [`ClusterData::Nodes`].
+    ///
+    /// None if the host does not know the nodes, or if the operator does not allow them.
+    pub fn node_counts(&self) -> Option<NodeCounts> {
+        self.host.node_counts(&[])
+    }
+
+    /// Counts the nodes in the same way for the object with the changes of `patch`, which must apply.
+    pub fn node_counts_with(&self, patch: &Patch<'_>) -> Option<NodeCounts> {
+        let edits: Vec<_> = patch.changes().iter().map(|change| change.edit.clone()).collect();
+        self.host.node_counts(&edits)
+    }
+
+    /// Counts the nodes in the same way for the stored object; always none on a create.
+    pub fn old_node_counts(&self) -> Option<NodeCounts> {
+        self.host.old_node_counts()
+    }
+
+    /// Predicts what happens to the pods if the object is stored. None as for [`Review::node_counts`].
+    pub fn pod_effect(&self) -> Option<PodEffect> {
+        self.host.pod_effect()
     }
 
     /// Writes a line to the operator's log.

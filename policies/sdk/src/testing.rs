@@ -7,12 +7,14 @@
 use std::{env, fs, path::Path};
 
 use schemars::JsonSchema;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::{
-    Change, ClusterData, Denial, DenialCode, Edit, Exported, Level, Operation, Policy, Request, Review,
-    TemplateGate, Verdict,
+    Change, ClusterData, Denial, DenialCode, Edit, Exported, Level, NodeCounts, Operation, PodEffect, Policy,
+    Refusal, Request, Review, TemplateGate, Verdict,
     cases::{self, Case, CaseAnswer, CaseGate, CaseOutcome, Remark},
+    placement::{self, BlastRadius, ClusterState, DaemonSet, KubernetesVersion, Node, ObjectChange, Update},
     pointer::is_within,
 };
 
@@ -24,6 +26,8 @@ pub struct Document {
     reads: Vec<String>,
     /// None if the host does not know them.
     namespace_labels: Option<Value>,
+    /// Nodes as the API server stores them; none if the host does not know them.
+    nodes: Option<Vec<Value>>,
 }
 
 impl Document {
@@ -36,8 +40,65 @@ impl Document {
     }
 
     pub(crate) fn data(&self, what: ClusterData) -> Option<String> {
-        let ClusterData::NamespaceLabels = what;
-        self.namespace_labels.as_ref().map(Value::to_string)
+        match what {
+            ClusterData::NamespaceLabels => self.namespace_labels.as_ref().map(Value::to_string),
+            ClusterData::Nodes => None,
+        }
+    }
+
+    pub(crate) fn node_counts(&self, edits: &[Edit]) -> Option<NodeCounts> {
+        let change = |edit: &Edit| Change { edit: edit.clone(), reason: String::new() };
+        let changes: Vec<Change> = edits.iter().map(change).collect();
+        let object = apply(&self.object, &changes).unwrap_or_else(|error| panic!("an edit: {error}"));
+        self.counts(&object)
+    }
+
+    pub(crate) fn old_node_counts(&self) -> Option<NodeCounts> {
+        if self.old_object.is_null() { None } else { self.counts(&self.old_object) }
+    }
+
+    pub(crate) fn pod_effect(&self) -> Option<PodEffect> {
+        let (nodes, version) = (self.nodes()?, KubernetesVersion::default());
+        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
+        let new = DaemonSet::deserialize(&self.object).ok()?;
+        let old = match &self.old_object {
+            Value::Null => None,
+            old => Some(DaemonSet::deserialize(old).ok()?),
+        };
+        let template = |object: &Value| object.pointer("/spec/template").cloned();
+        let same = old.is_some() && template(&self.object) == template(&self.old_object);
+        let change = if same { ObjectChange::Metadata } else { ObjectChange::Template };
+        let update = Update { title: "", old: old.as_ref(), new: &new, change };
+        let radius = BlastRadius::of(&update, &ClusterState { nodes: &nodes, pods: None, version });
+        Some(PodEffect {
+            gained: number(radius.gained),
+            lost: number(radius.lost),
+            created: number(radius.created),
+            deleted: number(radius.deleted),
+            restarted: number(radius.restarted + radius.replaced_at_once),
+            obstacle: radius.obstacle.map(|obstacle| obstacle.to_string()),
+        })
+    }
+
+    fn counts(&self, object: &Value) -> Option<NodeCounts> {
+        let nodes = self.nodes()?;
+        let object = DaemonSet::deserialize(object).ok()?;
+        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
+        let counts =
+            placement::NodeCounts::of(&object.spec.template.spec, &nodes, KubernetesVersion::default());
+        let refusals = counts.refusals.into_iter();
+        Some(NodeCounts {
+            nodes: number(counts.nodes),
+            runs: number(counts.runs),
+            refusals: refusals
+                .map(|refusal| Refusal { nodes: number(refusal.nodes), reason: refusal.reason })
+                .collect(),
+        })
+    }
+
+    fn nodes(&self) -> Option<Vec<Node<'_>>> {
+        let node = |node| Node::deserialize(node).unwrap_or_else(|error| panic!("a node: {error}"));
+        Some(self.nodes.as_ref()?.iter().map(node).collect())
     }
 
     // Log lines are not part of a verdict.
@@ -48,6 +109,10 @@ impl Document {
         assert!(is_declared, "the manifest's `reads` {:?} do not cover `{pointer}`", self.reads);
         object.pointer(pointer).map(Value::to_string)
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Makes a review of a new `object` with an open gate. A policy may read all of it.
@@ -126,6 +191,7 @@ fn review_of(case: &Case, reads: &[&str]) -> Review {
         old_object: case.old_object.clone(),
         reads: reads.iter().map(|&prefix| prefix.to_owned()).collect(),
         namespace_labels: None,
+        nodes: case.nodes.clone(),
     };
     Review::new(request, document)
 }

@@ -105,7 +105,8 @@ async fn cluster_data_requires_manifest_and_operator() {
     ] {
         let guest = reader("data", if declared { "cluster" } else { "none" }, "");
         let namespace_labels = if labelled { known() } else { NamespaceLabels::Unknown };
-        let (snapshot, context) = (in_force(&guest, allowed).await, Context { namespace_labels });
+        let (snapshot, context) =
+            (in_force(&guest, allowed).await, Context { namespace_labels, nodes: None });
         let until = Instant::now() + SOON;
         let decision = snapshot.decide(&review(Of::Create, false), &context, Phase::Mutate, until).await;
         assert_eq!(found(&decision), expected, "declared: {declared}, allowed: {allowed}");

@@ -1,7 +1,7 @@
 use super::*;
 
 /// Each component of the world names the contract's types.
-const TYPES: &str = "wardset:policy/types@0.1.0";
+const TYPES: &str = "wardset:policy/types@0.1.1";
 
 /// A core module whose exports have the types of the contract, and which imports `extra`.
 fn core(extra: &str) -> Vec<u8> {
@@ -27,9 +27,9 @@ fn encodes_a_core_module_that_has_no_component_type() {
 
 #[test]
 fn names_the_imports_of_the_contract() {
-    let import = r#"(import "wardset:policy/document@0.1.0" "object" (func (param i32 i32 i32)))"#;
+    let import = r#"(import "wardset:policy/document@0.1.1" "object" (func (param i32 i32 i32)))"#;
     let component = encode(&core(import)).unwrap();
-    assert_eq!(check(&component).unwrap(), ["wardset:policy/document@0.1.0", TYPES]);
+    assert_eq!(check(&component).unwrap(), ["wardset:policy/document@0.1.1", TYPES]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_missing_export_is_an_error_with_its_name() {
 fn a_component_without_the_exports_is_not_of_the_world() {
     let error = check(&wat::parse_str("(component)").unwrap()).unwrap_err();
     assert!(matches!(error, ComponentError::World { .. }), "{error}");
-    assert!(error.to_string().contains("expected the world `policy` of `wardset:policy@0.1.0`"), "{error}");
+    assert!(error.to_string().contains("expected the world `policy` of `wardset:policy@0.1.1`"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 const PROGRAM: &str = r#"(module
     (import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))
     (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))
-    (import "wardset:policy/document@0.1.0" "object" (func $object (param i32 i32 i32)))
+    (import "wardset:policy/document@0.1.1" "object" (func $object (param i32 i32 i32)))
     (memory (export "memory") 1 9)
     (global $starts (mut i32) (i32.const 0))
     (global $fixed i64 (i64.const 7))
@@ -89,7 +89,7 @@ fn a_start_that_calls_the_host_is_an_error() {
         "(call $object (i32.const 0) (i32.const 0) (i32.const 0))",
     );
     let error = snapshot(&wat::parse_str(text).unwrap()).unwrap_err().to_string();
-    assert!(error.contains("calls `object` of `wardset:policy/document@0.1.0`"), "{error}");
+    assert!(error.contains("calls `object` of `wardset:policy/document@0.1.1`"), "{error}");
     assert!(error.contains("hint: "), "{error}");
 }
 

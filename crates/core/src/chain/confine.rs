@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jsonptr::{Pointer, PointerBuf};
+use jsonptr::Pointer;
 
 use super::{Chain, Gate, Turn, kinds};
 use crate::decision::{Applied, PolicyResult};
@@ -13,7 +13,7 @@ use crate::patch::{PatchOperation, is_within};
 use crate::policy::{MatchSelector, Selector};
 use crate::text;
 use crate::verdict::{
-    Change, Denial, DenialCode, Edit, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
+    Change, Denial, DenialCode, Failure, FailureClass, MAX_DETAIL, MAX_TEXT, Note, Verdict, Warning,
 };
 
 /// Limit of changes in one verdict: two for each of 512 ORed node selector terms, more than any real object has.
@@ -68,7 +68,7 @@ impl Chain<'_> {
         let mut applied = Vec::with_capacity(changes.len());
         let mut document: Option<Document> = None;
         for Change { edit, reason } in changes {
-            let operation = operation(edit)?;
+            let operation = PatchOperation::try_from(edit)?;
             if !turn.plan.manifest.may_write(operation.path()) {
                 let detail =
                     format!("changes `{}`, which the manifest's `writes` do not cover", operation.path());
@@ -162,22 +162,6 @@ fn without(part: &str) -> Denial {
         message: "expected an object".to_owned(),
         fix: format!("set `{part}` to an object"),
     }
-}
-
-fn operation(edit: Edit) -> Result<PatchOperation, Failure> {
-    let pointer = |path: String| {
-        PointerBuf::parse(path.as_str()).map_err(|_| {
-            Failure::new(
-                FailureClass::Output,
-                &format!("expected a JSON Pointer in a change, found `{path}`"),
-            )
-        })
-    };
-    Ok(match edit {
-        Edit::Add { path, value } => PatchOperation::Add { path: pointer(path)?, value },
-        Edit::Replace { path, value } => PatchOperation::Replace { path: pointer(path)?, value },
-        Edit::Remove { path } => PatchOperation::Remove { path: pointer(path)? },
-    })
 }
 
 /// Returns whether the operation would set the value that is already there. An `add` to an array never does: it

@@ -64,6 +64,23 @@ pub(super) fn of_policy(report: &PolicyReport) -> Vec<AuthorWarning<'_>> {
     all
 }
 
+/// Returns a warning for each denial of an enforced policy that a rollback overrides.
+pub(super) fn of_rollback(reports: &[PolicyReport], revision: i64) -> Vec<String> {
+    let enforced = reports.iter().filter(|report| report.plan.policy.mode == Mode::Enforce);
+    let lines = enforced.filter_map(|report| match &report.result {
+        PolicyResult::Denied { denials, .. } => Some((&report.plan.policy.name, denials)),
+        _ => None,
+    });
+    lines
+        .flat_map(|(policy, denials)| {
+            denials.iter().map(move |denial| {
+                let message = format!("allowed as a rollback to revision {revision}: {}", denial.message);
+                at(policy, &message, &denial.pointer)
+            })
+        })
+        .collect()
+}
+
 /// Warnings without duplicates.
 #[derive(Default)]
 struct Merged<'r>(Vec<Mergeable<'r>>);

@@ -179,7 +179,7 @@ fn fails_to_match_if_it_needs_unknown_namespace_labels() {
     let namespace = "team-a".to_owned();
     assert_eq!(applies(by_label.clone(), &review), Err(Mismatch::NamespaceLabels { namespace }));
     let labels = [("tier".to_owned(), "prod".to_owned())].into();
-    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::new(labels)) };
+    let context = Context { namespace_labels: NamespaceLabels::Known(Arc::new(labels)), nodes: None };
     assert_eq!(applies_in(&context, by_label, &review), Ok(true));
     let other = json!({"namespaceSelector": {"matchLabels": {"tier": "dev"}}});
     assert_eq!(applies_in(&context, other, &review), Ok(false));

@@ -25,11 +25,10 @@ fn radius(
     let old = old.map(|old| DaemonSet::deserialize(old).expect("a DaemonSet"));
     let new = DaemonSet::deserialize(new).expect("a DaemonSet");
     let version = KubernetesVersion::NEWEST;
-    let after: Vec<NodeAnswer> =
-        nodes.iter().map(|node| (&new.spec.template.spec.on(node, version)).into()).collect();
     let change = ObjectChange::Template;
     let update = Update { title: TITLE, old: old.as_ref(), new: &new, change };
-    BlastRadius::of(&update, &ClusterState { nodes, pods, version }, &after)
+    let nodes: Vec<&Node<'_>> = nodes.iter().collect();
+    BlastRadius::of(&update, &ClusterState { nodes: &nodes, pods, version })
 }
 
 fn own<'a>(nodes: &'a [Node<'a>], available: bool) -> Vec<ExistingPod<'a>> {
@@ -162,14 +161,11 @@ fn metadata_alone_restarts_no_pod() {
     let object = daemon_set(json!({}), json!({}));
     let typed = DaemonSet::deserialize(&object).expect("a DaemonSet");
     let nodes = nodes(3, 0);
-    let after: Vec<NodeAnswer> = nodes
-        .iter()
-        .map(|node| (&typed.spec.template.spec.on(node, KubernetesVersion::NEWEST)).into())
-        .collect();
+    let nodes: Vec<&Node<'_>> = nodes.iter().collect();
     let cluster = ClusterState { nodes: &nodes, pods: None, version: KubernetesVersion::NEWEST };
     let lines = |change| {
         let update = Update { title: TITLE, old: Some(&typed), new: &typed, change };
-        BlastRadius::of(&update, &cluster, &after).lines()
+        BlastRadius::of(&update, &cluster).lines()
     };
     assert_eq!(lines(ObjectChange::Metadata), ["metadata only: no pod restarts"]);
     assert_eq!(lines(ObjectChange::Nothing), ["no effect"]);

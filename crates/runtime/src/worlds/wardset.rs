@@ -2,35 +2,58 @@
 
 use wardset_core::gate::Gate;
 use wardset_core::manifest::ManifestParts;
-use wardset_core::policy::ClusterData;
+use wardset_core::placement::{BlastRadius, NodeCounts};
 use wardset_core::review::{Operation, Review};
-use wardset_core::verdict::{Change, Denial, DenialCode, Edit, Note, Verdict, Warning};
+use wardset_core::text;
+use wardset_core::verdict::{Change, Denial, DenialCode, Edit, MAX_TEXT, Note, Verdict, Warning};
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Func, HasSelf, InstancePre, Linker};
 
-use self::contract::wardset::policy::{cluster, document, log, types as wit};
-use self::contract::{Policy, PolicyPre};
+use self::contract::wardset::policy::{document, log, placement, types as wit};
+use self::contract::{Typed, TypedIndices};
 use crate::host::{Host, Level};
-use crate::load_error::{CONTRACT, CONTRACT_VERSION, LoadError};
+use crate::load_error::{CONTRACT, LoadError, is_compatible};
 
-/// The generated bindings.
+mod growing;
+
+/// The generated bindings. They leave out what may grow within a version: see [`growing`].
 mod contract {
     wasmtime::component::bindgen!({
+        inline: "
+            package wardset:host;
+
+            world typed {
+                use wardset:policy/types@0.1.1.{request, verdict};
+                import wardset:policy/document@0.1.1;
+                import wardset:policy/placement@0.1.1;
+                import wardset:policy/log@0.1.1;
+                export validate-settings: func(settings: string) -> result<_, string>;
+                export evaluate: func(request: request, settings: string) -> result<verdict, string>;
+            }
+        ",
         path: "../../wit",
-        world: "policy",
+        world: "wardset:host/typed",
         imports: { default: trappable },
         exports: { default: async },
     });
 }
 
 /// A linked module, whose imports and exports have the contract's types.
-pub(crate) struct Guest(PolicyPre<Host>);
+pub(crate) struct Guest {
+    linked: InstancePre<Host>,
+    typed: TypedIndices,
+    manifest: ComponentExportIndex,
+}
 
 /// A running instance of a module.
-pub(crate) struct Instance(Policy);
+pub(crate) struct Instance {
+    typed: Typed,
+    manifest: Func,
+}
 
 pub(crate) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    Policy::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
+    Typed::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    growing::add_to_linker(linker)
 }
 
 impl Guest {
@@ -38,7 +61,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// An import that no policy gets, another version of the contract, or an export that is missing or has another
+    /// An import that no policy gets, an unknown version of the contract, or an export that is missing or has another
     /// type.
     pub(crate) fn link(linker: &Linker<Host>, component: &Component) -> Result<Self, LoadError> {
         for (name, _) in component.component_type().imports(component.engine()) {
@@ -46,22 +69,28 @@ impl Guest {
                 return Err(LoadError::Import { import: name.to_owned() });
             };
             match rest.split_once('@') {
-                Some((_, CONTRACT_VERSION)) => {}
+                Some((_, version)) if is_compatible(version) => {}
                 _ => return Err(LoadError::Version { found: name.to_owned() }),
             }
         }
-        let linked = linker.instantiate_pre(component).and_then(PolicyPre::new);
-        linked.map(Self).map_err(LoadError::World)
+        let linked = linker.instantiate_pre(component).map_err(LoadError::World)?;
+        let typed = TypedIndices::new(&linked).map_err(LoadError::World)?;
+        let manifest = growing::find_manifest(component).map_err(LoadError::World)?;
+        Ok(Self { linked, typed, manifest })
     }
 
     pub(crate) async fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<Instance> {
-        self.0.instantiate_async(store).await.map(Instance)
+        let instance = self.linked.instantiate_async(&mut *store).await?;
+        let typed = self.typed.load(&mut *store, &instance)?;
+        let manifest = instance.get_func(&mut *store, self.manifest);
+        let manifest = manifest.ok_or_else(|| wasmtime::Error::msg("expected an exported function `manifest`"))?;
+        Ok(Instance { typed, manifest })
     }
 }
 
 impl Instance {
     pub(crate) async fn manifest(&self, store: &mut Store<Host>) -> wasmtime::Result<ManifestParts> {
-        self.0.call_manifest(store).await.map(Into::into)
+        growing::manifest(self.manifest, store).await
     }
 
     /// Returns the module's own message if it rejects the settings.
@@ -70,7 +99,7 @@ impl Instance {
         store: &mut Store<Host>,
         settings: &str,
     ) -> wasmtime::Result<Result<(), String>> {
-        self.0.call_validate_settings(store, settings).await
+        self.typed.call_validate_settings(store, settings).await
     }
 
     /// Returns the module's own message if it declines to decide.
@@ -81,7 +110,7 @@ impl Instance {
         gate: Gate,
         settings: &str,
     ) -> wasmtime::Result<Result<Verdict, String>> {
-        let answer = self.0.call_evaluate(store, &request(review, gate), settings).await?;
+        let answer = self.typed.call_evaluate(store, &request(review, gate), settings).await?;
         Ok(answer.map(Into::into))
     }
 }
@@ -116,9 +145,18 @@ impl document::Host for Host {
     }
 }
 
-impl cluster::Host for Host {
-    fn data(&mut self, what: wit::ClusterData) -> wasmtime::Result<Option<String>> {
-        Ok(self.cluster_data(what.into())?.map(str::to_owned))
+impl placement::Host for Host {
+    fn object(&mut self, edits: Vec<wit::Edit>) -> wasmtime::Result<Option<placement::NodeCounts>> {
+        let edits = edits.into_iter().map(Into::into).collect();
+        Ok(self.node_counts(edits)?.map(Into::into))
+    }
+
+    fn old_object(&mut self) -> wasmtime::Result<Option<placement::NodeCounts>> {
+        Ok(self.old_node_counts()?.map(Into::into))
+    }
+
+    fn effect(&mut self) -> wasmtime::Result<Option<placement::PodEffect>> {
+        Ok(self.pod_effect()?.map(Into::into))
     }
 }
 
@@ -134,26 +172,34 @@ impl log::Host for Host {
     }
 }
 
-impl From<wit::ClusterData> for ClusterData {
-    fn from(data: wit::ClusterData) -> Self {
-        match data {
-            wit::ClusterData::NamespaceLabels => Self::NamespaceLabels,
+/// Reasons that a guest gets.
+const MAX_REFUSALS: usize = 16;
+
+impl From<NodeCounts> for placement::NodeCounts {
+    fn from(counts: NodeCounts) -> Self {
+        let refusals = counts.refusals.into_iter().take(MAX_REFUSALS).map(|refusal| placement::Refusal {
+            nodes: number(refusal.nodes),
+            reason: text::one_line(&refusal.reason, MAX_TEXT),
+        });
+        Self { nodes: number(counts.nodes), runs: number(counts.runs), refusals: refusals.collect() }
+    }
+}
+
+impl From<BlastRadius> for placement::PodEffect {
+    fn from(radius: BlastRadius) -> Self {
+        Self {
+            gained: number(radius.gained),
+            lost: number(radius.lost),
+            created: number(radius.created),
+            deleted: number(radius.deleted),
+            restarted: number(radius.restarted + radius.replaced_at_once),
+            obstacle: radius.obstacle.map(|obstacle| obstacle.to_string()),
         }
     }
 }
 
-impl From<wit::Manifest> for ManifestParts {
-    fn from(stated: wit::Manifest) -> Self {
-        Self {
-            name: stated.name,
-            version: stated.version,
-            description: stated.description,
-            reads: stated.reads,
-            writes: stated.writes,
-            cluster: stated.cluster.into_iter().map(Into::into).collect(),
-            settings_schema: stated.settings_schema,
-        }
-    }
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl From<wit::Verdict> for Verdict {
@@ -180,12 +226,17 @@ impl From<wit::Denial> for Denial {
 
 impl From<wit::Change> for Change {
     fn from(change: wit::Change) -> Self {
-        let edit = match change.edit {
-            wit::Edit::Add(wit::Placed { path, value }) => Edit::Add { path, value },
-            wit::Edit::Replace(wit::Placed { path, value }) => Edit::Replace { path, value },
-            wit::Edit::Remove(path) => Edit::Remove { path },
-        };
-        Self { edit, reason: change.reason }
+        Self { edit: change.edit.into(), reason: change.reason }
+    }
+}
+
+impl From<wit::Edit> for Edit {
+    fn from(edit: wit::Edit) -> Self {
+        match edit {
+            wit::Edit::Add(wit::Placed { path, value }) => Self::Add { path, value },
+            wit::Edit::Replace(wit::Placed { path, value }) => Self::Replace { path, value },
+            wit::Edit::Remove(path) => Self::Remove { path },
+        }
     }
 }
 

@@ -3,22 +3,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `wardset:policy/document@0.1.0`
+// Imported Functions from `wardset:policy/document@0.1.1`
 
-__attribute__((__import_module__("wardset:policy/document@0.1.0"), __import_name__("object")))
+__attribute__((__import_module__("wardset:policy/document@0.1.1"), __import_name__("object")))
 extern void __wasm_import_wardset_policy_document_object(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("wardset:policy/document@0.1.0"), __import_name__("old-object")))
+__attribute__((__import_module__("wardset:policy/document@0.1.1"), __import_name__("old-object")))
 extern void __wasm_import_wardset_policy_document_old_object(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `wardset:policy/cluster@0.1.0`
+// Imported Functions from `wardset:policy/cluster@0.1.1`
 
-__attribute__((__import_module__("wardset:policy/cluster@0.1.0"), __import_name__("data")))
+__attribute__((__import_module__("wardset:policy/cluster@0.1.1"), __import_name__("data")))
 extern void __wasm_import_wardset_policy_cluster_data(int32_t, uint8_t *);
 
-// Imported Functions from `wardset:policy/log@0.1.0`
+// Imported Functions from `wardset:policy/placement@0.1.1`
 
-__attribute__((__import_module__("wardset:policy/log@0.1.0"), __import_name__("write")))
+__attribute__((__import_module__("wardset:policy/placement@0.1.1"), __import_name__("object")))
+extern void __wasm_import_wardset_policy_placement_object(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("wardset:policy/placement@0.1.1"), __import_name__("old-object")))
+extern void __wasm_import_wardset_policy_placement_old_object(uint8_t *);
+
+__attribute__((__import_module__("wardset:policy/placement@0.1.1"), __import_name__("effect")))
+extern void __wasm_import_wardset_policy_placement_effect(uint8_t *);
+
+// Imported Functions from `wardset:policy/log@0.1.1`
+
+__attribute__((__import_module__("wardset:policy/log@0.1.1"), __import_name__("write")))
 extern void __wasm_import_wardset_policy_log_write(int32_t, uint8_t *, size_t);
 
 // Exported Functions from `policy`
@@ -342,6 +353,56 @@ void wardset_policy_types_manifest_free(wardset_policy_types_manifest_t *ptr) {
   policy_string_free(&ptr->settings_schema);
 }
 
+void wardset_policy_placement_edit_free(wardset_policy_placement_edit_t *ptr) {
+  wardset_policy_types_edit_free(ptr);
+}
+
+void wardset_policy_placement_refusal_free(wardset_policy_placement_refusal_t *ptr) {
+  policy_string_free(&ptr->reason);
+}
+
+void wardset_policy_placement_list_refusal_free(wardset_policy_placement_list_refusal_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wardset_policy_placement_refusal_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wardset_policy_placement_refusal_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wardset_policy_placement_node_counts_free(wardset_policy_placement_node_counts_t *ptr) {
+  wardset_policy_placement_list_refusal_free(&ptr->refusals);
+}
+
+void wardset_policy_placement_pod_effect_free(wardset_policy_placement_pod_effect_t *ptr) {
+  policy_option_string_free(&ptr->obstacle);
+}
+
+void wardset_policy_placement_list_edit_free(wardset_policy_placement_list_edit_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wardset_policy_placement_edit_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wardset_policy_placement_edit_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wardset_policy_placement_option_node_counts_free(wardset_policy_placement_option_node_counts_t *ptr) {
+  if (ptr->is_some) {
+    wardset_policy_placement_node_counts_free(&ptr->val);
+  }
+}
+
+void wardset_policy_placement_option_pod_effect_free(wardset_policy_placement_option_pod_effect_t *ptr) {
+  if (ptr->is_some) {
+    wardset_policy_placement_pod_effect_free(&ptr->val);
+  }
+}
+
 void policy_manifest_free(policy_manifest_t *ptr) {
   wardset_policy_types_manifest_free(ptr);
 }
@@ -457,6 +518,97 @@ bool wardset_policy_cluster_data(wardset_policy_cluster_cluster_data_t what, pol
   }
   *ret = option.val;
   return option.is_some;
+}
+
+bool wardset_policy_placement_object(wardset_policy_placement_list_edit_t *edits, wardset_policy_placement_node_counts_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8+3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wardset_policy_placement_object((uint8_t *) (*edits).ptr, (*edits).len, ptr);
+  wardset_policy_placement_option_node_counts_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (wardset_policy_placement_node_counts_t) {
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + sizeof(void*)))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*))))),
+        (wardset_policy_placement_list_refusal_t) (wardset_policy_placement_list_refusal_t) { (wardset_policy_placement_refusal_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool wardset_policy_placement_old_object(wardset_policy_placement_node_counts_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8+3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wardset_policy_placement_old_object(ptr);
+  wardset_policy_placement_option_node_counts_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (wardset_policy_placement_node_counts_t) {
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + sizeof(void*)))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*))))),
+        (wardset_policy_placement_list_refusal_t) (wardset_policy_placement_list_refusal_t) { (wardset_policy_placement_refusal_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool wardset_policy_placement_effect(wardset_policy_placement_pod_effect_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(16+5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wardset_policy_placement_effect(ptr);
+  wardset_policy_placement_option_pod_effect_t option0;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option0.is_some = false;
+      break;
+    }
+    case 1: {
+      option0.is_some = true;
+      policy_option_string_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+2*sizeof(void*))))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (policy_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+3*sizeof(void*))))), (*((size_t*) (ptr + (16+4*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      option0.val = (wardset_policy_placement_pod_effect_t) {
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + sizeof(void*)))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (4+1*sizeof(void*))))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (8+1*sizeof(void*))))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (12+1*sizeof(void*))))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (16+1*sizeof(void*))))),
+        (policy_option_string_t) option,
+      };
+      break;
+    }
+  }
+  *ret = option0.val;
+  return option0.is_some;
 }
 
 void wardset_policy_log_write(wardset_policy_log_level_t level, policy_string_t *message) {

@@ -1,4 +1,4 @@
-import type { Change, Denial, Policy, Warning } from "wardset:policy/policy@0.1.0";
+import type { Change, Denial, Policy, Warning } from "wardset:policy/policy@0.1.1";
 
 import settingsSchema from "../settings.schema.json";
 import { join, object } from "./wardset";

@@ -1,4 +1,4 @@
-import * as document from "wardset:policy/document@0.1.0";
+import * as document from "wardset:policy/document@0.1.1";
 
 /**
  * Returns the value of the object at `pointer`; `undefined` if it is missing or null.

@@ -1,7 +1,7 @@
 // The types of the contract in wit/policy.wit, written by Wardset.
 
 /** The object under review, as JSON text, with the changes of the earlier policies. */
-declare module "wardset:policy/document@0.1.0" {
+declare module "wardset:policy/document@0.1.1" {
   /**
    * Returns the JSON text at `pointer`, or none if there is no value. Traps if the pointer is not RFC 6901,
    * or if the manifest's `reads` do not cover it.
@@ -12,7 +12,7 @@ declare module "wardset:policy/document@0.1.0" {
 }
 
 /** The records that host and policy exchange. */
-declare module "wardset:policy/types@0.1.0" {
+declare module "wardset:policy/types@0.1.1" {
   /** The request of the author to the API server. */
   export type Operation =
     /** The object is new: there is no old object. */
@@ -34,6 +34,8 @@ declare module "wardset:policy/types@0.1.0" {
   export type ClusterData =
     /** The labels of the object's namespace. */
     | "namespace-labels"
+    /** The nodes of the cluster, as counts: see `placement`. Since 0.1.1. */
+    | "nodes"
     ;
   /** The severity of a log line. */
   export type Level =
@@ -44,7 +46,7 @@ declare module "wardset:policy/types@0.1.0" {
     ;
   /** The facts of the review that are not in the object. */
   export interface Request {
-    operation: import("wardset:policy/types@0.1.0").Operation;
+    operation: import("wardset:policy/types@0.1.1").Operation;
     /** The object's kind, such as `DaemonSet`. */
     kind: string;
     /** `metadata.name`; empty on a create with `generateName`. */
@@ -54,7 +56,7 @@ declare module "wardset:policy/types@0.1.0" {
     user: string;
     /** The API server will not store the object. The verdict must be the same as without a dry run. */
     dryRun: boolean;
-    template: import("wardset:policy/types@0.1.0").TemplateGate;
+    template: import("wardset:policy/types@0.1.1").TemplateGate;
   }
   /** A value and the place for it. */
   export interface Placed {
@@ -66,15 +68,15 @@ declare module "wardset:policy/types@0.1.0" {
   /** One RFC 6902 operation. `add` is enough for most policies. */
   export type Edit =
     /** The parent must exist. If the member of an object exists, its value is replaced. */
-    | { tag: "add"; val: import("wardset:policy/types@0.1.0").Placed }
+    | { tag: "add"; val: import("wardset:policy/types@0.1.1").Placed }
     /** The target must exist. */
-    | { tag: "replace"; val: import("wardset:policy/types@0.1.0").Placed }
+    | { tag: "replace"; val: import("wardset:policy/types@0.1.1").Placed }
     /** The target must exist. */
     | { tag: "remove"; val: string }
     ;
   /** An edit and its reason, in a few words for the readers of the report. */
   export interface Change {
-    edit: import("wardset:policy/types@0.1.0").Edit;
+    edit: import("wardset:policy/types@0.1.1").Edit;
     reason: string;
   }
   /** The kind of fault, which gives the HTTP status in the API server's answer. */
@@ -86,7 +88,7 @@ declare module "wardset:policy/types@0.1.0" {
     ;
   /** One reason to refuse the object. */
   export interface Denial {
-    code: import("wardset:policy/types@0.1.0").DenialCode;
+    code: import("wardset:policy/types@0.1.1").DenialCode;
     /** JSON Pointer to the fault. */
     pointer: string;
     /** The fault, in lower case and without a full stop. */
@@ -114,15 +116,15 @@ declare module "wardset:policy/types@0.1.0" {
   /** The answer of a policy to one review. */
   export interface Verdict {
     /** The reasons to refuse the object: all that were found, not only the first. Empty if it is allowed. */
-    denials: Array<import("wardset:policy/types@0.1.0").Denial>;
+    denials: Array<import("wardset:policy/types@0.1.1").Denial>;
     /**
      * Applied in order, each to the result of the former. The host ignores changes and notes if there is a
      * denial.
      */
-    changes: Array<import("wardset:policy/types@0.1.0").Change>;
-    warnings: Array<import("wardset:policy/types@0.1.0").Warning>;
+    changes: Array<import("wardset:policy/types@0.1.1").Change>;
+    warnings: Array<import("wardset:policy/types@0.1.1").Warning>;
     /** Such as the reason why the policy left the object alone. */
-    notes: Array<import("wardset:policy/types@0.1.0").Note>;
+    notes: Array<import("wardset:policy/types@0.1.1").Note>;
   }
   /** A module's description of itself. The host reads it once, when it loads the module. */
   export interface Manifest {
@@ -140,41 +142,98 @@ declare module "wardset:policy/types@0.1.0" {
      */
     writes: Array<string>;
     /** The cluster data that the policy asks for. */
-    cluster: Array<import("wardset:policy/types@0.1.0").ClusterData>;
+    cluster: Array<import("wardset:policy/types@0.1.1").ClusterData>;
     /** A JSON Schema of the settings. */
     settingsSchema: string;
   }
 }
 
 /** Data about the cluster that the manifest declares and the operator allows. */
-declare module "wardset:policy/cluster@0.1.0" {
-  export type ClusterData = import("wardset:policy/types@0.1.0").ClusterData;
+declare module "wardset:policy/cluster@0.1.1" {
+  export type ClusterData = import("wardset:policy/types@0.1.1").ClusterData;
   /**
    * Returns the data as JSON text; for `namespace-labels`, an object of strings. None if the host does not
-   * know it. Traps if the manifest does not declare the data, or if the operator does not allow it.
+   * know it, and for `nodes`. Traps if the manifest does not declare the data, or if the operator does not
+   * allow it.
    */
-  export function data(what: import("wardset:policy/types@0.1.0").ClusterData): string | undefined;
+  export function data(what: import("wardset:policy/types@0.1.1").ClusterData): string | undefined;
+}
+
+/**
+ * The nodes on which the DaemonSet runs. The host counts them: a policy never gets the nodes. Since 0.1.1.
+ *
+ * Each function returns none if the host does not know the nodes, or if the operator does not allow the cluster
+ * data `nodes`. It also returns none if the object has a field of a wrong type, which the API server reports.
+ * Each function traps if the manifest does not declare `nodes`.
+ */
+declare module "wardset:policy/placement@0.1.1" {
+  export type Edit = import("wardset:policy/types@0.1.1").Edit;
+  /** Nodes that refuse the pods for the same reason. */
+  export interface Refusal {
+    nodes: number;
+    /** One line, such as `taint nvidia.com/gpu:NoSchedule`. */
+    reason: string;
+  }
+  /** The nodes of the cluster, by their answer to a pod template. */
+  export interface NodeCounts {
+    /** All nodes. */
+    nodes: number;
+    /** Nodes on which the DaemonSet controller creates a pod. */
+    runs: number;
+    /** The other nodes, by reason. The most frequent reason comes first; at most 16. */
+    refusals: Array<import("wardset:policy/placement@0.1.1").Refusal>;
+  }
+  /**
+   * The effect of the new object on the pods. The host assumes one pod on each node on which the stored object
+   * runs.
+   */
+  export interface PodEffect {
+    /** Nodes that run the new object and do not run the stored one. */
+    gained: number;
+    /** Nodes that run the stored object and do not run the new one. */
+    lost: number;
+    /** Pods that the controller creates at once. */
+    created: number;
+    /**
+     * Pods that the controller deletes at once, because their nodes no longer match. `maxUnavailable` does
+     * not limit it.
+     */
+    deleted: number;
+    /** Pods that the rollout replaces step by step. */
+    restarted: number;
+    /** Why the rollout cannot finish, as one line; none if it can. */
+    obstacle: string | undefined;
+  }
+  /**
+   * Counts the nodes for the object under review, with `edits` applied in order. Traps if an edit cannot be
+   * applied.
+   */
+  export function object(edits: Array<import("wardset:policy/types@0.1.1").Edit>): import("wardset:policy/placement@0.1.1").NodeCounts | undefined;
+  /** Counts the nodes for the stored object; always none on a create. */
+  export function oldObject(): import("wardset:policy/placement@0.1.1").NodeCounts | undefined;
+  /** Predicts what the controller does if the API server stores the object under review. */
+  export function effect(): import("wardset:policy/placement@0.1.1").PodEffect | undefined;
 }
 
 /** Lines for the operator's log. The host limits their number and length. */
-declare module "wardset:policy/log@0.1.0" {
-  export type Level = import("wardset:policy/types@0.1.0").Level;
-  export function write(level: import("wardset:policy/types@0.1.0").Level, message: string): void;
+declare module "wardset:policy/log@0.1.1" {
+  export type Level = import("wardset:policy/types@0.1.1").Level;
+  export function write(level: import("wardset:policy/types@0.1.1").Level, message: string): void;
 }
 
 /** The exports of a policy module, and the imports that it may use. */
-declare module "wardset:policy/policy@0.1.0" {
-  export type Manifest = import("wardset:policy/types@0.1.0").Manifest;
-  export type Request = import("wardset:policy/types@0.1.0").Request;
-  export type Verdict = import("wardset:policy/types@0.1.0").Verdict;
-  export type Change = import("wardset:policy/types@0.1.0").Change;
-  export type Denial = import("wardset:policy/types@0.1.0").Denial;
-  export type Note = import("wardset:policy/types@0.1.0").Note;
-  export type Warning = import("wardset:policy/types@0.1.0").Warning;
+declare module "wardset:policy/policy@0.1.1" {
+  export type Manifest = import("wardset:policy/types@0.1.1").Manifest;
+  export type Request = import("wardset:policy/types@0.1.1").Request;
+  export type Verdict = import("wardset:policy/types@0.1.1").Verdict;
+  export type Change = import("wardset:policy/types@0.1.1").Change;
+  export type Denial = import("wardset:policy/types@0.1.1").Denial;
+  export type Note = import("wardset:policy/types@0.1.1").Note;
+  export type Warning = import("wardset:policy/types@0.1.1").Warning;
   /** The exports of a policy module. */
   export interface Policy {
     /** Returns the module's description of itself. Must not call any import. */
-    manifest(): import("wardset:policy/types@0.1.0").Manifest;
+    manifest(): import("wardset:policy/types@0.1.1").Manifest;
     /**
      * Checks the settings, a JSON object. An error names the wrong field, the expected and the found value,
      * and the fix.
@@ -184,6 +243,6 @@ declare module "wardset:policy/policy@0.1.0" {
      * Decides on one review. An error means that the policy failed to decide: the operator's `onError` applies.
      * If the object is wrong, answer with a denial, not with an error.
      */
-    evaluate(request: import("wardset:policy/types@0.1.0").Request, settings: string): import("wardset:policy/types@0.1.0").Verdict;
+    evaluate(request: import("wardset:policy/types@0.1.1").Request, settings: string): import("wardset:policy/types@0.1.1").Verdict;
   }
 }

@@ -41,6 +41,8 @@ typedef uint8_t wardset_policy_types_cluster_data_t;
 
 // The labels of the object's namespace.
 #define WARDSET_POLICY_TYPES_CLUSTER_DATA_NAMESPACE_LABELS 0
+// The nodes of the cluster, as counts: see `placement`. Since 0.1.1.
+#define WARDSET_POLICY_TYPES_CLUSTER_DATA_NODES 1
 
 // The severity of a log line.
 typedef uint8_t wardset_policy_types_level_t;
@@ -195,6 +197,63 @@ typedef struct wardset_policy_types_manifest_t {
 
 typedef wardset_policy_types_cluster_data_t wardset_policy_cluster_cluster_data_t;
 
+typedef wardset_policy_types_edit_t wardset_policy_placement_edit_t;
+
+// Nodes that refuse the pods for the same reason.
+typedef struct wardset_policy_placement_refusal_t {
+  uint32_t   nodes;
+  // One line, such as `taint nvidia.com/gpu:NoSchedule`.
+  policy_string_t   reason;
+} wardset_policy_placement_refusal_t;
+
+typedef struct {
+  wardset_policy_placement_refusal_t *ptr;
+  size_t len;
+} wardset_policy_placement_list_refusal_t;
+
+// The nodes of the cluster, by their answer to a pod template.
+typedef struct wardset_policy_placement_node_counts_t {
+  // All nodes.
+  uint32_t   nodes;
+  // Nodes on which the DaemonSet controller creates a pod.
+  uint32_t   runs;
+  // The other nodes, by reason. The most frequent reason comes first; at most 16.
+  wardset_policy_placement_list_refusal_t   refusals;
+} wardset_policy_placement_node_counts_t;
+
+// The effect of the new object on the pods. The host assumes one pod on each node on which the stored object
+// runs.
+typedef struct wardset_policy_placement_pod_effect_t {
+  // Nodes that run the new object and do not run the stored one.
+  uint32_t   gained;
+  // Nodes that run the stored object and do not run the new one.
+  uint32_t   lost;
+  // Pods that the controller creates at once.
+  uint32_t   created;
+  // Pods that the controller deletes at once, because their nodes no longer match. `maxUnavailable` does
+  // not limit it.
+  uint32_t   deleted;
+  // Pods that the rollout replaces step by step.
+  uint32_t   restarted;
+  // Why the rollout cannot finish, as one line; none if it can.
+  policy_option_string_t   obstacle;
+} wardset_policy_placement_pod_effect_t;
+
+typedef struct {
+  wardset_policy_placement_edit_t *ptr;
+  size_t len;
+} wardset_policy_placement_list_edit_t;
+
+typedef struct {
+  bool is_some;
+  wardset_policy_placement_node_counts_t val;
+} wardset_policy_placement_option_node_counts_t;
+
+typedef struct {
+  bool is_some;
+  wardset_policy_placement_pod_effect_t val;
+} wardset_policy_placement_option_pod_effect_t;
+
 typedef wardset_policy_types_level_t wardset_policy_log_level_t;
 
 typedef wardset_policy_types_manifest_t policy_manifest_t;
@@ -218,19 +277,29 @@ typedef struct {
   } val;
 } policy_result_verdict_string_t;
 
-// Imported Functions from `wardset:policy/document@0.1.0`
+// Imported Functions from `wardset:policy/document@0.1.1`
 // Returns the JSON text at `pointer`, or none if there is no value. Traps if the pointer is not RFC 6901,
 // or if the manifest's `reads` do not cover it.
 extern bool wardset_policy_document_object(policy_string_t *pointer, policy_string_t *ret);
 // Returns the JSON text of the stored object in the same way; always none on a create.
 extern bool wardset_policy_document_old_object(policy_string_t *pointer, policy_string_t *ret);
 
-// Imported Functions from `wardset:policy/cluster@0.1.0`
+// Imported Functions from `wardset:policy/cluster@0.1.1`
 // Returns the data as JSON text; for `namespace-labels`, an object of strings. None if the host does not
-// know it. Traps if the manifest does not declare the data, or if the operator does not allow it.
+// know it, and for `nodes`. Traps if the manifest does not declare the data, or if the operator does not
+// allow it.
 extern bool wardset_policy_cluster_data(wardset_policy_cluster_cluster_data_t what, policy_string_t *ret);
 
-// Imported Functions from `wardset:policy/log@0.1.0`
+// Imported Functions from `wardset:policy/placement@0.1.1`
+// Counts the nodes for the object under review, with `edits` applied in order. Traps if an edit cannot be
+// applied.
+extern bool wardset_policy_placement_object(wardset_policy_placement_list_edit_t *edits, wardset_policy_placement_node_counts_t *ret);
+// Counts the nodes for the stored object; always none on a create.
+extern bool wardset_policy_placement_old_object(wardset_policy_placement_node_counts_t *ret);
+// Predicts what the controller does if the API server stores the object under review.
+extern bool wardset_policy_placement_effect(wardset_policy_placement_pod_effect_t *ret);
+
+// Imported Functions from `wardset:policy/log@0.1.1`
 extern void wardset_policy_log_write(wardset_policy_log_level_t level, policy_string_t *message);
 
 // Exported Functions from `policy`
@@ -271,6 +340,22 @@ void policy_list_string_free(policy_list_string_t *ptr);
 void wardset_policy_types_list_cluster_data_free(wardset_policy_types_list_cluster_data_t *ptr);
 
 void wardset_policy_types_manifest_free(wardset_policy_types_manifest_t *ptr);
+
+void wardset_policy_placement_edit_free(wardset_policy_placement_edit_t *ptr);
+
+void wardset_policy_placement_refusal_free(wardset_policy_placement_refusal_t *ptr);
+
+void wardset_policy_placement_list_refusal_free(wardset_policy_placement_list_refusal_t *ptr);
+
+void wardset_policy_placement_node_counts_free(wardset_policy_placement_node_counts_t *ptr);
+
+void wardset_policy_placement_pod_effect_free(wardset_policy_placement_pod_effect_t *ptr);
+
+void wardset_policy_placement_list_edit_free(wardset_policy_placement_list_edit_t *ptr);
+
+void wardset_policy_placement_option_node_counts_free(wardset_policy_placement_option_node_counts_t *ptr);
+
+void wardset_policy_placement_option_pod_effect_free(wardset_policy_placement_option_pod_effect_t *ptr);
 
 void policy_manifest_free(policy_manifest_t *ptr);
 

@@ -1,6 +1,6 @@
 /// <reference path="../contract.d.ts" preserve="true" />
 
-import * as document from "wardset:policy/document@0.1.0";
+import * as document from "wardset:policy/document@0.1.1";
 
 /**
  * Returns the value of the object at `pointer`; `undefined` if it is missing or null.

@@ -1,8 +1,8 @@
 {{#mutating}}
-import type { Change, Denial, Policy, Warning } from "wardset:policy/policy@0.1.0";
+import type { Change, Denial, Policy, Warning } from "wardset:policy/policy@0.1.1";
 {{/mutating}}
 {{#validating}}
-import type { Denial, Policy, Warning } from "wardset:policy/policy@0.1.0";
+import type { Denial, Policy, Warning } from "wardset:policy/policy@0.1.1";
 {{/validating}}
 
 import settingsSchema from "../settings.schema.json";

@@ -1,0 +1,197 @@
+//! Refuses a DaemonSet that runs on no node, and an update that takes it from many nodes.
+//!
+//! The controller deletes the pods on nodes that no longer match at once: neither `maxUnavailable` nor `OnDelete` stops
+//! it. So the policy answers before the update is stored. Its author can accept the effect by an annotation, for this
+//! one selection of nodes and these images.
+
+mod acceptance;
+
+use acceptance::Acceptance;
+use serde::Deserialize;
+use wardset_policy_sdk::{
+    ClusterData, Denial, Manifest, NodeCounts, PodEffect, Policy, Review, SettingsError, Stop, Verdict,
+    export_policy,
+};
+
+/// The policy.
+#[derive(Debug)]
+pub struct PlacementGuard;
+
+/// The settings of the policy.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// The answer to a new DaemonSet that runs on no node, and to an update that takes it from its last node.
+    #[serde(default)]
+    zero_nodes: Action,
+    /// The answer to an update that takes the DaemonSet from many nodes. By default, there is none.
+    shrink: Option<Shrink>,
+    /// The answer to an update whose rollout cannot finish.
+    #[serde(default)]
+    stuck_rollout: StuckRollout,
+}
+
+/// Limits of the nodes that an update may take from a DaemonSet. At least one of `nodes` and `percent`.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Shrink {
+    /// The number of nodes.
+    nodes: Option<u32>,
+    /// The number of nodes as a percentage of those that run the stored object: 0 to 100.
+    percent: Option<u32>,
+    /// The answer to an update that exceeds a limit.
+    #[serde(default)]
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+enum Action {
+    /// Deny it.
+    #[default]
+    Deny,
+    /// Allow it with a warning.
+    Warn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+enum StuckRollout {
+    /// Allow it with a warning. There is no `deny`, because an update that repairs a DaemonSet can look like one that
+    /// gets stuck.
+    #[default]
+    Warn,
+    /// Say nothing.
+    Ignore,
+}
+
+const POD: &str = "/spec/template/spec";
+const UPDATE_STRATEGY: &str = "/spec/updateStrategy";
+
+impl Policy for PlacementGuard {
+    type Settings = Settings;
+
+    const MANIFEST: Manifest = Manifest {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        description: env!("CARGO_PKG_DESCRIPTION"),
+        reads: acceptance::READS,
+        writes: &[],
+        cluster: &[ClusterData::Nodes],
+        settings_schema: include_str!("../settings.schema.json"),
+    };
+
+    fn check(settings: &Settings) -> Result<(), SettingsError> {
+        let Some(Shrink { nodes, percent, .. }) = &settings.shrink else { return Ok(()) };
+        if nodes.is_none() && percent.is_none() {
+            return Err(SettingsError::new("shrink", "found no limit", "set `nodes` or `percent`"));
+        }
+        if let Some(percent) = percent.filter(|percent| *percent > 100) {
+            let message = format!("expected 0 to 100, found {percent}");
+            return Err(SettingsError::new("shrink.percent", message, "write a percentage"));
+        }
+        Ok(())
+    }
+
+    fn evaluate(review: &Review, settings: &Settings) -> Result<Verdict, Stop> {
+        // Without a change of the template, no pod moves.
+        if !review.template_is_open() {
+            return Ok(Verdict::allow());
+        }
+        let (Some(counts), Some(effect)) = (review.node_counts(), review.pod_effect()) else {
+            return Ok(Verdict::allow());
+        };
+        let before = review.old_node_counts().map_or(0, |counts| counts.runs);
+        let acceptance = Acceptance::read(review)?;
+        let mut verdict = Verdict::allow();
+        let is_caused = review.is_create() || before > 0;
+        if counts.runs == 0 && counts.nodes > 0 && is_caused {
+            if !acceptance.covers(acceptance::ZERO_NODES) {
+                let found = zero_nodes(review, &counts, before);
+                verdict = answer(verdict, settings.zero_nodes, found, acceptance::ZERO_NODES, &acceptance);
+            }
+        } else if let Some(shrink) =
+            settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(&effect, before))
+            && !acceptance.covers(acceptance::SHRINK)
+        {
+            let found = shrinks(&counts, &effect, before);
+            verdict = answer(verdict, shrink.action, found, acceptance::SHRINK, &acceptance);
+        }
+        if let Some(obstacle) = effect.obstacle.as_ref().filter(|_| !review.is_create())
+            && settings.stuck_rollout == StuckRollout::Warn
+            && !acceptance.covers(acceptance::STUCK_ROLLOUT)
+        {
+            verdict = verdict.with_warning(UPDATE_STRATEGY, format!("the rollout cannot finish: {obstacle}"));
+        }
+        Ok(verdict)
+    }
+}
+
+impl Shrink {
+    fn is_exceeded(&self, effect: &PodEffect, before: u32) -> bool {
+        let lost = u64::from(effect.lost);
+        let over_nodes = self.nodes.is_some_and(|nodes| lost > u64::from(nodes));
+        let over_percent =
+            self.percent.is_some_and(|percent| lost * 100 > u64::from(percent) * u64::from(before));
+        over_nodes || over_percent
+    }
+}
+
+fn zero_nodes(review: &Review, counts: &NodeCounts, before: u32) -> String {
+    let subject = if review.is_create() {
+        format!("it runs on none of {}", nodes(counts.nodes))
+    } else {
+        format!("it would run on none of {} (now {before})", nodes(counts.nodes))
+    };
+    format!("{subject}{}", reasons(counts))
+}
+
+fn shrinks(counts: &NodeCounts, effect: &PodEffect, before: u32) -> String {
+    let deleted = match effect.deleted {
+        0 => String::new(),
+        1 => ", and Kubernetes deletes 1 pod at once".to_owned(),
+        pods => format!(", and Kubernetes deletes {pods} pods at once"),
+    };
+    format!(
+        "it would leave {} of {before}{deleted}; it would run on {} of {}{}",
+        nodes(effect.lost),
+        counts.runs,
+        nodes(counts.nodes),
+        reasons(counts)
+    )
+}
+
+/// Returns the two most frequent reasons of nodes.
+fn reasons(counts: &NodeCounts) -> String {
+    let reason =
+        |refusal: &wardset_policy_sdk::Refusal| format!("{}: {}", nodes(refusal.nodes), refusal.reason);
+    let lines: Vec<String> = counts.refusals.iter().take(2).map(reason).collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+}
+
+fn nodes(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "node" } else { "nodes" })
+}
+
+fn answer(verdict: Verdict, action: Action, found: String, key: &str, acceptance: &Acceptance) -> Verdict {
+    match action {
+        Action::Warn => verdict.with_warning(POD, found),
+        Action::Deny => {
+            let fix = format!(
+                "correct `nodeSelector`, `affinity` or `tolerations`; or, if this is intended, add the annotation \
+                 `{key}: \"{}\"` to the DaemonSet",
+                acceptance.expected()
+            );
+            verdict.with_denial(Denial::forbidden(POD, found, fix))
+        }
+    }
+}
+
+export_policy!(PlacementGuard);
+
+#[cfg(test)]
+wardset_policy_sdk::test_policy!(crate::PlacementGuard);
