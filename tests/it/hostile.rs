@@ -183,6 +183,7 @@ guests! {
     refuses_reads_at_malformed_pointers: "read-no-pointer" of Create => Review(Access);
     refuses_pointers_beyond_memory: "read-with-pointer-beyond-memory" of Create => Review(Output);
     refuses_undeclared_cluster_data: "cluster-undeclared" of Create => Review(Access);
+    refuses_undeclared_nodes: "nodes-undeclared" of Create => Review(Access);
     refuses_cluster_data_that_the_operator_does_not_allow: "cluster-declared" of Create => ClusterData;
     refuses_imports_in_start: "import-in-start" of Create => Start(Access);
     refuses_imports_in_manifest: "import-in-manifest" of Create => Start(Access);

@@ -129,3 +129,18 @@ pub enum SettingsError {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct CompileError(pub(crate) String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_modules_of_the_same_minor_version_are_compatible() {
+        for version in ["0.1.0", CONTRACT_VERSION] {
+            assert!(is_compatible(version), "{version}");
+        }
+        for version in ["0.1.2", "0.0.1", "0.2.0", "1.1.0", "0.1", "0.1.x", "0.1.-1", ""] {
+            assert!(!is_compatible(version), "{version}");
+        }
+    }
+}

@@ -83,7 +83,8 @@ impl Guest {
         let instance = self.linked.instantiate_async(&mut *store).await?;
         let typed = self.typed.load(&mut *store, &instance)?;
         let manifest = instance.get_func(&mut *store, self.manifest);
-        let manifest = manifest.ok_or_else(|| wasmtime::Error::msg("expected an exported function `manifest`"))?;
+        let manifest =
+            manifest.ok_or_else(|| wasmtime::Error::msg("expected an exported function `manifest`"))?;
         Ok(Instance { typed, manifest })
     }
 }
