@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Options as ClusterOptions};
+use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Options as ClusterOptions, Version};
 use crate::interrupt::Interrupt;
 use crate::repository::Repository;
 use crate::{Outcome, lock, process};
@@ -109,7 +109,7 @@ fn admission(repository: &Repository, quick: bool) -> Result<Outcome> {
     let home = repository.target()?.join("admission");
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask bench --admission`", &interrupt)?;
     let extent = Extent::ApiServer;
-    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
+    let binaries = Binaries::find(repository, extent.programs(), &Version::default(), &interrupt)?;
     let plane = ControlPlane::start(&ClusterOptions {
         repository,
         binaries: &binaries,
