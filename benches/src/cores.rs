@@ -106,8 +106,21 @@ pub fn pin_process(process: u32, core: usize) -> Result<()> {
 ///
 /// A process that is gone.
 pub fn resident(process: u32) -> Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+/// The most that [`resident`] has been since the process started.
+///
+/// # Errors
+///
+/// A process that is gone.
+pub fn peak_resident(process: u32) -> Result<u64> {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, field: &'static str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("the server is gone")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(field)?;
     Ok(kib * 1024)
 }

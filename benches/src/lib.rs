@@ -14,6 +14,7 @@ pub mod faults;
 pub mod inside;
 pub mod life;
 pub mod load;
+pub mod nodes;
 pub mod policies;
 pub mod report;
 pub mod reviews;

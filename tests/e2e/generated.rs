@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::nodes;
 use crate::oracle::{name, reached};
-use crate::support::{Kubectl, eventually};
+use crate::support::{Kubectl, eventually, kubernetes};
 use crate::worlds;
 
 const NODES: usize = 25;
@@ -93,12 +93,13 @@ fn controller_places_pods_as_the_oracle_predicts() {
             node_of(pod)
         );
     }
+    let version = kubernetes();
     let mut changed = 0;
     for object in &stored {
         let expected = reached(object, &nodes);
         let there = found.remove(name(object)).unwrap_or_default();
         assert_eq!(there, expected, "WARDSET_SEED={seed}: {object:#}");
-        assert_eq!(there, predicted(object, &nodes), "WARDSET_SEED={seed}: {object:#}");
+        assert_eq!(there, predicted(object, &nodes, version), "WARDSET_SEED={seed}: {object:#}");
         let affinity = &object["spec"]["template"]["spec"]["affinity"]["nodeAffinity"];
         changed += usize::from(affinity.to_string().contains("virtual-kubelet"));
     }
@@ -107,7 +108,7 @@ fn controller_places_pods_as_the_oracle_predicts() {
     let pairs = stored.len() * nodes.len();
     assert!(pods.len() > pairs / 20 && pods.len() < pairs / 2, "{} pods of {pairs} pairs", pods.len());
     eprintln!(
-        "{pairs} pairs of DaemonSet and node, {} with a pod, as the oracle and the product say",
+        "Kubernetes {version}: {pairs} pairs of DaemonSet and node, {} with a pod, as the oracle and the product say",
         pods.len()
     );
     drop(_nodes);
@@ -115,10 +116,10 @@ fn controller_places_pods_as_the_oracle_predicts() {
 }
 
 /// Returns the nodes that the product predicts.
-fn predicted(object: &Value, nodes: &[Value]) -> BTreeSet<String> {
+fn predicted(object: &Value, nodes: &[Value], version: KubernetesVersion) -> BTreeSet<String> {
     let object = DaemonSet::deserialize(object).unwrap();
     let pod = &object.spec.template.spec;
-    let runs = |node: &&Value| pod.on(&Node::deserialize(*node).unwrap(), KubernetesVersion::NEWEST).runs();
+    let runs = |node: &&Value| pod.on(&Node::deserialize(*node).unwrap(), version).runs();
     nodes.iter().filter(runs).map(|node| name(node).to_owned()).collect()
 }
 

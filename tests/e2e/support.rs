@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use wardset_placement::KubernetesVersion;
 
 use crate::nodes::{self, Hold};
 
@@ -227,6 +228,12 @@ impl Drop for Namespace {
             .stderr(Stdio::null())
             .status();
     }
+}
+
+/// Returns the minor version of the API server. Its rules place pods.
+pub(crate) fn kubernetes() -> KubernetesVersion {
+    let version = Kubectl::new().json(&["version"]);
+    version["serverVersion"]["gitVersion"].as_str().unwrap().parse().unwrap()
 }
 
 /// Retries until the attempt succeeds, and returns its value.

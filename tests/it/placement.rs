@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wardset_core::decision::Outcome;
-use wardset_placement::{Node, PodSpec};
+use wardset_placement::{KubernetesVersion, Node, PodSpec};
 
 use crate::dice::Dice;
 use crate::support::{self, patched};
@@ -103,7 +103,7 @@ fn the_shared_crate_decides_as_the_oracle_does() {
             let expected = reached(&object, &nodes);
             for node in &nodes {
                 let typed = Node::deserialize(node).unwrap();
-                let placement = pod.on(&typed, wardset_placement::KubernetesVersion::NEWEST);
+                let placement = pod.on(&typed, KubernetesVersion::NEWEST);
                 let reasons = placement.reasons();
                 assert_eq!(
                     placement.runs(),
@@ -127,4 +127,17 @@ fn is_left(node: &Value, workers: bool) -> bool {
         || label("eks.amazonaws.com/compute-type") == Some("fargate");
     let excluded = is_virtual || (workers && is_control_plane) || label("example.com/disk") == Some("hdd");
     !excluded
+}
+
+#[test]
+fn each_version_with_known_rules_has_programs_to_test_it_with() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
+    let pinned: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| {
+            entry.unwrap().file_name().to_str()?.strip_prefix("kubernetes-").map(str::to_owned)
+        })
+        .collect();
+    let known = (0..100).filter_map(|minor| format!("1.{minor}").parse::<KubernetesVersion>().ok());
+    assert_eq!(pinned, known.map(|version| version.to_string()).collect());
 }

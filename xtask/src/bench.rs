@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Options as ClusterOptions};
+use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Options as ClusterOptions, Version};
 use crate::interrupt::Interrupt;
 use crate::repository::Repository;
 use crate::{Outcome, lock, process};
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Compare with MutatingAdmissionPolicies on a real API server instead; needs Go, which builds it
     #[arg(long, conflicts_with = "instructions")]
     admission: bool,
+    /// Measure the warnings about placement in a cluster of 5,000 nodes instead; needs Go, which builds the API server
+    #[arg(long, conflicts_with_all = ["instructions", "admission"])]
+    nodes: bool,
     /// Count the instructions of one review instead, by valgrind, and compare them with `benches/instructions.json`
     #[arg(long, conflicts_with = "quick")]
     instructions: bool,
@@ -57,7 +60,10 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
         return count(repository, &build(repository)?, options.bless);
     }
     if options.admission {
-        return admission(repository, options.quick);
+        return on_api_server(repository, Program::Admission, options.quick);
+    }
+    if options.nodes {
+        return on_api_server(repository, Program::Nodes, options.quick);
     }
     let mut bench = Command::new(build_as_shipped(repository)?.join("bench"));
     bench.current_dir(repository.root()).arg("--json").arg(repository.target()?.join("bench.json"));
@@ -102,14 +108,34 @@ fn pass(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Starts an API server with its store, and compares Wardset with its policies.
-fn admission(repository: &Repository, quick: bool) -> Result<Outcome> {
+/// A program of the benches that measures with a real API server.
+#[derive(Debug, Clone, Copy)]
+enum Program {
+    /// Wardset against MutatingAdmissionPolicies.
+    Admission,
+    /// Warnings about placement in a large cluster.
+    Nodes,
+}
+
+impl Program {
+    /// The name of its file, its option and its folder.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Nodes => "nodes",
+        }
+    }
+}
+
+/// Starts an API server with its store, and runs a program against it.
+fn on_api_server(repository: &Repository, program: Program, quick: bool) -> Result<Outcome> {
+    let name = program.name();
     let programs = build(repository)?;
     let interrupt = Interrupt::listen()?;
-    let home = repository.target()?.join("admission");
-    let _lock = lock::take(&home.join("lock"), "another `cargo xtask bench --admission`", &interrupt)?;
+    let home = repository.target()?.join(name);
+    let _lock = lock::take(&home.join("lock"), &format!("another `cargo xtask bench --{name}`"), &interrupt)?;
     let extent = Extent::ApiServer;
-    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
+    let binaries = Binaries::find(repository, extent.programs(), &Version::default(), &interrupt)?;
     let plane = ControlPlane::start(&ClusterOptions {
         repository,
         binaries: &binaries,
@@ -120,11 +146,16 @@ fn admission(repository: &Repository, quick: bool) -> Result<Outcome> {
     let (Some(api_server), Some(etcd)) = (plane.api_server(), plane.etcd()) else {
         bail!("the API server was not started");
     };
-    let mut bench = Command::new(programs.join("admission"));
+    let mut bench = Command::new(programs.join(name));
     bench.current_dir(repository.root()).arg(format!("127.0.0.1:{}", api_server.port));
     bench.arg("--certificates").arg(plane.folder().certificates());
-    bench.args(["--api-server", &api_server.pid.to_string(), "--etcd", &etcd.pid.to_string()]);
-    bench.arg("--json").arg(repository.target()?.join("admission.json"));
+    match program {
+        Program::Admission => {
+            bench.args(["--api-server", &api_server.pid.to_string(), "--etcd", &etcd.pid.to_string()])
+        }
+        Program::Nodes => bench.arg("--kubeconfig").arg(plane.folder().kubeconfig()),
+    };
+    bench.arg("--json").arg(repository.target()?.join(format!("{name}.json")));
     if quick {
         bench.arg("--quick");
     }

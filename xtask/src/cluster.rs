@@ -18,6 +18,7 @@ mod kubectl;
 mod nodes;
 mod options;
 mod state;
+mod version;
 
 use std::path::Path;
 use std::time::Instant;
@@ -30,7 +31,9 @@ pub(crate) use self::control_plane::ControlPlane;
 pub(crate) use self::nodes::Nodes;
 pub(crate) use self::options::{Extent, Options};
 pub(crate) use self::state::Folder;
+pub(crate) use self::version::Version;
 
+use self::binaries::Program;
 use self::control_plane::{health_path, ready_nodes};
 use self::state::State;
 use crate::interrupt::Interrupt;
@@ -41,7 +44,12 @@ use crate::{Outcome, lock};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Start it, and leave it running; prints the line that points kubectl to it
-    Up(Nodes),
+    Up {
+        #[command(flatten)]
+        version: Version,
+        #[command(flatten)]
+        nodes: Nodes,
+    },
     /// End it and throw its data away
     Down,
     /// Show its processes and nodes; exits with 1 unless all are well
@@ -57,21 +65,33 @@ pub(crate) fn run(repository: &Repository, task: &Task) -> Result<Outcome> {
     let folder = Folder::at(home.join("run"));
     let lock = home.join("lock");
     match task {
-        Task::Up(nodes) => up(repository, folder, *nodes, &lock),
+        Task::Up { version, nodes } => up(repository, folder, version, *nodes, &lock),
         Task::Down => down(&folder, &lock),
         Task::Status => status(&folder),
     }
 }
 
-fn up(repository: &Repository, folder: Folder, nodes: Nodes, lock: &Path) -> Result<Outcome> {
+fn up(
+    repository: &Repository,
+    folder: Folder,
+    version: &Version,
+    nodes: Nodes,
+    lock: &Path,
+) -> Result<Outcome> {
     let interrupt = Interrupt::listen()?;
     let extent = Extent::Whole(nodes);
-    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
+    let binaries = Binaries::find(repository, extent.programs(), version, &interrupt)?;
     let _lock = lock::take(lock, WHOSE, &interrupt)?;
     match folder.state()? {
         Some(state) if state.ready => {
             let alive = state.processes.iter().filter(|record| record.is_alive()).count();
             if alive == state.processes.len() {
+                if version.kubernetes.is_some() && state.kubectl.program != binaries.path(Program::Kubectl) {
+                    return Err(anyhow!(
+                        "another version of Kubernetes is up in this copy\n\
+                         hint: `cargo xtask cluster down` ends it"
+                    ));
+                }
                 eprintln!("the cluster is up already");
                 tell(&state);
                 return Ok(Outcome::Fine);

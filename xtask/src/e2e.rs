@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Nodes, Options};
+use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Nodes, Options, Version};
 use crate::interrupt::Interrupt;
 use crate::process::Ended;
 use crate::repository::Repository;
@@ -14,6 +14,8 @@ use crate::{Outcome, lock, process};
 /// The arguments to pass on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    version: Version,
     /// Arguments of the test binary, such as a part of a test's name
     #[arg(last = true, value_name = "ARGUMENT")]
     tests: Vec<OsString>,
@@ -28,10 +30,11 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
     let interrupt = Interrupt::listen()?;
     let home = repository.target()?.join("e2e");
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask e2e`", &interrupt)?;
-    // Compile errors come first.
+    // A mistyped version and compile errors come first.
+    let kubernetes = arguments.version.select(repository)?;
     process::show_until(process::cargo(repository.root()).args(TEST).arg("--no-run"), &interrupt)?;
     let extent = Extent::Whole(Nodes::default());
-    let binaries = Binaries::find(repository, extent.programs(), &interrupt)?;
+    let binaries = Binaries::find(repository, extent.programs(), &arguments.version, &interrupt)?;
     eprintln!("starting the control plane");
     let started = Instant::now();
     let plane = ControlPlane::start(&Options {
@@ -47,6 +50,7 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
     tests.args(TEST).arg("--").args(&arguments.tests);
     tests.envs(plane.kubectl().environment());
     tests.env("WARDSET_E2E", "1");
+    tests.env("WARDSET_E2E_KUBERNETES", kubernetes.to_string());
     tests.env("WARDSET_E2E_KUBECTL", &plane.kubectl().program);
     tests.env("WARDSET_E2E_CLUSTER", plane.folder().path());
     if let Some(process) = plane.api_server() {

@@ -89,8 +89,22 @@ impl ApiServer {
         }
     }
 
-    async fn create(&self, path: &str, object: &Value) -> Result<Value> {
+    /// Creates an object, and returns it as stored. `path` is that of its resource.
+    ///
+    /// # Errors
+    ///
+    /// The API server refuses it.
+    pub async fn create(&self, path: &str, object: &Value) -> Result<Value> {
         self.send(Method::POST, path, &Bytes::from(object.to_string()), StatusCode::CREATED).await
+    }
+
+    /// Returns the object or the list at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The API server does not serve it.
+    pub async fn read(&self, path: &str) -> Result<Value> {
+        self.send(Method::GET, path, &Bytes::new(), StatusCode::OK).await
     }
 
     async fn send(&self, method: Method, path: &str, body: &Bytes, expected: StatusCode) -> Result<Value> {

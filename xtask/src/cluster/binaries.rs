@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
+use super::version::{Minor, Version};
 use crate::interrupt::Interrupt;
 use crate::repository::Repository;
 use crate::{lock, process};
@@ -56,19 +57,27 @@ impl Program {
         }
     }
 
-    /// The folder in `tests/cluster` that pins it, and the Go module that it comes from.
-    fn module(self) -> (&'static str, &'static str) {
+    /// The Go module that it comes from.
+    fn module(self) -> &'static str {
         match self {
             Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => {
-                ("kubernetes", "k8s.io/kubernetes")
+                KUBERNETES
             }
-            Self::Etcd => ("etcd", "go.etcd.io/etcd/server/v3"),
-            Self::Kwok => ("kwok", "sigs.k8s.io/kwok"),
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::Kwok => "sigs.k8s.io/kwok",
+        }
+    }
+
+    /// The folder in `tests/cluster` that pins it. Each version of Kubernetes has one.
+    fn folder(self, kubernetes: Minor) -> String {
+        match self {
+            Self::Etcd | Self::Kwok => self.name().to_owned(),
+            _ => kubernetes.folder(),
         }
     }
 
     fn package(self) -> String {
-        let (_, module) = self.module();
+        let module = self.module();
         match self {
             Self::Etcd => module.to_owned(),
             _ => format!("{module}/cmd/{}", self.name()),
@@ -78,7 +87,7 @@ impl Program {
     /// Options of the linker: no debug information, and the version that Kubernetes' own build would set.
     fn linker_flags(self, version: &str) -> String {
         let mut flags = "-s -w".to_owned();
-        if self.module().0 == "kubernetes" {
+        if self.module() == KUBERNETES {
             let mut numbers = version.trim_start_matches('v').split('.');
             let values = [
                 ("gitVersion", version),
@@ -108,9 +117,19 @@ impl Binaries {
     /// Finds the needed programs, and builds missing ones: minutes for the first time on a machine, nothing after.
     ///
     /// # Errors
-    /// A program is missing and Go is not installed, or its build fails.
-    pub(crate) fn find(repository: &Repository, needed: &[Program], interrupt: &Interrupt) -> Result<Self> {
+    /// A program is missing and Go is not installed, or its build fails. The version is unknown, or was selected
+    /// although `KUBEBUILDER_ASSETS` has programs of another.
+    pub(crate) fn find(
+        repository: &Repository,
+        needed: &[Program],
+        version: &Version,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let kubernetes = version.select(repository)?;
         let assets = env::var_os(ASSETS).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if assets.is_some() && version.kubernetes.is_some() {
+            bail!("`--kubernetes` and `{ASSETS}` both select programs\nhint: unset `{ASSETS}`");
+        }
         if let Some(assets) = &assets
             && !assets.is_dir()
         {
@@ -122,7 +141,8 @@ impl Binaries {
         };
         let missing: Vec<Program> =
             needed.iter().copied().filter(|program| ready(*program).is_none()).collect();
-        let builder = if missing.is_empty() { None } else { Some(Builder::new(repository, &missing)?) };
+        let builder =
+            if missing.is_empty() { None } else { Some(Builder::new(repository, kubernetes, &missing)?) };
         let mut paths = Vec::new();
         for program in Program::ALL {
             paths.push(match (ready(program), &builder) {
@@ -163,32 +183,33 @@ struct Builder {
     cache: PathBuf,
     /// As `go env GOVERSION` prints it, with the system and the processor that it builds for.
     go: String,
+    /// The built version.
+    kubernetes: Minor,
 }
 
 impl Builder {
-    fn new(repository: &Repository, missing: &[Program]) -> Result<Self> {
+    fn new(repository: &Repository, kubernetes: Minor, missing: &[Program]) -> Result<Self> {
         let sources = repository.control_plane();
-        let go = match go_version(&sources.join("kubernetes")) {
+        let go = match go_version(&sources.join(kubernetes.folder())) {
             Ok(version) => version,
             Err(error) if no_such_program(&error) => return Err(no_go(missing)),
             Err(error) => return Err(error),
         };
-        Ok(Self { sources, cache: repository.target()?.join("cluster/bin"), go })
+        Ok(Self { sources, cache: repository.target()?.join("cluster/bin"), go, kubernetes })
     }
 
     /// Returns the path of the built program. The name has a digest of everything that it is built from.
     fn path(&self, program: Program) -> Result<PathBuf> {
-        let (module, _) = program.module();
         let mut digest = Sha256::new();
         for name in ["go.mod", "go.sum"] {
-            let path = self.sources.join(module).join(name);
+            let path = self.folder(program).join(name);
             digest.update(fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?);
             digest.update([0]);
         }
         digest.update(&self.go);
         digest.update([0]);
         digest.update(program.linker_flags(&self.version(program)?));
-        let mut name = format!("{module}-");
+        let mut name = format!("{}-", program.folder(self.kubernetes));
         for byte in &digest.finalize()[..8] {
             // Writing to a String cannot fail.
             let _ = write!(name, "{byte:02x}");
@@ -197,8 +218,8 @@ impl Builder {
     }
 
     fn version(&self, program: Program) -> Result<String> {
-        let (folder, module) = program.module();
-        let path = self.sources.join(folder).join("go.mod");
+        let module = program.module();
+        let path = self.folder(program).join("go.mod");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         required_version(&text, module)
             .map(str::to_owned)
@@ -244,7 +265,11 @@ impl Builder {
     }
 
     fn go(&self, program: Program) -> Command {
-        go(&self.sources.join(program.module().0))
+        go(&self.folder(program))
+    }
+
+    fn folder(&self, program: Program) -> PathBuf {
+        self.sources.join(program.folder(self.kubernetes))
     }
 }
 
@@ -286,6 +311,9 @@ fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
 
 /// A folder with ready programs, as envtest names it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
+
+/// The Go module of Kubernetes' own programs.
+const KUBERNETES: &str = "k8s.io/kubernetes";
 
 #[cfg(test)]
 mod tests {
@@ -336,12 +364,13 @@ mod tests {
     #[test]
     fn committed_modules_require_what_is_built_from_them() {
         let repository = Repository::at(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")));
-        for program in Program::ALL {
-            let (folder, module) = program.module();
-            let path = repository.control_plane().join(folder).join("go.mod");
-            let text = fs::read_to_string(path).unwrap();
-            assert!(required_version(&text, module).is_some(), "{}", program.name());
-            assert!(text.contains(&program.package()), "{}", program.name());
+        for minor in Minor::known(&repository).unwrap() {
+            for program in Program::ALL {
+                let path = repository.control_plane().join(program.folder(minor)).join("go.mod");
+                let text = fs::read_to_string(path).unwrap();
+                assert!(required_version(&text, program.module()).is_some(), "{minor}: {}", program.name());
+                assert!(text.contains(&program.package()), "{minor}: {}", program.name());
+            }
         }
     }
 }

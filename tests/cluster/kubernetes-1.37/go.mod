@@ -1,5 +1,5 @@
 // The parts of Kubernetes that tests run against, built by `cargo xtask cluster`. Not part of the product.
-module wardset/tests/cluster/kubernetes
+module wardset/tests/cluster/kubernetes-1.37
 
 go 1.26.0
 
