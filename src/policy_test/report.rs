@@ -9,6 +9,7 @@ use similar::{ChangeTag, TextDiff};
 use wardset_cases::{CaseOutcome, Expect, ExpectedDecision};
 
 use super::{CaseProblem, CaseReport, Compared};
+use crate::offline::text::count;
 use crate::yaml;
 
 const RED: Style = AnsiColor::Red.on_default();
@@ -17,6 +18,9 @@ const DIM: Style = Style::new().dimmed();
 
 /// Maximum length of a name in the text, in bytes.
 const MAX_NAME: usize = 512;
+
+/// Maximum length of the reason why cases did not run, in bytes.
+const MAX_REASON: usize = 4 << 10;
 
 /// Returns the expected and the found outcome as trees of the same shape. Entries that fit are shown as found.
 pub(super) fn outcomes(expect: &Expect, outcome: &CaseOutcome) -> (Value, Value) {
@@ -87,13 +91,30 @@ fn found_denial(found: &wardset_cases::CaseDenial) -> Value {
 /// Returns the results for people: a line for each case, its problems below, and the sums.
 #[must_use]
 pub fn text(reports: &[CaseReport]) -> String {
-    lines(reports.iter()) + &sums(reports) + "\n"
+    lines(reports.iter()) + &reasons(reports) + &sums(reports) + "\n"
 }
 
-/// Returns the cases that failed, each with its problems.
+/// Returns the cases that failed, each with its problems. Cases that did not run have only the reason.
 #[must_use]
 pub fn failures(reports: &[CaseReport]) -> String {
-    lines(reports.iter().filter(|report| !report.passed()))
+    let failed = |report: &&CaseReport| !report.passed() && report.not_run().is_none();
+    lines(reports.iter().filter(failed)) + &reasons(reports)
+}
+
+/// Returns each reason why cases did not run, once.
+fn reasons(reports: &[CaseReport]) -> String {
+    let mut cases: Vec<(&str, usize)> = Vec::new();
+    for reason in reports.iter().filter_map(CaseReport::not_run) {
+        match cases.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, cases)) => *cases += 1,
+            None => cases.push((reason, 1)),
+        }
+    }
+    let reason = |(reason, cases): (&str, usize)| {
+        let (cases, reason) = (count(cases, "case"), wardset_core::text::one_line(reason, MAX_REASON));
+        format!("{RED}{cases} not run{RED:#}: {reason}\n")
+    };
+    cases.into_iter().map(reason).collect()
 }
 
 /// Returns the numbers of cases and of checks, on one line.
@@ -102,8 +123,12 @@ pub fn sums(reports: &[CaseReport]) -> String {
     let failed = reports.iter().filter(|report| !report.passed()).count();
     let laws: usize = reports.iter().map(|report| report.laws).sum();
     let total: Duration = reports.iter().map(|report| report.elapsed).sum();
+    let not_run = match reports.iter().filter(|report| report.not_run().is_some()).count() {
+        0 => String::new(),
+        not_run => format!(" ({not_run} not run)"),
+    };
     format!(
-        "{} of {} cases passed, {failed} failed; {laws} checks of laws; {} in policies",
+        "{} of {} cases passed, {failed} failed{not_run}; {laws} checks of laws; {} in policies",
         reports.len() - failed,
         reports.len(),
         millis(total)
@@ -120,13 +145,14 @@ fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
             file = Some(&report.file);
         }
         let (style, word) = if report.passed() { (GREEN, "ok  ") } else { (RED, "FAIL") };
-        let time = millis(report.elapsed);
+        let time = if report.not_run().is_some() { "not run".to_owned() } else { millis(report.elapsed) };
         let name = line(&report.name);
         let _ = writeln!(out, "  {style}{word}{style:#} {name:width$}  {DIM}{time:>7}{DIM:#}");
         if let Some(golden) = &report.updated {
             let _ = writeln!(out, "       wrote `{}`", golden.display());
         }
-        for problem in &report.problems {
+        let is_here = |problem: &&CaseProblem| !matches!(problem, CaseProblem::NotRun(_));
+        for problem in report.problems.iter().filter(is_here) {
             for line in describe(problem).lines() {
                 let _ = writeln!(out, "       {line}");
             }
@@ -165,6 +191,7 @@ fn describe(problem: &CaseProblem) -> String {
         ),
         CaseProblem::Vacuous(problem) => format!("this case tests nothing: {problem}"),
         CaseProblem::Broken(problem) => problem.clone(),
+        CaseProblem::NotRun(reason) => format!("not run: {reason}"),
     }
 }
 
@@ -219,6 +246,7 @@ fn problem(problem: &CaseProblem) -> Value {
         }
         CaseProblem::Vacuous(detail) => json!({"kind": "vacuous", "detail": detail}),
         CaseProblem::Broken(detail) => json!({"kind": "broken", "detail": detail}),
+        CaseProblem::NotRun(detail) => json!({"kind": "not-run", "detail": detail}),
     }
 }
 
@@ -227,10 +255,12 @@ fn problem(problem: &CaseProblem) -> Value {
 pub fn junit(reports: &[CaseReport]) -> String {
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for suite in reports.chunk_by(|a, b| a.file == b.file) {
-        let failed = suite.iter().filter(|report| !report.passed()).count();
+        let not_run = suite.iter().filter(|report| report.not_run().is_some()).count();
+        let failed = suite.iter().filter(|report| !report.passed()).count() - not_run;
         let name = suite.first().map(|report| report.file.display().to_string()).unwrap_or_default();
         let (name, tests) = (xml(&name), suite.len());
-        let _ = writeln!(out, "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failed}\">");
+        let counts = format!("tests=\"{tests}\" failures=\"{failed}\" errors=\"{not_run}\"");
+        let _ = writeln!(out, "  <testsuite name=\"{name}\" {counts}>");
         for report in suite {
             let (case, time) = (xml(&report.name), report.elapsed.as_secs_f64());
             let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.6}\"");
@@ -244,7 +274,8 @@ pub fn junit(reports: &[CaseReport]) -> String {
                 .iter()
                 .map(|problem| anstream::adapter::strip_str(&describe(problem)).to_string() + "\n")
                 .collect();
-            let _ = writeln!(out, "      <failure>{}</failure>\n    </testcase>", xml(&problems));
+            let element = if report.not_run().is_some() { "error" } else { "failure" };
+            let _ = writeln!(out, "      <{element}>{}</{element}>\n    </testcase>", xml(&problems));
         }
         out.push_str("  </testsuite>\n");
     }
@@ -281,9 +312,26 @@ mod tests {
     fn junit_escapes_names_and_problems() {
         let broken = CaseProblem::Broken("a < b & \"c\"".to_owned());
         let xml = junit(&[report("x<y", Vec::new()), report("z", vec![broken])]);
-        assert!(xml.contains("<testsuite name=\"cases/a.yaml\" tests=\"2\" failures=\"1\">"), "{xml}");
+        let suite = "<testsuite name=\"cases/a.yaml\" tests=\"2\" failures=\"1\" errors=\"0\">";
+        assert!(xml.contains(suite), "{xml}");
         assert!(xml.contains("name=\"x&lt;y\" time=\"0.001500\"/>"), "{xml}");
         assert!(xml.contains("<failure>a &lt; b &amp; &quot;c&quot;\n</failure>"), "{xml}");
+    }
+
+    #[test]
+    fn the_reason_why_cases_did_not_run_is_printed_once() {
+        let not_run = || vec![CaseProblem::NotRun("policy `p`: bad\u{1b}[2J".to_owned())];
+        let reports = [report("a", not_run()), report("b", not_run()), report("c", Vec::new())];
+        let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
+        let text = plain(text(&reports));
+        assert!(text.contains("FAIL a  not run\n") && text.contains("FAIL b  not run\n"), "{text}");
+        assert_eq!(text.matches("policy `p`").count(), 1, "{text}");
+        let end = "2 cases not run: policy `p`: bad [2J\n1 of 3 cases passed, 2 failed (2 not run); ";
+        assert!(text.contains(end), "{text}");
+        assert_eq!(plain(failures(&reports)), "2 cases not run: policy `p`: bad [2J\n");
+        let xml = junit(&reports);
+        assert!(xml.contains("tests=\"3\" failures=\"0\" errors=\"2\">"), "{xml}");
+        assert_eq!(xml.matches("<error>not run: policy `p`").count(), 2, "{xml}");
     }
 
     #[test]

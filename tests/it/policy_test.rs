@@ -361,6 +361,41 @@ fn modes_and_on_error_count_as_in_the_server() {
 }
 
 #[test]
+fn an_error_in_the_settings_of_a_policy_is_printed_once() {
+    let policy = |expression: &str| {
+        json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "rule"},
+            "spec": {"module": "builtin:cel", "settings": {"validations": [{"expression": expression}]}},
+        })
+    };
+    let case = |name: &str| json!({"name": name, "object": daemonset(), "policies": ["../rule.yaml"]});
+    let mut expected = case("expects the error");
+    expected["expect"] = json!({"settingsError": "expression"});
+    let project = Project::new(NOT_ADDITIVE, &[case("a"), case("b"), expected]);
+    fs::write(project.path("rule.yaml"), policy("object.metadata.name == ").to_string()).unwrap();
+    let (code, out, _) = project.program(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("FAIL a                  not run\n"), "{out}");
+    assert!(out.contains("ok   expects the error"), "{out}");
+    assert_eq!(out.matches("validations[0].expression").count(), 1, "{out}");
+    let reason = "\n2 cases not run: policy `rule`: `spec.settings`: `validations[0].expression`: ";
+    assert!(out.contains(reason), "{out}");
+    assert!(out.contains("1 of 3 cases passed, 2 failed (2 not run); "), "{out}");
+    let found: Value = serde_json::from_str(&project.program(&["-o", "json"]).1).unwrap();
+    assert_eq!(found["failed"], 2);
+    assert_eq!(found["cases"][1]["problems"][0]["kind"], "not-run");
+
+    // The same holds for a file that is no policy.
+    fs::write(project.path("rule.yaml"), "spec: [").unwrap();
+    let (code, out, _) = project.program(&[]);
+    assert_eq!((code, out.matches("rule.yaml`").count()), (1, 1), "{out}");
+    assert!(out.contains("\n3 cases not run: failed to parse `"), "{out}");
+    fs::write(project.path("rule.yaml"), policy("true").to_string()).unwrap();
+    let (_, out, _) = project.program(&[]);
+    assert!(out.contains("2 of 3 cases passed, 1 failed;"), "{out}");
+}
+
+#[test]
 fn update_replaces_golden_files_only() {
     let case = json!({"name": "a", "object": daemonset(), "expect": {"object": "cases.yaml"}});
     let project = Project::new(READS_UNKNOWN_FIELDS, std::slice::from_ref(&case));
