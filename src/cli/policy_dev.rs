@@ -100,7 +100,7 @@ pub(super) async fn run(args: PolicyDev) -> anyhow::Result<ExitCode> {
     let desk = Desk { judge, modules: Arc::clone(&modules) };
 
     let shows_steps = !args.quiet && std::io::stderr().is_terminal();
-    let mut dev = Dev { folder, policy, modules, store, followed: None, shows_steps };
+    let mut dev = Dev { folder, policy: policy.clone(), modules, store, followed: None, shows_steps };
     let mut stop_early = stop.clone();
     let seen = dev.look(&Tree::default());
     tokio::select! {
@@ -112,7 +112,7 @@ pub(super) async fn run(args: PolicyDev) -> anyhow::Result<ExitCode> {
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let server = tokio::spawn(open.run(tls, desk, shutdown));
-    super::print(&invitation(&work, port))?;
+    super::print(&invitation(&policy, &work, port))?;
     tokio::select! {
         never = dev.follow(seen) => match never? {},
         stopped = server => {
@@ -335,16 +335,21 @@ fn line(block: &mut String, word: &str, failed: Option<&str>, text: &str) {
     }
 }
 
-/// Returns the address of the webhook, and a command that sends a review.
-fn invitation(work: &Path, port: u16) -> String {
-    let file = |name: &str| quoted(&work.join(name).display().to_string());
+/// Returns the address of the webhook, a command that prints its decision for people, and one that asks it.
+fn invitation(policy: &Path, work: &Path, port: u16) -> String {
+    let shown = |path: &Path| quoted(&path.display().to_string());
+    let (ca, review) = (shown(&work.join("ca.pem")), shown(&work.join("review.json")));
     let url = format!("https://localhost:{port}/mutate");
+    let ask = format!("curl -s --cacert {ca} -H 'Content-Type: application/json' --data @{review} {url}");
     format!(
-        "\nwebhook {url}\nTry:\n\n  curl --cacert {} -H 'Content-Type: application/json' --data @{} {url}\n\n",
-        file("ca.pem"),
-        file("review.json")
+        "\nwebhook {url}\nTry:\n\n  wardset review --policies {} -f {review}\n\n\
+         The patch of the webhook, which is base64 in its answer:\n\n  {ask} |\n    {DECODE}\n\n",
+        shown(policy)
     )
 }
+
+/// Prints the patch of an answer as JSON, with tools that each system has. Without a patch, it prints nothing.
+const DECODE: &str = r#"sed -n 's/.*"patch":"\([^"]*\)".*/\1/p' | base64 -d"#;
 
 /// Returns a word as a shell reads it.
 fn quoted(word: &str) -> String {
@@ -392,10 +397,13 @@ mod tests {
 
     #[test]
     fn the_command_is_quoted_for_a_shell() {
-        let shown = invitation(Path::new("my policy/.wardset"), 81);
-        let command = "curl --cacert 'my policy/.wardset/ca.pem' -H 'Content-Type: application/json' \
-                       --data @'my policy/.wardset/review.json' https://localhost:81/mutate\n";
+        let shown = invitation(Path::new("my policy/policy.yaml"), Path::new("my policy/.wardset"), 81);
+        let command = "curl -s --cacert 'my policy/.wardset/ca.pem' -H 'Content-Type: application/json' \
+                       --data @'my policy/.wardset/review.json' https://localhost:81/mutate |\n    sed -n ";
         assert!(shown.contains(command), "{shown}");
+        let review =
+            "  wardset review --policies 'my policy/policy.yaml' -f 'my policy/.wardset/review.json'\n";
+        assert!(shown.contains(review), "{shown}");
         assert_eq!(quoted("a/b.json"), "a/b.json");
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }
