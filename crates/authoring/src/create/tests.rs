@@ -74,6 +74,18 @@ fn the_manifest_of_a_validating_policy_writes_nothing() {
     }
 }
 
+/// The error of another exception has no stack.
+#[test]
+fn errors_of_typescript_have_the_stack_of_the_exception() {
+    for kind in [PolicyKind::Mutating, PolicyKind::Validating] {
+        let source = &files("team-label", Language::Ts, kind).unwrap()["src/policy.ts"];
+        for export in ["evaluate", "validateSettings"] {
+            let wrapped = format!("export const {export}: Policy[\"{export}\"] = catching((");
+            assert!(source.contains(&wrapped), "{kind:?}: {export}");
+        }
+    }
+}
+
 #[test]
 fn the_vendored_sdk_is_whole_and_finds_the_contract() {
     let files = files("team-label", Language::Rust, PolicyKind::Mutating).unwrap();
