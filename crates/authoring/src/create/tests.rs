@@ -49,6 +49,20 @@ fn each_project_has_what_the_build_and_the_runner_need() {
 }
 
 #[test]
+fn the_readme_names_the_commands_for_authors() {
+    for (language, kind, files) in all() {
+        for command in ["build", "test", "dev", "bench"] {
+            let named = files["README.md"].contains(&format!("\nwardset policy {command}"));
+            assert_eq!(
+                named,
+                language != Language::Cel || command != "build",
+                "{language} {kind:?}: {command}"
+            );
+        }
+    }
+}
+
+#[test]
 fn each_case_is_of_the_form_that_runners_read() {
     for (language, kind, files) in all() {
         for (path, text) in files.iter().filter(|(path, _)| path.starts_with("cases/")) {
