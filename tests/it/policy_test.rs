@@ -45,6 +45,10 @@ const IGNORES_THE_GATE: &str = r#";;@ writes /spec/template/metadata/labels
 (data (i32.const 0x1100) "\"y\"")
 (func (export "evaluate") (type $evaluate) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
 
+/// Never answers, so each evaluation takes the whole timeout.
+const LOOPS: &str =
+    r#"(func (export "evaluate") (type $evaluate) (loop $for-ever (br $for-ever)) (unreachable))"#;
+
 /// A folder with a module and a folder of cases.
 struct Project(TempDir);
 
@@ -210,6 +214,44 @@ async fn finds_a_policy_that_ignores_the_closed_gate_if_only_the_case_opens_it()
     });
     let broken = broken_laws(&Project::new(IGNORES_THE_GATE, &[case]).run().await);
     assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["closed-gate"]);
+}
+
+#[tokio::test]
+async fn finds_a_policy_that_needs_more_than_half_of_its_timeout() {
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "slow"},
+        "spec": {"module": "file:policy.wasm", "limits": {"timeout": "10ms"}},
+    });
+    let mut case = json!({
+        "name": "a", "object": daemonset(), "policies": ["../policy.yaml"], "expect": {"error": "deadline"},
+    });
+    let project = Project::new(LOOPS, std::slice::from_ref(&case));
+    fs::write(project.path("policy.yaml"), policy.to_string()).unwrap();
+    let reports = project.run().await;
+    let [CaseProblem::Law { law, shrunk }] = &*reports[0].problems else { panic!("{reports:?}") };
+    assert_eq!(law.name(), "headroom");
+    // The numbers differ from run to run.
+    assert!(
+        shrunk.detail.starts_with("policy `slow` took ") && shrunk.detail.ends_with(" of 10ms"),
+        "{shrunk:?}"
+    );
+
+    case["exempt"] = json!({"headroom": "it is the point of this test"});
+    fs::write(project.path("cases/cases.yaml"), case.to_string()).unwrap();
+    let reports = project.run().await;
+    assert!(reports[0].passed(), "{reports:?}");
+}
+
+/// A guest with all means to tell two evaluations apart. Nothing but a defect of the host could make it break the law; the
+/// unit tests of the laws cover that.
+#[tokio::test]
+async fn a_policy_that_looks_for_traces_of_earlier_evaluations_is_deterministic() {
+    let warning = json!({"pointer": "", "contains": "fresh"});
+    let case = json!({"name": "a", "object": daemonset(), "expect": {"warnings": [warning]}});
+    let project = Project::new(LOOPS, &[case]);
+    fs::write(project.path("policy.wasm"), guests::component("remembers")).unwrap();
+    let reports = project.run().await;
+    assert!(reports[0].passed() && reports[0].laws == 6, "{reports:?}");
 }
 
 #[test]
