@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use wardset_cases::{CaseOutcome, Expect, ExpectedDecision};
+use wardset_core::text::{one_line, printable_lines};
 
 use super::{CaseProblem, CaseReport, Compared};
 use crate::offline::text::count;
@@ -111,7 +112,7 @@ fn reasons(reports: &[CaseReport]) -> String {
         }
     }
     let reason = |(reason, cases): (&str, usize)| {
-        let (cases, reason) = (count(cases, "case"), wardset_core::text::one_line(reason, MAX_REASON));
+        let (cases, reason) = (count(cases, "case"), one_line(reason, MAX_REASON));
         format!("{RED}{cases} not run{RED:#}: {reason}\n")
     };
     cases.into_iter().map(reason).collect()
@@ -149,7 +150,7 @@ fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
         let name = line(&report.name);
         let _ = writeln!(out, "  {style}{word}{style:#} {name:width$}  {DIM}{time:>7}{DIM:#}");
         if let Some(golden) = &report.updated {
-            let _ = writeln!(out, "       wrote `{}`", golden.display());
+            let _ = writeln!(out, "       wrote `{}`", line(&golden.display().to_string()));
         }
         let is_here = |problem: &&CaseProblem| !matches!(problem, CaseProblem::NotRun(_));
         for problem in report.problems.iter().filter(is_here) {
@@ -163,7 +164,7 @@ fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
 
 /// Returns a name on one line, without control characters.
 fn line(text: &str) -> String {
-    wardset_core::text::one_line(text, MAX_NAME)
+    one_line(text, MAX_NAME)
 }
 
 fn millis(time: Duration) -> String {
@@ -179,19 +180,19 @@ fn describe(problem: &CaseProblem) -> String {
         CaseProblem::Object { file, compared } => format!(
             "the stored object differs from `{}`: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}; \
              hint: --update writes the file\n{}",
-            file.display(),
+            line(&file.display().to_string()),
             diff(compared)
         ),
         CaseProblem::Law { law, shrunk } => format!(
             "law `{}`: {}; hint: `exempt` in the case skips the law\n{} object that breaks it:\n{}",
             law.name(),
-            shrunk.detail,
+            printable_lines(&shrunk.detail),
             if shrunk.is_smallest { "the smallest" } else { "a smaller" },
             indent(&yaml::to_string(&shrunk.object))
         ),
-        CaseProblem::Vacuous(problem) => format!("this case tests nothing: {problem}"),
-        CaseProblem::Broken(problem) => problem.clone(),
-        CaseProblem::NotRun(reason) => format!("not run: {reason}"),
+        CaseProblem::Vacuous(problem) => format!("this case tests nothing: {}", printable_lines(problem)),
+        CaseProblem::Broken(problem) => printable_lines(problem),
+        CaseProblem::NotRun(reason) => format!("not run: {}", printable_lines(reason)),
     }
 }
 

@@ -456,9 +456,22 @@ fn update_replaces_golden_files_only() {
 
 #[test]
 fn names_reach_the_terminal_without_control_characters() {
-    let case = json!({"name": "a\u{1b}[2J\nFAKE ok", "object": daemonset()});
+    let case = json!({"name": "a\u{1b}[2J\u{202e}\nFAKE ok", "object": daemonset()});
     let (_, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[case]).program(&[]);
-    assert!(!out.contains('\u{1b}') && !out.contains("\nFAKE"), "{out:?}");
+    assert!(!out.contains(['\u{1b}', '\u{202e}']) && !out.contains("\nFAKE"), "{out:?}");
+    // The smallest object that breaks a law, and a diff.
+    let change = json!({"op": "replace", "path": "/spec/minReadySeconds", "value": 5});
+    let mut object = daemonset();
+    object["spec"]["minReadySeconds"] = json!("x\u{202e}\u{2066}y");
+    let cases = [
+        json!({"name": "a", "object": object, "expect": {"changes": [change]}}),
+        json!({"name": "b", "object": object, "expect": {"denials": [
+            {"code": "invalid", "pointer": "/spec", "contains": "x\u{202e}y"},
+        ]}}),
+    ];
+    let (_, out, _) = Project::new(NOT_ADDITIVE, &cases).program(&[]);
+    assert!(out.contains("minReadySeconds: \"x\\u202E\\u2066y\"\n"), "{out}");
+    assert!(out.contains("x\\u202Ey") && !out.contains(['\u{202e}', '\u{2066}']), "{out}");
 }
 
 #[test]
