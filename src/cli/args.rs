@@ -180,8 +180,8 @@ pub(super) struct PlaceArgs {
     pub(super) policies: PolicySources,
 
     /// Nodes as `kubectl get nodes -o yaml` prints them: a file, a folder, or `-` for standard input. If it has Pods and
-    /// DaemonSets too, they count as those of the cluster. Repeatable
-    #[arg(long, value_name = "FILE|DIR|-", required_unless_present = "cluster", conflicts_with = "cluster")]
+    /// DaemonSets too, they count as those of the cluster. Repeatable. Required without --cluster
+    #[arg(long, value_name = "FILE|DIR|-", conflicts_with = "cluster")]
     pub(super) nodes: Vec<PathBuf>,
 
     /// The same nodes before a change, such as a new taint. The command then compares the nodes before and after the

@@ -230,8 +230,33 @@ fn each_bad_input_has_an_error_that_names_it() {
     let mut odd = daemon_set("a", json!({}));
     odd["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "5"}});
     let odd = files.write("odd.json", &odd);
+    let text_item = files.write("text-item.json", &list(vec![json!("n1")]));
+    let top_list = files.write("top-list.json", &json!([node("n1", json!({}), json!([]), true)]));
+    let mut listed = node("n1", json!({}), json!([]), true);
+    listed["spec"] = json!([true]);
+    let listed = files.write("listed.json", &listed);
+    let positional =
+        files.write("positional.json", &daemon_set("a", json!({"tolerations": [["gpu", "Exists"]]})));
     for (arguments, expected) in [
-        (vec!["-f", EXPORTER], "--nodes <FILE|DIR|->"),
+        (
+            vec!["-f", EXPORTER],
+            "expected nodes, found neither `--nodes` nor `--cluster`; hint: `--cluster` reads those of the current \
+             kubeconfig, and `--nodes FILE` those that `kubectl get nodes -o yaml` wrote",
+        ),
+        (vec![], "expected nodes, found neither `--nodes` nor `--cluster`"),
+        (
+            vec!["-f", EXPORTER, "--nodes", &text_item],
+            "expected an object in `items[0]` of the List, found a single value",
+        ),
+        (vec!["-f", EXPORTER, "--nodes", &top_list], "expected a Kubernetes object, found a list"),
+        (
+            vec!["-f", EXPORTER, "--nodes", &listed],
+            "failed to read Node `n1`: `spec`: expected a mapping, found a list",
+        ),
+        (
+            vec!["-f", &positional, "--nodes", &nodes, "--policies", &policy],
+            "`spec.template.spec.tolerations[0]`: expected a mapping, found a list",
+        ),
         (vec!["-f", EXPORTER, "--nodes", "no/such/file"], "failed to read `no/such/file`"),
         (vec!["-f", EXPORTER, "--nodes", &empty], "expected objects of kind Node, found none"),
         (vec!["-f", EXPORTER, "--nodes", &twice], "Node `n1` occurs twice"),
