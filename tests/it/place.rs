@@ -208,6 +208,12 @@ fn a_matrix_shows_the_pools_that_lack_a_daemon_set() {
     assert_eq!(row("kube-system/cni")[1..], ["runs", "runs", "runs"]);
     assert_eq!(row("logging/log-agent")[1..], ["runs", "taint", "runs"]);
     assert_eq!(row("monitoring/gpu-exporter")[1..], ["selector+taint", "taint", "selector"]);
+    // The toleration is ready to paste. It is left out if the pods need another change as well.
+    let pasted = "    to run there, append to spec.template.spec.tolerations:\n      - key: nvidia.com/gpu\n        \
+                  operator: Exists\n        effect: NoSchedule\n";
+    let (control_plane, gpu) = text.split_once("\ngpu").unwrap();
+    assert!(gpu.contains(pasted), "{text}");
+    assert!(!control_plane.contains("to run there"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
