@@ -23,6 +23,10 @@ const MAX_NAME: usize = 512;
 /// Maximum length of the reason why cases did not run, in bytes.
 const MAX_REASON: usize = 4 << 10;
 
+/// The hint for a policy that traps.
+const TRAP: &str = "hint: a trap, such as after a panic, has no message; log lines of the policy show where it happens: \
+                    write them with `log`, and set WARDSET_LOG=guest=debug\n";
+
 /// Returns the expected and the found outcome as trees of the same shape. Entries that fit are shown as found.
 pub(super) fn outcomes(expect: &Expect, outcome: &CaseOutcome) -> (Value, Value) {
     let answer = match outcome {
@@ -175,7 +179,12 @@ fn millis(time: Duration) -> String {
 fn describe(problem: &CaseProblem) -> String {
     match problem {
         CaseProblem::Outcome(compared) => {
-            format!("the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}", diff(compared))
+            let is_trap = compared.found["error"].as_str().is_some_and(|error| error.starts_with("trap"));
+            format!(
+                "the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}{}",
+                diff(compared),
+                if is_trap { TRAP } else { "" }
+            )
         }
         CaseProblem::Object { file, compared } => format!(
             "the stored object differs from `{}`: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}; \
@@ -352,6 +361,18 @@ mod tests {
         let (expected, found) = outcomes(&expect, &CaseOutcome::Answer(answer));
         assert_eq!(expected["denials"][0], found["denials"][0]);
         assert_ne!(expected["denials"][1], found["denials"][1]);
+    }
+
+    #[test]
+    fn a_trap_has_a_hint() {
+        let outcome = |error: &str| {
+            let found = json!({"error": error});
+            CaseProblem::Outcome(Box::new(Compared { expected: json!({"decision": "allowed"}), found }))
+        };
+        assert!(
+            describe(&outcome("trap: wasm `unreachable` instruction executed")).contains("WARDSET_LOG=guest")
+        );
+        assert!(!describe(&outcome("declined: no")).contains("hint:"));
     }
 
     #[test]
