@@ -96,28 +96,33 @@ fn found_denial(found: &wardset_cases::CaseDenial) -> Value {
 /// Returns the results for people: a line for each case, its problems below, and the sums.
 #[must_use]
 pub fn text(reports: &[CaseReport]) -> String {
-    lines(reports.iter()) + &reasons(reports) + &sums(reports) + "\n"
+    lines(reports.iter()) + &reasons(reports, "") + &sums(reports) + "\n"
 }
 
-/// Returns the cases that failed, each with its problems. Cases that did not run have only the reason.
+/// Returns the cases that failed, each with its problems. Of cases that did not run, it returns only the reasons that are
+/// not part of `known`.
 #[must_use]
-pub fn failures(reports: &[CaseReport]) -> String {
+pub fn failures(reports: &[CaseReport], known: &str) -> String {
     let failed = |report: &&CaseReport| !report.passed() && report.not_run().is_none();
-    lines(reports.iter().filter(failed)) + &reasons(reports)
+    lines(reports.iter().filter(failed)) + &reasons(reports, known)
 }
 
-/// Returns each reason why cases did not run, once.
-fn reasons(reports: &[CaseReport]) -> String {
-    let mut cases: Vec<(&str, usize)> = Vec::new();
+/// Returns each reason why cases did not run once, unless it is part of `known`.
+fn reasons(reports: &[CaseReport], known: &str) -> String {
+    let mut cases: Vec<(String, usize)> = Vec::new();
     for reason in reports.iter().filter_map(CaseReport::not_run) {
+        let reason = one_line(reason, MAX_REASON);
+        // A state begins with the name of its policy.
+        if known.contains(reason.strip_prefix("policy ").unwrap_or(&reason)) {
+            continue;
+        }
         match cases.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, cases)) => *cases += 1,
             None => cases.push((reason, 1)),
         }
     }
-    let reason = |(reason, cases): (&str, usize)| {
-        let (cases, reason) = (count(cases, "case"), one_line(reason, MAX_REASON));
-        format!("{RED}{cases} not run{RED:#}: {reason}\n")
+    let reason = |(reason, cases): (String, usize)| {
+        format!("{RED}{} not run{RED:#}: {reason}\n", count(cases, "case"))
     };
     cases.into_iter().map(reason).collect()
 }
@@ -338,7 +343,8 @@ mod tests {
         assert_eq!(text.matches("policy `p`").count(), 1, "{text}");
         let end = "2 cases not run: policy `p`: bad [2J\n1 of 3 cases passed, 2 failed (2 not run); ";
         assert!(text.contains(end), "{text}");
-        assert_eq!(plain(failures(&reports)), "2 cases not run: policy `p`: bad [2J\n");
+        assert_eq!(plain(failures(&reports, "")), "2 cases not run: policy `p`: bad [2J\n");
+        assert_eq!(failures(&reports, "policy  FAILED: `p`: bad [2J; its `onError` decides"), "");
         let xml = junit(&reports);
         assert!(xml.contains("tests=\"3\" failures=\"0\" errors=\"2\">"), "{xml}");
         assert_eq!(xml.matches("<error>not run: policy `p`").count(), 2, "{xml}");

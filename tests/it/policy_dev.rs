@@ -175,6 +175,12 @@ fn a_save_is_tested_and_served_and_a_mistake_keeps_the_last_good_revision() {
     assert!(!block.contains("test    "), "each case would repeat the problem: {block}");
     assert!(dev.review().1.contains("storage"));
 
+    // The state of the policy has the problem, so the results of the cases do not repeat it.
+    let block = dev.save("policy.yaml", &good.replace("'version' in", "'version' im"));
+    assert!(block.contains("test    FAILED: 0 of ") && block.contains(" not run)"), "{block}");
+    assert!(block.contains("policy  FAILED: `a`: `spec.settings`: `validations[0].expression`: "), "{block}");
+    assert_eq!(block.matches("validations[0]").count(), 1, "{block}");
+
     let block = dev.save("policy.yaml", &good);
     assert!(block.contains("test    ") && !block.contains("FAILED"), "{block}");
     assert!(dev.review().1.contains("platform"));
