@@ -130,7 +130,12 @@ fn on_one_line(error: &(dyn std::error::Error + 'static)) -> anyhow::Error {
 
 /// Prints an error on one line. Names in it come from user input and may hold control characters.
 fn say_error(error: &str) {
-    say(&format!("error: {}", one_line(error, MAX_ERROR)));
+    say_line(&format!("error: {error}"));
+}
+
+/// Prints one line to standard error, without control characters.
+fn say_line(text: &str) {
+    say(&one_line(text, MAX_ERROR));
 }
 
 /// Prints a line to standard error.

@@ -282,7 +282,7 @@ async fn compile(
 
 fn describe(problem: CaseProblem) -> String {
     match problem {
-        CaseProblem::Broken(words) | CaseProblem::Vacuous(words) => words,
+        CaseProblem::Broken(words) | CaseProblem::NotRun(words) | CaseProblem::Vacuous(words) => words,
         CaseProblem::Outcome(_) | CaseProblem::Object { .. } | CaseProblem::Law { .. } => {
             "the case fails".to_owned()
         }

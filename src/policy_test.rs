@@ -79,6 +79,8 @@ pub enum CaseProblem {
     Vacuous(String),
     /// The case cannot run.
     Broken(String),
+    /// The policies of its policy files cannot be used, for this reason. Cases with the same files have the same reason.
+    NotRun(String),
 }
 
 /// Two trees of the same shape, for a diff.
@@ -322,6 +324,15 @@ impl CaseReport {
     #[must_use]
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Returns the reason why the case did not run, if its policies cannot be used.
+    #[must_use]
+    pub fn not_run(&self) -> Option<&str> {
+        self.problems.iter().find_map(|problem| match problem {
+            CaseProblem::NotRun(reason) => Some(&**reason),
+            _ => None,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ mod inventory;
 mod machine;
 mod matrix;
 mod object;
+mod shape;
 mod table;
 
 use crate::offline::Reviewed;

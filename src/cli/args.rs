@@ -180,8 +180,8 @@ pub(super) struct PlaceArgs {
     pub(super) policies: PolicySources,
 
     /// Nodes as `kubectl get nodes -o yaml` prints them: a file, a folder, or `-` for standard input. If it has Pods and
-    /// DaemonSets too, they count as those of the cluster. Repeatable
-    #[arg(long, value_name = "FILE|DIR|-", required_unless_present = "cluster", conflicts_with = "cluster")]
+    /// DaemonSets too, they count as those of the cluster. Repeatable. Required without --cluster
+    #[arg(long, value_name = "FILE|DIR|-", conflicts_with = "cluster")]
     pub(super) nodes: Vec<PathBuf>,
 
     /// The same nodes before a change, such as a new taint. The command then compares the nodes before and after the
@@ -555,9 +555,15 @@ pub(super) struct PolicyCompile {
     pub(super) compile: CompileArgs,
 }
 
+/// Default of `--policies` of the commands that run cases. The other commands default to the built-in policies.
+const POLICIES_OF_CASES: &str = "File or folder with the policies that decide cases without `policies`, instead of a \
+module. Repeatable. Default: `policy.yaml` in the current folder, if the project there has no module";
+
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("paths", |arg| arg.help(POLICIES_OF_CASES)))]
 #[command(after_long_help = "\
 Examples:
+  wardset policy test                                  the project in the current folder
   wardset policy test --module file:policy.wasm        the cases in the folder `cases`
   wardset policy test --module builtin:node-affinity policies/node-affinity/cases
   wardset policy test --policies policies.yaml tests   cases that a whole set of policies decides
@@ -567,7 +573,7 @@ Exit codes:
   1  a case failed, a law is broken, or a case tests nothing
   2  the cases could not run")]
 pub(super) struct PolicyTest {
-    /// Files and folders with cases. Default: the folder `cases`
+    /// Files and folders with cases
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
     pub(super) cases: Vec<PathBuf>,
 
@@ -625,6 +631,7 @@ pub(super) struct PolicyDev {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("paths", |arg| arg.help(POLICIES_OF_CASES)))]
 #[command(after_long_help = "\
 Examples:
   wardset policy bench                                 the cases of the project in the current folder
@@ -637,7 +644,7 @@ Exit codes:
   1  the median of a case is slower than --threshold allows
   2  failed to measure the cases, or to read or write the baseline")]
 pub(super) struct PolicyBench {
-    /// Files and folders with cases. Default: the folder `cases`
+    /// Files and folders with cases
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
     pub(super) cases: Vec<PathBuf>,
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use wardset_core::decision::Outcome;
 use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
@@ -24,6 +24,11 @@ const MAX_REMARK: usize = 1024;
 
 pub(super) async fn run(args: Box<PlaceArgs>) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
+    ensure!(
+        args.cluster || !args.nodes.is_empty(),
+        "expected nodes, found neither `--nodes` nor `--cluster`; hint: `--cluster` reads those of the current \
+         kubeconfig, and `--nodes FILE` those that `kubectl get nodes -o yaml` wrote"
+    );
     let old = args.old.iter();
     setup::reads_standard_input_once(args.files.iter().chain(&args.nodes).chain(&args.old_nodes).chain(old))?;
     let inventory = inventory(&args).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use serde_json::json;
 use wardset_core::plan::Plan;
+use wardset_core::text::printable_lines;
 
 use super::args::{CompileArgs, ListOutput, Policies, PolicySources};
 use super::setup::{self, SupplyOptions};
@@ -55,7 +56,7 @@ fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
             let lines: Vec<&str> = pointers.iter().map(|pointer| pointer.as_str()).collect();
             if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
         };
-        table.add_row([
+        let row = [
             policy.name.to_string(),
             format!("{} {}", policy.module, plan.manifest.version),
             policy.mode.label().to_owned(),
@@ -63,7 +64,8 @@ fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
             list(&plan.manifest.reads),
             list(&plan.manifest.writes),
             policy.settings.to_string(),
-        ]);
+        ];
+        table.add_row(row.map(|cell| printable_lines(&cell)));
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::{ListOutput, PolicyBench};
-use super::project::Decider;
+use super::project::{self, Decider};
 use super::setup;
 use crate::policy_bench::comparison::Comparison;
 use crate::policy_bench::{self, BenchOptions, BenchStep, Measurement, baseline, report};
@@ -23,6 +23,9 @@ pub(super) async fn run(args: PolicyBench) -> anyhow::Result<ExitCode> {
         check_folder(path)?;
     }
     let Decider { module, policies } = Decider::new(args.module, args.policies.paths.clone())?;
+    if let Some(warning) = project::warning_of_old_module(module.as_deref()) {
+        super::say_line(&warning);
+    }
     let test = TestOptions { module, policies, filter: args.filter, update: false };
     let options = BenchOptions { test, time: args.time };
     let modules = setup::modules(&args.policies.into())?;

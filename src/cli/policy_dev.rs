@@ -32,7 +32,7 @@ use crate::certificates::{CertificateFolder, ServedCertificate, development};
 use crate::folder::tree::{self, Tree};
 use crate::metrics::Metrics;
 use crate::offline::input;
-use crate::policy_test::{self, TestOptions, report};
+use crate::policy_test::{self, CaseReport, TestOptions, report};
 use crate::server::{Limits, Options};
 use crate::supply::modules::Modules;
 use crate::supply::store::{Source, Standing, State, Store};
@@ -100,7 +100,7 @@ pub(super) async fn run(args: PolicyDev) -> anyhow::Result<ExitCode> {
     let desk = Desk { judge, modules: Arc::clone(&modules) };
 
     let shows_steps = !args.quiet && std::io::stderr().is_terminal();
-    let mut dev = Dev { folder, policy, modules, store, followed: None, shows_steps };
+    let mut dev = Dev { folder, policy: policy.clone(), modules, store, followed: None, shows_steps };
     let mut stop_early = stop.clone();
     let seen = dev.look(&Tree::default());
     tokio::select! {
@@ -112,7 +112,7 @@ pub(super) async fn run(args: PolicyDev) -> anyhow::Result<ExitCode> {
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let server = tokio::spawn(open.run(tls, desk, shutdown));
-    super::print(&invitation(&work, port))?;
+    super::print(&invitation(&policy, &work, port))?;
     tokio::select! {
         never = dev.follow(seen) => match never? {},
         stopped = server => {
@@ -197,12 +197,15 @@ impl Dev {
             BuildResult::Failed(error) => line(&mut block, "build", Some("FAILED"), &error),
         }
         let problem = policy_files::read(std::slice::from_ref(&self.policy)).err();
-        // Without a module, each case would repeat the problem of the policy file.
-        if is_built && (problem.is_none() || project::has_module(&self.folder)) {
-            self.test(&mut block).await;
-        }
+        // Without a module, no case could run.
+        let tested = if is_built && (problem.is_none() || project::has_module(&self.folder)) {
+            Some(self.test().await)
+        } else {
+            None
+        };
+        let mut states = String::new();
         if let Err(error) = self.write_review() {
-            line(&mut block, "review", Some("FAILED"), &format!("{error:#}"));
+            line(&mut states, "review", Some("FAILED"), &format!("{error:#}"));
         }
         match &mut self.followed {
             Some(followed) => followed.look().await,
@@ -215,9 +218,13 @@ impl Dev {
         if standings.borrow().is_empty() {
             // The states name no policy if the file could never be read.
             let problem = problem.map(|error| format!("{:#}", anyhow::Error::new(error)));
-            line(&mut block, "policy", Some("FAILED"), problem.as_deref().unwrap_or("there is no policy"));
+            line(&mut states, "policy", Some("FAILED"), problem.as_deref().unwrap_or("there is no policy"));
         }
-        block + &states_of(&standings, is_built)
+        states.push_str(&states_of(&standings, is_built));
+        if let Some(tested) = tested {
+            write_results(&mut block, tested, &states);
+        }
+        block + &states
     }
 
     async fn build(&self) -> BuildResult {
@@ -241,29 +248,14 @@ impl Dev {
         }
     }
 
-    async fn test(&self, block: &mut String) {
-        let test = async {
-            let Decider { module, policies } = Decider::of_project(&self.folder)?;
-            let options = TestOptions { module, policies, ..TestOptions::default() };
-            let cases = [self.folder.join(CASES)];
-            let run = policy_test::run(&self.modules, &cases, &options);
-            let reports = if self.shows_steps {
-                setup::showing_compilations(&self.modules, run).await
-            } else {
-                run.await
-            };
-            anyhow::Ok(reports?)
-        };
-        match test.await {
-            Ok(reports) if reports.iter().all(policy_test::CaseReport::passed) => {
-                line(block, "test", None, &report::sums(&reports));
-            }
-            Ok(reports) => {
-                line(block, "test", Some("FAILED"), &report::sums(&reports));
-                block.push_str(&report::failures(&reports));
-            }
-            Err(error) => line(block, "test", Some("FAILED"), &format!("{error:#}")),
-        }
+    async fn test(&self) -> anyhow::Result<Vec<CaseReport>> {
+        let Decider { module, policies } = Decider::of_project(&self.folder)?;
+        let options = TestOptions { module, policies, ..TestOptions::default() };
+        let cases = [self.folder.join(CASES)];
+        let run = policy_test::run(&self.modules, &cases, &options);
+        let reports =
+            if self.shows_steps { setup::showing_compilations(&self.modules, run).await } else { run.await };
+        Ok(reports?)
     }
 
     /// Writes the review that the `curl` line sends: of the project's own object, or of the built-in example.
@@ -279,6 +271,20 @@ impl Dev {
         };
         development::write(&self.folder.join(WORK).join("review.json"), &setup::review_of(&source)?)?;
         Ok(())
+    }
+}
+
+/// Adds the results of the cases. The reasons why cases did not run are left out if the states of the policies have them.
+fn write_results(block: &mut String, tested: anyhow::Result<Vec<CaseReport>>, states: &str) {
+    match tested {
+        Ok(reports) if reports.iter().all(CaseReport::passed) => {
+            line(block, "test", None, &report::sums(&reports));
+        }
+        Ok(reports) => {
+            line(block, "test", Some("FAILED"), &report::sums(&reports));
+            block.push_str(&report::failures(&reports, states));
+        }
+        Err(error) => line(block, "test", Some("FAILED"), &format!("{error:#}")),
     }
 }
 
@@ -311,14 +317,19 @@ fn states_of(standings: &watch::Receiver<Arc<Vec<(Source, Standing)>>>, is_built
 
 fn state(standing: &Standing, is_built: bool) -> (Option<&'static str>, String) {
     let name = &standing.name;
+    // The line names the policy already.
+    let of_policy = format!("policy `{name}`: ");
+    let short = |problem: &str| problem.strip_prefix(&of_policy).unwrap_or(problem).to_owned();
     match &standing.state {
         State::Ready if is_built => (None, format!("`{name}` is active")),
         State::Ready => (None, format!("`{name}`: the last good build stays active")),
         State::LastGood(problem) => {
-            (Some("FAILED"), format!("`{name}`: {problem}; the last good revision stays active"))
+            (Some("FAILED"), format!("`{name}`: {}; the last good revision stays active", short(problem)))
         }
         State::Compiling(module) => (None, format!("`{name}` becomes active after `{module}` is compiled")),
-        State::Unready(problem) => (Some("FAILED"), format!("`{name}`: {problem}; its `onError` decides")),
+        State::Unready(problem) => {
+            (Some("FAILED"), format!("`{name}`: {}; its `onError` decides", short(problem)))
+        }
     }
 }
 
@@ -335,16 +346,21 @@ fn line(block: &mut String, word: &str, failed: Option<&str>, text: &str) {
     }
 }
 
-/// Returns the address of the webhook, and a command that sends a review.
-fn invitation(work: &Path, port: u16) -> String {
-    let file = |name: &str| quoted(&work.join(name).display().to_string());
+/// Returns the address of the webhook, a command that prints its decision for people, and one that asks it.
+fn invitation(policy: &Path, work: &Path, port: u16) -> String {
+    let shown = |path: &Path| quoted(&path.display().to_string());
+    let (ca, review) = (shown(&work.join("ca.pem")), shown(&work.join("review.json")));
     let url = format!("https://localhost:{port}/mutate");
+    let ask = format!("curl -s --cacert {ca} -H 'Content-Type: application/json' --data @{review} {url}");
     format!(
-        "\nwebhook {url}\nTry:\n\n  curl --cacert {} -H 'Content-Type: application/json' --data @{} {url}\n\n",
-        file("ca.pem"),
-        file("review.json")
+        "\nwebhook {url}\nTry:\n\n  wardset review --policies {} -f {review}\n\n\
+         The patch of the webhook, which is base64 in its answer:\n\n  {ask} |\n    {DECODE}\n\n",
+        shown(policy)
     )
 }
+
+/// Prints the patch of an answer as JSON, with tools that each system has. Without a patch, it prints nothing.
+const DECODE: &str = r#"sed -n 's/.*"patch":"\([^"]*\)".*/\1/p' | base64 -d"#;
 
 /// Returns a word as a shell reads it.
 fn quoted(word: &str) -> String {
@@ -392,10 +408,13 @@ mod tests {
 
     #[test]
     fn the_command_is_quoted_for_a_shell() {
-        let shown = invitation(Path::new("my policy/.wardset"), 81);
-        let command = "curl --cacert 'my policy/.wardset/ca.pem' -H 'Content-Type: application/json' \
-                       --data @'my policy/.wardset/review.json' https://localhost:81/mutate\n";
+        let shown = invitation(Path::new("my policy/policy.yaml"), Path::new("my policy/.wardset"), 81);
+        let command = "curl -s --cacert 'my policy/.wardset/ca.pem' -H 'Content-Type: application/json' \
+                       --data @'my policy/.wardset/review.json' https://localhost:81/mutate |\n    sed -n ";
         assert!(shown.contains(command), "{shown}");
+        let review =
+            "  wardset review --policies 'my policy/policy.yaml' -f 'my policy/.wardset/review.json'\n";
+        assert!(shown.contains(review), "{shown}");
         assert_eq!(quoted("a/b.json"), "a/b.json");
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }
@@ -403,7 +422,7 @@ mod tests {
     #[test]
     fn each_state_has_a_line_that_says_which_revision_is_active() {
         let standing = |state| Standing { name: "a".into(), revision: "1".into(), state, module: None };
-        let problem = || "bad".to_owned();
+        let problem = || "policy `a`: bad".to_owned();
         for (state, is_built, shown) in [
             (State::Ready, true, "policy  `a` is active\n"),
             (State::Ready, false, "policy  `a`: the last good build stays active\n"),

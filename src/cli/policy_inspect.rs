@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use wardset_core::PointerBuf;
+use wardset_core::text::printable_lines;
 use wardset_runtime::Module;
 
 use super::args::{ListOutput, PolicyInspect};
@@ -23,11 +24,11 @@ pub(super) async fn run(args: PolicyInspect) -> anyhow::Result<ExitCode> {
     let schema = serde_json::from_str(&loaded.module.manifest.settings_schema)
         .with_context(|| format!("the settings schema of `{}` is not JSON", args.module))?;
     match (args.docs, args.output) {
-        (true, _) => super::print_data(&docs(&loaded, &schema))?,
+        (true, _) => super::print_data(&printable_lines(&docs(&loaded, &schema)))?,
         (false, ListOutput::Json) => {
             super::print_data(&(serde_json::to_string_pretty(&json(&loaded, &schema))? + "\n"))?;
         }
-        (false, ListOutput::Text) => super::print(&text(&loaded, &schema))?,
+        (false, ListOutput::Text) => super::print(&printable_lines(&text(&loaded, &schema)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub(super) fn run(args: &PolicyNew) -> anyhow::Result<ExitCode> {
     if language != Language::Cel {
         out.push_str("  wardset policy build\n");
     }
-    out.push_str("  wardset policy test\n");
+    out.push_str("  wardset policy test\n  wardset policy dev\n");
     super::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::args::{PolicyTest, TestOutput};
-use super::project::Decider;
+use super::project::{self, Decider};
 use super::setup;
 use crate::folder::tree::{self, Tree};
 use crate::policy_test::{self, TestOptions, report};
@@ -17,6 +17,9 @@ pub(super) async fn run(args: PolicyTest) -> anyhow::Result<ExitCode> {
     let options = TestOptions { module, policies, filter: args.filter, update: args.update };
     let modules = setup::modules(&args.policies.into())?;
     if !args.watch {
+        if let Some(warning) = project::warning_of_old_module(options.module.as_deref()) {
+            super::say_line(&warning);
+        }
         return once(&modules, &args.cases, &options, args.output).await;
     }
     let mut seen = watched(&args.cases, &options, &Tree::default());

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use wardset_authoring::{PROJECT_FILE, Project};
+use wardset_authoring::{ChangedSource, PROJECT_FILE, Project, SourceChange, changed_sources};
+
+use crate::offline::text::count;
 
 /// The policy file of a project.
 const POLICY_FILE: &str = "policy.yaml";
@@ -79,6 +81,37 @@ pub(super) fn output(folder: &Path) -> anyhow::Result<PathBuf> {
     // The current folder is the empty path here, which its file's name completes.
     let project = Project::read(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     Ok(folder.join(project.map_err(|error| super::on_one_line(&error))?.output))
+}
+
+/// Returns a warning if sources of a project have changed since `wardset policy build` wrote its module. `module` is a
+/// name such as `file:a.wasm`. Modules without such a project have no warning.
+pub(super) fn warning_of_old_module(module: Option<&str>) -> Option<String> {
+    let module = Path::new(module?.strip_prefix("file:")?);
+    let folder = module.ancestors().skip(1).find(|folder| has_module(folder))?;
+    let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if Project::read(root).ok()?.output != module.strip_prefix(folder).ok()? {
+        return None;
+    }
+    let changed = changed_sources(root);
+    let (ChangedSource { path, change }, others) = changed.split_first()?;
+    let others = match others.len() {
+        0 => String::new(),
+        others => format!(" and {}", count(others, "other source")),
+    };
+    let change = match change {
+        SourceChange::Changed => "changed",
+        SourceChange::Added if others.is_empty() => "was added",
+        SourceChange::Added => "were added or changed",
+        SourceChange::Removed if others.is_empty() => "was removed",
+        SourceChange::Removed => "were removed or changed",
+    };
+    let argument = if root == Path::new(".") { String::new() } else { format!(" {}", root.display()) };
+    Some(format!(
+        "warning: `{}`{others} {change} after the module `{}` was built, so these are the results of the older sources; \
+         hint: run `wardset policy build{argument}`",
+        folder.join(path).display(),
+        module.display()
+    ))
 }
 
 fn module_of(folder: &Path) -> anyhow::Result<String> {

@@ -93,6 +93,18 @@ pub enum InputError {
         /// Such as `a mapping`.
         found: &'static str,
     },
+    /// An item of a list that is no object.
+    #[error("{origin}: expected an object in `items[{position}]` of the {kind}, found {found}")]
+    Item {
+        /// The file.
+        origin: String,
+        /// The kind of the list.
+        kind: String,
+        /// The position in the list, from 0.
+        position: usize,
+        /// Such as `a list`.
+        found: &'static str,
+    },
     /// A list among the items of a list.
     #[error(
         "{origin}: expected an object, found a List inside a List; hint: write its items into the outer List"
@@ -209,10 +221,19 @@ fn objects(document: &Value, origin: &str) -> Result<Vec<String>, InputError> {
         None => return Ok(vec![yaml::to_json(document)]),
         Some(Ok(items)) => items,
         Some(Err(found)) => {
-            let kind = one_line(kind(document).unwrap_or_default(), MAX_KIND);
-            return Err(InputError::Items { origin: origin.to_owned(), kind, found });
+            return Err(InputError::Items { origin: origin.to_owned(), kind: shown_kind(document), found });
         }
     };
+    let found = items.iter().map(|item| match item {
+        Value::Null | Value::Object(_) => None,
+        Value::Array(_) => Some("a list"),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Some("a single value"),
+    });
+    if let Some((position, found)) = found.enumerate().find_map(|(position, found)| Some((position, found?)))
+    {
+        let (origin, kind) = (origin.to_owned(), shown_kind(document));
+        return Err(InputError::Item { origin, kind, position, found });
+    }
     if items.iter().any(|item| list(item).is_some()) {
         return Err(InputError::NestedList { origin: origin.to_owned() });
     }
@@ -255,6 +276,11 @@ fn typed<'v>(item: &'v Value, list: &Value) -> Cow<'v, Value> {
         typed.entry(key).or_insert_with(|| value.clone());
     }
     Cow::Owned(Value::Object(typed))
+}
+
+/// Returns the kind of an object for an error.
+fn shown_kind(object: &Value) -> String {
+    one_line(kind(object).unwrap_or_default(), MAX_KIND)
 }
 
 fn kind(object: &Value) -> Option<&str> {

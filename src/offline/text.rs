@@ -23,6 +23,9 @@ const WIDTH: usize = 100;
 /// Bytes of a file's name. No path of Linux is longer.
 const MAX_ORIGIN: usize = 4096;
 
+/// Bytes of a pointer, and of the reason why a policy does not apply.
+const MAX_PATH: usize = 1024;
+
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -80,7 +83,8 @@ fn write_review(out: &mut String, reviewed: &Reviewed) -> fmt::Result {
         writeln!(out, "  no policy applies")?;
         let width = decision.skipped.iter().map(|skipped| skipped.plan.policy.name.len()).max().unwrap_or(0);
         for skipped in &decision.skipped {
-            writeln!(out, "  {:width$}  skipped: {}", skipped.plan.policy.name, skipped.by)?;
+            let by = one_line(&skipped.by.to_string(), MAX_PATH);
+            writeln!(out, "  {:width$}  skipped: {by}", skipped.plan.policy.name)?;
         }
     }
     // A refused object is not stored, so it has no diff.
@@ -211,7 +215,7 @@ fn pattern(pointer: &str) -> String {
 fn write_group(out: &mut String, group: &Group<'_>, mode: Mode) -> fmt::Result {
     let Applied { operation, reason } = group.first;
     let path = if group.places == 1 { operation.path().as_str() } else { &group.path };
-    write!(out, "      {} {path}", operation.name())?;
+    write!(out, "      {} {}", operation.name(), one_line(path, MAX_PATH))?;
     // A change that is not made has no diff to show it.
     match operation.value() {
         Some(value) if mode != Mode::Enforce => {

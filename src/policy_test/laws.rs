@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use wardset_cases::Case;
+use wardset_runtime::Finding;
 
 use super::subject::{Subject, Trial};
 use super::{CaseProblem, is_allowed, shrink};
@@ -105,10 +106,7 @@ async fn broken(law: Law, subject: &Subject, object: &Value) -> Option<String> {
         return None;
     }
     match law {
-        // If the second evaluation alone failed, the machine may have been too slow for it.
-        Law::Deterministic => {
-            decided.findings.iter().find_map(|finding| finding.difference.as_ref().map(ToString::to_string))
-        }
+        Law::Deterministic => difference(&decided.findings),
         Law::Headroom => headroom(subject, object, decided).await,
         Law::Idempotent => changes_again(subject, &decided).await,
         Law::Additive => lost(object, decided.stored(), "")
@@ -116,6 +114,12 @@ async fn broken(law: Law, subject: &Subject, object: &Value) -> Option<String> {
         Law::UnknownFields => unknown_fields(subject, object, &decided).await,
         Law::ClosedGate => closed_gate(subject, object).await,
     }
+}
+
+/// Returns the first difference between the two verdicts of a policy. If the second evaluation alone failed, the machine may
+/// have been too slow for it.
+fn difference(findings: &[Finding]) -> Option<String> {
+    findings.iter().find_map(|finding| finding.difference.as_ref().map(ToString::to_string))
 }
 
 /// Returns the effect of a second review of the stored object, or of a second update of it.
@@ -268,6 +272,9 @@ async fn closed_gate(subject: &Subject, object: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use wardset_core::agreement::Agreement;
+    use wardset_core::verdict::{Verdict, Warning};
+
     use super::*;
 
     #[test]
@@ -289,6 +296,21 @@ mod tests {
         ] {
             assert_eq!(lost(&author, &stored, "").as_deref(), Some(pointer), "{stored}");
         }
+    }
+
+    /// The findings are made here, because no guest can be made to differ on the same input.
+    #[test]
+    fn two_verdicts_that_differ_break_the_law() {
+        let warning = |message: &str| Warning { pointer: "/spec".to_owned(), message: message.to_owned() };
+        let verdict = |message: &str| Ok(Verdict { warnings: vec![warning(message)], ..Verdict::default() });
+        let finding = |second: &str| match Agreement::of(&verdict("a"), &verdict(second)) {
+            Agreement::Differ(difference) => Finding { policy: "p".into(), difference: Some(difference) },
+            Agreement::Same | Agreement::Unknown => Finding { policy: "p".into(), difference: None },
+        };
+        assert_eq!(difference(&[]), None);
+        assert_eq!(difference(&[finding("a")]), None, "the second evaluation failed");
+        let expected = "warning 1: first `/spec: a`, then `/spec: b`";
+        assert_eq!(difference(&[finding("a"), finding("b")]).as_deref(), Some(expected));
     }
 
     #[test]

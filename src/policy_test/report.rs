@@ -7,8 +7,10 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use wardset_cases::{CaseOutcome, Expect, ExpectedDecision};
+use wardset_core::text::{one_line, printable_lines};
 
 use super::{CaseProblem, CaseReport, Compared};
+use crate::offline::text::count;
 use crate::yaml;
 
 const RED: Style = AnsiColor::Red.on_default();
@@ -17,6 +19,13 @@ const DIM: Style = Style::new().dimmed();
 
 /// Maximum length of a name in the text, in bytes.
 const MAX_NAME: usize = 512;
+
+/// Maximum length of the reason why cases did not run, in bytes.
+const MAX_REASON: usize = 4 << 10;
+
+/// The hint for a policy that traps.
+const TRAP: &str = "hint: a trap, such as after a panic, has no message; log lines of the policy show where it happens: \
+                    write them with `log`, and set WARDSET_LOG=guest=debug\n";
 
 /// Returns the expected and the found outcome as trees of the same shape. Entries that fit are shown as found.
 pub(super) fn outcomes(expect: &Expect, outcome: &CaseOutcome) -> (Value, Value) {
@@ -87,13 +96,35 @@ fn found_denial(found: &wardset_cases::CaseDenial) -> Value {
 /// Returns the results for people: a line for each case, its problems below, and the sums.
 #[must_use]
 pub fn text(reports: &[CaseReport]) -> String {
-    lines(reports.iter()) + &sums(reports) + "\n"
+    lines(reports.iter()) + &reasons(reports, "") + &sums(reports) + "\n"
 }
 
-/// Returns the cases that failed, each with its problems.
+/// Returns the cases that failed, each with its problems. Of cases that did not run, it returns only the reasons that are
+/// not part of `known`.
 #[must_use]
-pub fn failures(reports: &[CaseReport]) -> String {
-    lines(reports.iter().filter(|report| !report.passed()))
+pub fn failures(reports: &[CaseReport], known: &str) -> String {
+    let failed = |report: &&CaseReport| !report.passed() && report.not_run().is_none();
+    lines(reports.iter().filter(failed)) + &reasons(reports, known)
+}
+
+/// Returns each reason why cases did not run once, unless it is part of `known`.
+fn reasons(reports: &[CaseReport], known: &str) -> String {
+    let mut cases: Vec<(String, usize)> = Vec::new();
+    for reason in reports.iter().filter_map(CaseReport::not_run) {
+        let reason = one_line(reason, MAX_REASON);
+        // A state begins with the name of its policy.
+        if known.contains(reason.strip_prefix("policy ").unwrap_or(&reason)) {
+            continue;
+        }
+        match cases.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, cases)) => *cases += 1,
+            None => cases.push((reason, 1)),
+        }
+    }
+    let reason = |(reason, cases): (String, usize)| {
+        format!("{RED}{} not run{RED:#}: {reason}\n", count(cases, "case"))
+    };
+    cases.into_iter().map(reason).collect()
 }
 
 /// Returns the numbers of cases and of checks, on one line.
@@ -102,8 +133,12 @@ pub fn sums(reports: &[CaseReport]) -> String {
     let failed = reports.iter().filter(|report| !report.passed()).count();
     let laws: usize = reports.iter().map(|report| report.laws).sum();
     let total: Duration = reports.iter().map(|report| report.elapsed).sum();
+    let not_run = match reports.iter().filter(|report| report.not_run().is_some()).count() {
+        0 => String::new(),
+        not_run => format!(" ({not_run} not run)"),
+    };
     format!(
-        "{} of {} cases passed, {failed} failed; {laws} checks of laws; {} in policies",
+        "{} of {} cases passed, {failed} failed{not_run}; {laws} checks of laws; {} in policies",
         reports.len() - failed,
         reports.len(),
         millis(total)
@@ -120,13 +155,14 @@ fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
             file = Some(&report.file);
         }
         let (style, word) = if report.passed() { (GREEN, "ok  ") } else { (RED, "FAIL") };
-        let time = millis(report.elapsed);
+        let time = if report.not_run().is_some() { "not run".to_owned() } else { millis(report.elapsed) };
         let name = line(&report.name);
         let _ = writeln!(out, "  {style}{word}{style:#} {name:width$}  {DIM}{time:>7}{DIM:#}");
         if let Some(golden) = &report.updated {
-            let _ = writeln!(out, "       wrote `{}`", golden.display());
+            let _ = writeln!(out, "       wrote `{}`", line(&golden.display().to_string()));
         }
-        for problem in &report.problems {
+        let is_here = |problem: &&CaseProblem| !matches!(problem, CaseProblem::NotRun(_));
+        for problem in report.problems.iter().filter(is_here) {
             for line in describe(problem).lines() {
                 let _ = writeln!(out, "       {line}");
             }
@@ -137,7 +173,7 @@ fn lines<'r>(reports: impl Iterator<Item = &'r CaseReport> + Clone) -> String {
 
 /// Returns a name on one line, without control characters.
 fn line(text: &str) -> String {
-    wardset_core::text::one_line(text, MAX_NAME)
+    one_line(text, MAX_NAME)
 }
 
 fn millis(time: Duration) -> String {
@@ -148,23 +184,29 @@ fn millis(time: Duration) -> String {
 fn describe(problem: &CaseProblem) -> String {
     match problem {
         CaseProblem::Outcome(compared) => {
-            format!("the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}", diff(compared))
+            let is_trap = compared.found["error"].as_str().is_some_and(|error| error.starts_with("trap"));
+            format!(
+                "the outcome differs: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}\n{}{}",
+                diff(compared),
+                if is_trap { TRAP } else { "" }
+            )
         }
         CaseProblem::Object { file, compared } => format!(
             "the stored object differs from `{}`: {RED}-expected{RED:#} {GREEN}+found{GREEN:#}; \
              hint: --update writes the file\n{}",
-            file.display(),
+            line(&file.display().to_string()),
             diff(compared)
         ),
         CaseProblem::Law { law, shrunk } => format!(
             "law `{}`: {}; hint: `exempt` in the case skips the law\n{} object that breaks it:\n{}",
             law.name(),
-            shrunk.detail,
+            printable_lines(&shrunk.detail),
             if shrunk.is_smallest { "the smallest" } else { "a smaller" },
             indent(&yaml::to_string(&shrunk.object))
         ),
-        CaseProblem::Vacuous(problem) => format!("this case tests nothing: {problem}"),
-        CaseProblem::Broken(problem) => problem.clone(),
+        CaseProblem::Vacuous(problem) => format!("this case tests nothing: {}", printable_lines(problem)),
+        CaseProblem::Broken(problem) => printable_lines(problem),
+        CaseProblem::NotRun(reason) => format!("not run: {}", printable_lines(reason)),
     }
 }
 
@@ -219,6 +261,7 @@ fn problem(problem: &CaseProblem) -> Value {
         }
         CaseProblem::Vacuous(detail) => json!({"kind": "vacuous", "detail": detail}),
         CaseProblem::Broken(detail) => json!({"kind": "broken", "detail": detail}),
+        CaseProblem::NotRun(detail) => json!({"kind": "not-run", "detail": detail}),
     }
 }
 
@@ -227,10 +270,12 @@ fn problem(problem: &CaseProblem) -> Value {
 pub fn junit(reports: &[CaseReport]) -> String {
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for suite in reports.chunk_by(|a, b| a.file == b.file) {
-        let failed = suite.iter().filter(|report| !report.passed()).count();
+        let not_run = suite.iter().filter(|report| report.not_run().is_some()).count();
+        let failed = suite.iter().filter(|report| !report.passed()).count() - not_run;
         let name = suite.first().map(|report| report.file.display().to_string()).unwrap_or_default();
         let (name, tests) = (xml(&name), suite.len());
-        let _ = writeln!(out, "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failed}\">");
+        let counts = format!("tests=\"{tests}\" failures=\"{failed}\" errors=\"{not_run}\"");
+        let _ = writeln!(out, "  <testsuite name=\"{name}\" {counts}>");
         for report in suite {
             let (case, time) = (xml(&report.name), report.elapsed.as_secs_f64());
             let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.6}\"");
@@ -244,7 +289,8 @@ pub fn junit(reports: &[CaseReport]) -> String {
                 .iter()
                 .map(|problem| anstream::adapter::strip_str(&describe(problem)).to_string() + "\n")
                 .collect();
-            let _ = writeln!(out, "      <failure>{}</failure>\n    </testcase>", xml(&problems));
+            let element = if report.not_run().is_some() { "error" } else { "failure" };
+            let _ = writeln!(out, "      <{element}>{}</{element}>\n    </testcase>", xml(&problems));
         }
         out.push_str("  </testsuite>\n");
     }
@@ -281,9 +327,27 @@ mod tests {
     fn junit_escapes_names_and_problems() {
         let broken = CaseProblem::Broken("a < b & \"c\"".to_owned());
         let xml = junit(&[report("x<y", Vec::new()), report("z", vec![broken])]);
-        assert!(xml.contains("<testsuite name=\"cases/a.yaml\" tests=\"2\" failures=\"1\">"), "{xml}");
+        let suite = "<testsuite name=\"cases/a.yaml\" tests=\"2\" failures=\"1\" errors=\"0\">";
+        assert!(xml.contains(suite), "{xml}");
         assert!(xml.contains("name=\"x&lt;y\" time=\"0.001500\"/>"), "{xml}");
         assert!(xml.contains("<failure>a &lt; b &amp; &quot;c&quot;\n</failure>"), "{xml}");
+    }
+
+    #[test]
+    fn the_reason_why_cases_did_not_run_is_printed_once() {
+        let not_run = || vec![CaseProblem::NotRun("policy `p`: bad\u{1b}[2J".to_owned())];
+        let reports = [report("a", not_run()), report("b", not_run()), report("c", Vec::new())];
+        let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
+        let text = plain(text(&reports));
+        assert!(text.contains("FAIL a  not run\n") && text.contains("FAIL b  not run\n"), "{text}");
+        assert_eq!(text.matches("policy `p`").count(), 1, "{text}");
+        let end = "2 cases not run: policy `p`: bad [2J\n1 of 3 cases passed, 2 failed (2 not run); ";
+        assert!(text.contains(end), "{text}");
+        assert_eq!(plain(failures(&reports, "")), "2 cases not run: policy `p`: bad [2J\n");
+        assert_eq!(failures(&reports, "policy  FAILED: `p`: bad [2J; its `onError` decides"), "");
+        let xml = junit(&reports);
+        assert!(xml.contains("tests=\"3\" failures=\"0\" errors=\"2\">"), "{xml}");
+        assert_eq!(xml.matches("<error>not run: policy `p`").count(), 2, "{xml}");
     }
 
     #[test]
@@ -303,6 +367,18 @@ mod tests {
         let (expected, found) = outcomes(&expect, &CaseOutcome::Answer(answer));
         assert_eq!(expected["denials"][0], found["denials"][0]);
         assert_ne!(expected["denials"][1], found["denials"][1]);
+    }
+
+    #[test]
+    fn a_trap_has_a_hint() {
+        let outcome = |error: &str| {
+            let found = json!({"error": error});
+            CaseProblem::Outcome(Box::new(Compared { expected: json!({"decision": "allowed"}), found }))
+        };
+        assert!(
+            describe(&outcome("trap: wasm `unreachable` instruction executed")).contains("WARDSET_LOG=guest")
+        );
+        assert!(!describe(&outcome("declined: no")).contains("hint:"));
     }
 
     #[test]

@@ -78,13 +78,13 @@ impl Subject {
         let found = policies(&case, folder, options, rule)?;
         let named = found.iter().map(FoundPolicy::module);
         let named = named.map(|(module, folder)| (module.clone(), folder.to_owned())).collect();
-        let policies = match load(modules, found).await? {
+        let policies = match load(modules, found, &case, options).await? {
             Ok(snapshot) => judge(snapshot),
             Err(refused) => return Ok(Err(refused)),
         };
         let gated = if opens {
             let found = self::policies(&case, folder, options, TemplateRule::OnChange)?;
-            load(modules, found).await?.ok().map(&judge)
+            load(modules, found, &case, options).await?.ok().map(&judge)
         } else {
             None
         };
@@ -177,8 +177,7 @@ fn with_files(case: &Case, folder: &Path) -> Result<Case, CaseProblem> {
 fn opens_gate(case: &Case, options: &TestOptions) -> bool {
     let (object, old) = case.objects();
     let untouched = old.is_some_and(|old| old["spec"]["template"] == object["spec"]["template"]);
-    let is_module = case.policies.is_empty() && options.module.is_some();
-    is_module && untouched && case.gate == CaseGate::Open
+    module_under_test(case, options).is_some() && untouched && case.gate == CaseGate::Open
 }
 
 /// Returns the policies of a case: the files that it names, those of the options, or the module under test. The module gets
@@ -189,10 +188,10 @@ fn policies(
     options: &TestOptions,
     rule: TemplateRule,
 ) -> Result<Vec<FoundPolicy>, CaseProblem> {
-    let Some(module) = options.module.as_ref().filter(|_| case.policies.is_empty()) else {
+    let Some(module) = module_under_test(case, options) else {
         let own: Vec<_> = case.policies.iter().map(|path| folder.join(path)).collect();
         let paths = if own.is_empty() { &options.policies } else { &own };
-        return Ok(with_mode(policy_files::read(paths).map_err(broken)?, case));
+        return Ok(with_mode(policy_files::read(paths).map_err(not_run)?, case));
     };
     let policy = json!({
         "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
@@ -205,14 +204,27 @@ fn policies(
     Ok(vec![policy_files::parse_one(&policy).map_err(broken)?])
 }
 
-/// Loads policies. The inner error is the module's message about settings that it refuses.
-async fn load(modules: &Modules, found: Vec<FoundPolicy>) -> Result<Result<Snapshot, String>, CaseProblem> {
+/// Returns the module under test, if it decides the case and no policy file does.
+fn module_under_test<'o>(case: &Case, options: &'o TestOptions) -> Option<&'o String> {
+    options.module.as_ref().filter(|_| case.policies.is_empty())
+}
+
+/// Loads policies. The inner error is the module's message about settings that it refuses. The settings of a policy file
+/// are the same for many cases, so such an error is no outcome of a case that expects none.
+async fn load(
+    modules: &Modules,
+    found: Vec<FoundPolicy>,
+    case: &Case,
+    options: &TestOptions,
+) -> Result<Result<Snapshot, String>, CaseProblem> {
+    let has_own_settings = module_under_test(case, options).is_some();
     match policy_files::load(modules, found).await {
         Ok(snapshot) => Ok(Ok(snapshot)),
         Err(PoliciesError::Unusable(Unusable::Settings {
             problem: SettingsError::Refused(words), ..
-        })) => Ok(Err(words)),
-        Err(error) => Err(broken(error)),
+        })) if has_own_settings || case.expect.settings_error.is_some() => Ok(Err(words)),
+        Err(error) if has_own_settings => Err(broken(error)),
+        Err(error) => Err(not_run(error)),
     }
 }
 
@@ -234,6 +246,10 @@ fn read_nodes(nodes: &[Value]) -> Result<Arc<ClusterNodes>, CaseProblem> {
 
 fn broken(error: PoliciesError) -> CaseProblem {
     CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error)))
+}
+
+fn not_run(error: PoliciesError) -> CaseProblem {
+    CaseProblem::NotRun(format!("{:#}", anyhow::Error::new(error)))
 }
 
 /// Returns the policies in the mode in which the case wants them.

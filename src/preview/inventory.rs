@@ -9,6 +9,7 @@ use wardset_core::placement::ClusterNodes;
 use wardset_placement::{DaemonSet, ExistingPod, KubernetesVersion, Node, PodSpec};
 
 use super::object::{ObjectError, ReadObject};
+use super::shape;
 
 /// The objects of one cluster at one time.
 #[derive(Debug, Default)]
@@ -59,6 +60,14 @@ pub enum InventoryError {
         /// The field.
         source: ObjectError,
     },
+    /// A value that is no object.
+    #[error("{origin}: expected a Kubernetes object, found {found}")]
+    NoObject {
+        /// The file and the object's position in it.
+        origin: String,
+        /// Such as `a list`.
+        found: &'static str,
+    },
     /// An object without a name.
     #[error("{origin}: expected a name in `metadata.name` of the {kind}")]
     NoName {
@@ -90,8 +99,11 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// An object without a name, or with a field of another type.
+    /// A value that is no object, an object without a name, or with a field of another type.
     pub fn add(&mut self, object: Value, origin: &str) -> Result<bool, InventoryError> {
+        if !object.is_object() {
+            return Err(InventoryError::NoObject { origin: origin.to_owned(), found: shape::kind(&object) });
+        }
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let kind = match (text("/apiVersion"), text("/kind")) {
             ("v1", "Node") => "Node",

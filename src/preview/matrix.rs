@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use wardset_core::text::one_line;
-use wardset_placement::{Node, NodePlacement, Reason};
+use wardset_placement::{Node, NodePlacement, Reason, Remedy};
 
 use super::object::ObjectError;
 use super::table::{BOLD, DIM, wrap};
 use super::{Inventory, StoredDaemonSet};
 use crate::offline::text::count;
+use crate::yaml;
 
 /// Columns of the table.
 const WIDTH: usize = 80;
@@ -25,11 +26,13 @@ struct MatrixCell {
     pending: usize,
     /// The kinds of reasons, without duplicates.
     missing_by: Vec<&'static str>,
-    /// The reasons in full, with the number of nodes.
-    reasons: BTreeMap<String, usize>,
+    /// The reasons in full, each with the tolerations that bring the pods there as YAML. They are empty if tolerations are
+    /// not enough.
+    reasons: BTreeMap<String, String>,
 }
 
-/// Writes the table, and under it each reason with the DaemonSets that it keeps off.
+/// Writes the table, and under it each reason with the DaemonSets that it keeps off. For taints, it adds the tolerations to
+/// paste.
 ///
 /// # Errors
 ///
@@ -75,7 +78,7 @@ fn row(
         let mut cell = MatrixCell { nodes: nodes.len(), ..MatrixCell::default() };
         for node in nodes {
             let placement = pod.on(node, inventory.version);
-            cell.add(&placement);
+            cell.add(&placement, || tolerations(&Remedy::find(pod, node, inventory.version)));
             cell.pending += usize::from(placement.runs() && waiting.contains(&*node.name));
         }
         cell
@@ -83,13 +86,19 @@ fn row(
     Ok(cells.collect())
 }
 
+/// Returns the tolerations of a remedy as YAML; nothing if it has other changes, too.
+fn tolerations(remedy: &Remedy<'_>) -> String {
+    let alone = Remedy { tolerations: remedy.tolerations.clone(), ..Remedy::default() };
+    if *remedy == alone && !alone.is_empty() { yaml::to_string(&remedy.tolerations) } else { String::new() }
+}
+
 impl MatrixCell {
-    fn add(&mut self, placement: &NodePlacement<'_>) {
+    fn add(&mut self, placement: &NodePlacement<'_>, tolerations: impl FnOnce() -> String) {
         let Some(reason) = placement.reason() else {
             self.runs += 1;
             return;
         };
-        *self.reasons.entry(reason).or_default() += 1;
+        self.reasons.entry(reason).or_insert_with(tolerations);
         for reason in placement.reasons() {
             let word = match reason {
                 Reason::NodeName { .. } => "nodeName",
@@ -154,22 +163,28 @@ fn write_reasons(
     rows: &[(String, Vec<MatrixCell>)],
 ) -> fmt::Result {
     for (n, (pool, nodes)) in pools.iter().enumerate() {
-        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut by_reason: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for (title, cells) in rows {
-            for reason in cells.get(n).into_iter().flat_map(|cell| cell.reasons.keys()) {
-                by_reason.entry(reason).or_default().push(title);
+            for (reason, tolerations) in cells.get(n).into_iter().flat_map(|cell| &cell.reasons) {
+                by_reason.entry((reason, tolerations)).or_default().push(title);
             }
         }
         if by_reason.is_empty() {
             continue;
         }
         writeln!(out, "\n{BOLD}{pool}{BOLD:#}  {DIM}{}{DIM:#}", count(nodes.len(), "node"))?;
-        for (reason, titles) in by_reason {
+        for ((reason, tolerations), titles) in by_reason {
             for line in wrap(&one_line(reason, 2048), WIDTH - 2) {
                 writeln!(out, "  {line}")?;
             }
             for line in wrap(&titles.join(", "), WIDTH - 4) {
                 writeln!(out, "    {DIM}{line}{DIM:#}")?;
+            }
+            if !tolerations.is_empty() {
+                writeln!(out, "    to run there, append to spec.template.spec.tolerations:")?;
+            }
+            for line in tolerations.lines() {
+                writeln!(out, "      {line}")?;
             }
         }
     }

@@ -6,6 +6,7 @@ use wardset_core::placement::resolve_nulls;
 use wardset_placement::{DaemonSet, ObjectChange};
 
 use super::defaults::equals;
+use super::shape::Shape;
 
 /// An object whose nulls are resolved.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl ReadObject {
     ///
     /// A field of another type.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ObjectError> {
-        serde_path_to_error::deserialize(&self.0).map_err(|error| ObjectError {
+        serde_path_to_error::deserialize(Shape(&self.0)).map_err(|error| ObjectError {
             field: error.path().to_string(),
             problem: error.inner().to_string(),
         })
@@ -129,6 +130,26 @@ mod tests {
         let error = object.daemon_set().expect_err("a wrong type");
         assert_eq!(error.field, "spec.template.spec.tolerations[0].key");
         assert_eq!(error.problem, "invalid type: integer `5`, expected a string");
+    }
+
+    #[test]
+    fn a_list_is_never_a_mapping() {
+        let pod = |pod: Value| json!({"spec": {"template": {"spec": pod}}});
+        for (object, field, found) in [
+            (json!([{"name": "a"}, {}]), ".", "a list"),
+            (json!({"spec": [{}, {}, 5, {}]}), "spec", "a list"),
+            (pod(json!({"tolerations": [["key", "Exists"]]})), "spec.template.spec.tolerations[0]", "a list"),
+            (pod(json!({"affinity": [null]})), "spec.template.spec.affinity", "a list"),
+            (pod(json!({"nodeSelector": [["a", "b"]]})), "spec.template.spec.nodeSelector", "a list"),
+            (pod(json!({"containers": ["a"]})), "spec.template.spec.containers[0]", "a string"),
+            (pod(json!({"nodeSelector": "a=b"})), "spec.template.spec.nodeSelector", "a string"),
+        ] {
+            let error = ReadObject::new(object).daemon_set().expect_err("a wrong type");
+            assert_eq!(
+                (error.field.as_str(), error.problem),
+                (field, format!("expected a mapping, found {found}"))
+            );
+        }
     }
 
     #[test]

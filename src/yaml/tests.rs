@@ -541,6 +541,7 @@ fn strings_are_quoted_if_kubectl_would_read_another_type() {
         "...",
         "a\r\nb",
         "\u{2028}",
+        "a\u{202e}b \u{61c}\u{2066}\n",
         "-",
         "  x\n y\n",
         "\n\n a",
@@ -560,4 +561,11 @@ fn strings_are_quoted_if_kubectl_would_read_another_type() {
     let value = json!({"a": [], "b": {}, "c": [[1, [2]], {"d": null}], "n": [0.5, -3, 1e300, true]});
     assert_eq!(values(&to_string(&value)), [value]);
     assert_eq!(to_string(&json!({"a": [{"b": "c"}], "d": "no"})), "a:\n- b: c\nd: \"no\"\n");
+}
+
+/// A terminal would show such a text in another order than a program reads it.
+#[test]
+fn directions_are_written_as_escapes() {
+    let written = to_string(&json!({"a\u{200f}": "x\u{202e}y", "b": "two\nlines\u{2069}"}));
+    assert_eq!(written, "\"a\\u200F\": \"x\\u202Ey\"\nb: \"two\\nlines\\u2069\"\n");
 }

@@ -5,6 +5,7 @@ use libyaml_safer::{Emitter, Encoding, Event, MappingStyle, ScalarStyle, Sequenc
 use serde::Serialize as _;
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
+use wardset_core::text::is_direction;
 
 use super::scalar;
 
@@ -39,7 +40,21 @@ pub(super) fn document(value: &Value) -> Result<Vec<u8>, libyaml_safer::Error> {
         emitter.emit(Event::stream_end())?;
         emitter.flush()?;
     }
-    Ok(out)
+    Ok(with_escapes(out))
+}
+
+/// Writes characters that change the direction of text as escapes. The emitter cannot, but the strings that contain them
+/// are in double quotes.
+fn with_escapes(out: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(out) {
+        Ok(text) if text.contains(is_direction) => {
+            let escaped =
+                |c: char| if is_direction(c) { format!("\\u{:04X}", u32::from(c)) } else { c.into() };
+            text.chars().map(escaped).collect::<String>().into_bytes()
+        }
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }
 
 fn emit(emitter: &mut Emitter<'_>, value: &Value) -> Result<(), libyaml_safer::Error> {
@@ -70,9 +85,10 @@ fn emit(emitter: &mut Emitter<'_>, value: &Value) -> Result<(), libyaml_safer::E
 }
 
 fn string(text: &str) -> Event {
-    // Control characters, and line breaks that a terminal may act on, are written as escapes.
+    // Control characters, line breaks that a terminal may act on, and directions are written as escapes.
     let is_special = |c: char| {
-        c != '\n' && (c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'))
+        let is_break = matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+        c != '\n' && (c.is_control() || is_break || is_direction(c))
     };
     let style = if text.contains(is_special) {
         ScalarStyle::DoubleQuoted

@@ -393,6 +393,16 @@ fn an_item_without_a_kind_is_an_error_if_the_list_has_no_type() {
 }
 
 #[test]
+fn items_that_are_not_objects_are_an_error() {
+    for (item, found) in [("[{}]", "a list"), ("text", "a single value"), ("3", "a single value")] {
+        let (code, out, words) = review(&[], format!("apiVersion: v1\nkind: List\nitems: [{{}}, {item}]\n"));
+        assert_eq!((code, &*out), (Some(2), ""));
+        let expected = format!("standard input: expected an object in `items[1]` of the List, found {found}");
+        assert!(words.contains(&expected), "{words}");
+    }
+}
+
+#[test]
 fn items_that_are_not_a_list_are_an_error() {
     for (items, found) in [("{}", "a mapping"), ("3", "a single value")] {
         let (code, out, words) = review(&[], format!("apiVersion: v1\nkind: List\nitems: {items}\n"));

@@ -208,6 +208,12 @@ fn a_matrix_shows_the_pools_that_lack_a_daemon_set() {
     assert_eq!(row("kube-system/cni")[1..], ["runs", "runs", "runs"]);
     assert_eq!(row("logging/log-agent")[1..], ["runs", "taint", "runs"]);
     assert_eq!(row("monitoring/gpu-exporter")[1..], ["selector+taint", "taint", "selector"]);
+    // The toleration is ready to paste. It is left out if the pods need another change as well.
+    let pasted = "    to run there, append to spec.template.spec.tolerations:\n      - key: nvidia.com/gpu\n        \
+                  operator: Exists\n        effect: NoSchedule\n";
+    let (control_plane, gpu) = text.split_once("\ngpu").unwrap();
+    assert!(gpu.contains(pasted), "{text}");
+    assert!(!control_plane.contains("to run there"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
@@ -230,8 +236,33 @@ fn each_bad_input_has_an_error_that_names_it() {
     let mut odd = daemon_set("a", json!({}));
     odd["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "5"}});
     let odd = files.write("odd.json", &odd);
+    let text_item = files.write("text-item.json", &list(vec![json!("n1")]));
+    let top_list = files.write("top-list.json", &json!([node("n1", json!({}), json!([]), true)]));
+    let mut listed = node("n1", json!({}), json!([]), true);
+    listed["spec"] = json!([true]);
+    let listed = files.write("listed.json", &listed);
+    let positional =
+        files.write("positional.json", &daemon_set("a", json!({"tolerations": [["gpu", "Exists"]]})));
     for (arguments, expected) in [
-        (vec!["-f", EXPORTER], "--nodes <FILE|DIR|->"),
+        (
+            vec!["-f", EXPORTER],
+            "expected nodes, found neither `--nodes` nor `--cluster`; hint: `--cluster` reads those of the current \
+             kubeconfig, and `--nodes FILE` those that `kubectl get nodes -o yaml` wrote",
+        ),
+        (vec![], "expected nodes, found neither `--nodes` nor `--cluster`"),
+        (
+            vec!["-f", EXPORTER, "--nodes", &text_item],
+            "expected an object in `items[0]` of the List, found a single value",
+        ),
+        (vec!["-f", EXPORTER, "--nodes", &top_list], "expected a Kubernetes object, found a list"),
+        (
+            vec!["-f", EXPORTER, "--nodes", &listed],
+            "failed to read Node `n1`: `spec`: expected a mapping, found a list",
+        ),
+        (
+            vec!["-f", &positional, "--nodes", &nodes, "--policies", &policy],
+            "`spec.template.spec.tolerations[0]`: expected a mapping, found a list",
+        ),
         (vec!["-f", EXPORTER, "--nodes", "no/such/file"], "failed to read `no/such/file`"),
         (vec!["-f", EXPORTER, "--nodes", &empty], "expected objects of kind Node, found none"),
         (vec!["-f", EXPORTER, "--nodes", &twice], "Node `n1` occurs twice"),

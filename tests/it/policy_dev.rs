@@ -1,7 +1,7 @@
 //! `wardset policy dev`: a project that is built, tested and served again after each save.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{serve, support};
+
+/// The part of the command that prints the patch.
+const DECODE: &str = r#"sed -n 's/.*"patch":"\([^"]*\)".*/\1/p' | base64 -d"#;
 
 /// A project in a folder, and the command that serves it.
 struct Dev {
@@ -33,13 +36,14 @@ impl Dev {
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut dev = Self { folder, child, lines, url: String::new(), first: String::new() };
         dev.first = dev.until("  curl ");
-        let line = dev.first.lines().last().unwrap();
+        let line = dev.first.lines().last().unwrap().strip_suffix(" |").unwrap();
         dev.url = line.split_whitespace().last().unwrap().to_owned();
         let expected = format!(
-            "  curl --cacert a/.wardset/ca.pem -H 'Content-Type: application/json' --data @a/.wardset/review.json {}",
+            "  curl -s --cacert a/.wardset/ca.pem -H 'Content-Type: application/json' --data @a/.wardset/review.json {}",
             dev.url
         );
         assert_eq!(line, expected);
+        assert_eq!(dev.until("    sed ").trim(), DECODE);
         dev.until("waiting for changes");
         dev
     }
@@ -68,17 +72,35 @@ impl Dev {
 
     /// Sends the review that the `curl` line names. Returns the status, and the patch as text.
     fn review(&self) -> (u16, String) {
+        let (status, text) = self.answer();
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        let patch = answer["response"]["patch"].as_str().unwrap_or_default();
+        let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
+        (status, String::from_utf8(patch).unwrap())
+    }
+
+    /// Sends the review. Returns the status and the answer.
+    fn answer(&self) -> (u16, String) {
         let body = fs::read(self.path(".wardset/review.json")).unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let client = serve::client(&self.path(".wardset"), |builder| builder);
             let request = client.post(&self.url).header("Content-Type", "application/json").body(body);
             let answer = request.send().await.unwrap();
-            let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
-            let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-            let patch = answer["response"]["patch"].as_str().unwrap_or_default();
-            let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
-            (status, String::from_utf8(patch).unwrap())
+            (answer.status().as_u16(), answer.text().await.unwrap())
         })
+    }
+
+    /// Sends the review, and returns the answer's patch as the end of the printed command prints it.
+    fn decoded(&self) -> String {
+        let answer = self.answer().1;
+        let mut child = Command::new("sh")
+            .args(["-c", DECODE])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
     /// Interrupts the command, and asserts that it ends well.
@@ -133,6 +155,12 @@ fn a_save_is_tested_and_served_and_a_mistake_keeps_the_last_good_revision() {
     let (status, patch) = dev.review();
     assert_eq!(status, 200);
     assert!(patch.contains("platform"), "{patch}");
+    assert_eq!(dev.decoded(), patch);
+    let review = ["review", "--policies", "a/policy.yaml", "-f", "a/.wardset/review.json"];
+    assert!(first.contains(&format!("  wardset {}\n", review.join(" "))), "{first}");
+    let shown = command(dev.folder.path(), &review).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("add /metadata/labels/team") && shown.contains("allowed, with "), "{shown}");
 
     let good = fs::read_to_string(dev.path("policy.yaml")).unwrap();
     let block = dev.save("policy.yaml", &good.replace("team: platform", "team: storage"));
@@ -146,6 +174,12 @@ fn a_save_is_tested_and_served_and_a_mistake_keeps_the_last_good_revision() {
     assert!(block.contains("; the last good revision stays active\n"), "{block}");
     assert!(!block.contains("test    "), "each case would repeat the problem: {block}");
     assert!(dev.review().1.contains("storage"));
+
+    // The state of the policy has the problem, so the results of the cases do not repeat it.
+    let block = dev.save("policy.yaml", &good.replace("'version' in", "'version' im"));
+    assert!(block.contains("test    FAILED: 0 of ") && block.contains(" not run)"), "{block}");
+    assert!(block.contains("policy  FAILED: `a`: `spec.settings`: `validations[0].expression`: "), "{block}");
+    assert_eq!(block.matches("validations[0]").count(), 1, "{block}");
 
     let block = dev.save("policy.yaml", &good);
     assert!(block.contains("test    ") && !block.contains("FAILED"), "{block}");

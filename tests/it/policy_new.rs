@@ -75,3 +75,58 @@ fn tests_of_a_project_need_its_module() {
         "{error}"
     );
 }
+
+/// Writes the record that a build writes: digests in the form of `sha256sum`.
+fn record_build(project: &std::path::Path, files: &[&str]) {
+    let line = |file: &&str| {
+        let digest = wardset_runtime::Module::digest_of(&std::fs::read(project.join(file)).unwrap());
+        format!("{digest}  {file}\n")
+    };
+    std::fs::create_dir_all(project.join(".wardset")).unwrap();
+    std::fs::write(project.join(".wardset/build.sha256"), files.iter().map(line).collect::<String>())
+        .unwrap();
+}
+
+#[test]
+fn tests_warn_about_a_module_that_is_older_than_its_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(folder.path(), &["policy", "new", "a", "--lang", "python"]).status.success());
+    let project = folder.path().join("a");
+    let module = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/built/default-labels.wasm");
+    std::fs::copy(module, project.join("a.wasm")).unwrap();
+    std::fs::remove_dir_all(project.join("cases")).unwrap();
+    std::fs::create_dir(project.join("cases")).unwrap();
+    let case = r#"{"name": "a", "settings": {"labels": {"x": "y"}}, "object": {"metadata": {"name": "a"}},
+        "expect": {"changes": [{"op": "add", "path": "/metadata/labels", "value": {"x": "y"}}]}}"#;
+    std::fs::write(project.join("cases/a.yaml"), case).unwrap();
+    let errors = |folder: &std::path::Path, arguments: &[&str]| {
+        let output = run(folder, arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let test = ["policy", "test"];
+    // Nothing is known about a module that no build has recorded.
+    assert_eq!(errors(&project, &test), "");
+    record_build(&project, &["a.wasm", "app.py", "settings.schema.json", "wit/policy.wit"]);
+    assert_eq!(errors(&project, &test), "");
+    let source = std::fs::read_to_string(project.join("app.py")).unwrap();
+    std::fs::write(project.join("app.py"), &source).unwrap();
+    assert_eq!(errors(&project, &test), "", "a file that is written again without a change");
+
+    std::fs::write(project.join("app.py"), source.clone() + "\n").unwrap();
+    let warning = "warning: `app.py` changed after the module `a.wasm` was built, so these are the results of the older \
+                   sources; hint: run `wardset policy build`\n";
+    assert_eq!(errors(&project, &test), warning);
+    assert_eq!(errors(&project, &["policy", "test", "--module", "file:a.wasm", "-o", "json"]), warning);
+    assert_eq!(errors(&project, &["policy", "bench", "--time", "0.1"]), warning);
+    let elsewhere = errors(folder.path(), &["policy", "test", "--module", "file:a/a.wasm", "a/cases"]);
+    assert!(elsewhere.starts_with("warning: `a/app.py` changed after the module `a/a.wasm`"), "{elsewhere}");
+    assert!(elsewhere.ends_with("hint: run `wardset policy build a`\n"), "{elsewhere}");
+    std::fs::write(project.join("more.py"), "").unwrap();
+    let both = errors(&project, &test);
+    assert!(both.starts_with("warning: `app.py` and 1 other source changed after"), "{both}");
+    // Another module is not the one that the build wrote.
+    std::fs::write(project.join("app.py"), source).unwrap();
+    std::fs::copy(project.join("a.wasm"), folder.path().join("other.wasm")).unwrap();
+    assert_eq!(errors(&project, &["policy", "test", "--module", "file:../other.wasm"]), "");
+}

@@ -45,6 +45,10 @@ const IGNORES_THE_GATE: &str = r#";;@ writes /spec/template/metadata/labels
 (data (i32.const 0x1100) "\"y\"")
 (func (export "evaluate") (type $evaluate) (call $add (i32.const 0x1000) (i32.const 0x1100)) (call $changed))"#;
 
+/// Never answers, so each evaluation takes the whole timeout.
+const LOOPS: &str =
+    r#"(func (export "evaluate") (type $evaluate) (loop $for-ever (br $for-ever)) (unreachable))"#;
+
 /// A folder with a module and a folder of cases.
 struct Project(TempDir);
 
@@ -212,6 +216,44 @@ async fn finds_a_policy_that_ignores_the_closed_gate_if_only_the_case_opens_it()
     assert_eq!(broken.iter().map(|(law, _)| *law).collect::<Vec<_>>(), ["closed-gate"]);
 }
 
+#[tokio::test]
+async fn finds_a_policy_that_needs_more_than_half_of_its_timeout() {
+    let policy = json!({
+        "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "slow"},
+        "spec": {"module": "file:policy.wasm", "limits": {"timeout": "10ms"}},
+    });
+    let mut case = json!({
+        "name": "a", "object": daemonset(), "policies": ["../policy.yaml"], "expect": {"error": "deadline"},
+    });
+    let project = Project::new(LOOPS, std::slice::from_ref(&case));
+    fs::write(project.path("policy.yaml"), policy.to_string()).unwrap();
+    let reports = project.run().await;
+    let [CaseProblem::Law { law, shrunk }] = &*reports[0].problems else { panic!("{reports:?}") };
+    assert_eq!(law.name(), "headroom");
+    // The numbers differ from run to run.
+    assert!(
+        shrunk.detail.starts_with("policy `slow` took ") && shrunk.detail.ends_with(" of 10ms"),
+        "{shrunk:?}"
+    );
+
+    case["exempt"] = json!({"headroom": "it is the point of this test"});
+    fs::write(project.path("cases/cases.yaml"), case.to_string()).unwrap();
+    let reports = project.run().await;
+    assert!(reports[0].passed(), "{reports:?}");
+}
+
+/// A guest with all means to tell two evaluations apart. Nothing but a defect of the host could make it break the law; the
+/// unit tests of the laws cover that.
+#[tokio::test]
+async fn a_policy_that_looks_for_traces_of_earlier_evaluations_is_deterministic() {
+    let warning = json!({"pointer": "", "contains": "fresh"});
+    let case = json!({"name": "a", "object": daemonset(), "expect": {"warnings": [warning]}});
+    let project = Project::new(LOOPS, &[case]);
+    fs::write(project.path("policy.wasm"), guests::component("remembers")).unwrap();
+    let reports = project.run().await;
+    assert!(reports[0].passed() && reports[0].laws == 6, "{reports:?}");
+}
+
 #[test]
 fn a_wrong_expectation_exits_1_and_shows_the_difference() {
     let label = add("/spec/template/metadata/labels/x", json!("z"));
@@ -361,6 +403,41 @@ fn modes_and_on_error_count_as_in_the_server() {
 }
 
 #[test]
+fn an_error_in_the_settings_of_a_policy_is_printed_once() {
+    let policy = |expression: &str| {
+        json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "rule"},
+            "spec": {"module": "builtin:cel", "settings": {"validations": [{"expression": expression}]}},
+        })
+    };
+    let case = |name: &str| json!({"name": name, "object": daemonset(), "policies": ["../rule.yaml"]});
+    let mut expected = case("expects the error");
+    expected["expect"] = json!({"settingsError": "expression"});
+    let project = Project::new(NOT_ADDITIVE, &[case("a"), case("b"), expected]);
+    fs::write(project.path("rule.yaml"), policy("object.metadata.name == ").to_string()).unwrap();
+    let (code, out, _) = project.program(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("FAIL a                  not run\n"), "{out}");
+    assert!(out.contains("ok   expects the error"), "{out}");
+    assert_eq!(out.matches("validations[0].expression").count(), 1, "{out}");
+    let reason = "\n2 cases not run: policy `rule`: `spec.settings`: `validations[0].expression`: ";
+    assert!(out.contains(reason), "{out}");
+    assert!(out.contains("1 of 3 cases passed, 2 failed (2 not run); "), "{out}");
+    let found: Value = serde_json::from_str(&project.program(&["-o", "json"]).1).unwrap();
+    assert_eq!(found["failed"], 2);
+    assert_eq!(found["cases"][1]["problems"][0]["kind"], "not-run");
+
+    // The same holds for a file that is no policy.
+    fs::write(project.path("rule.yaml"), "spec: [").unwrap();
+    let (code, out, _) = project.program(&[]);
+    assert_eq!((code, out.matches("rule.yaml`").count()), (1, 1), "{out}");
+    assert!(out.contains("\n3 cases not run: failed to parse `"), "{out}");
+    fs::write(project.path("rule.yaml"), policy("true").to_string()).unwrap();
+    let (_, out, _) = project.program(&[]);
+    assert!(out.contains("2 of 3 cases passed, 1 failed;"), "{out}");
+}
+
+#[test]
 fn update_replaces_golden_files_only() {
     let case = json!({"name": "a", "object": daemonset(), "expect": {"object": "cases.yaml"}});
     let project = Project::new(READS_UNKNOWN_FIELDS, std::slice::from_ref(&case));
@@ -379,9 +456,22 @@ fn update_replaces_golden_files_only() {
 
 #[test]
 fn names_reach_the_terminal_without_control_characters() {
-    let case = json!({"name": "a\u{1b}[2J\nFAKE ok", "object": daemonset()});
+    let case = json!({"name": "a\u{1b}[2J\u{202e}\nFAKE ok", "object": daemonset()});
     let (_, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[case]).program(&[]);
-    assert!(!out.contains('\u{1b}') && !out.contains("\nFAKE"), "{out:?}");
+    assert!(!out.contains(['\u{1b}', '\u{202e}']) && !out.contains("\nFAKE"), "{out:?}");
+    // The smallest object that breaks a law, and a diff.
+    let change = json!({"op": "replace", "path": "/spec/minReadySeconds", "value": 5});
+    let mut object = daemonset();
+    object["spec"]["minReadySeconds"] = json!("x\u{202e}\u{2066}y");
+    let cases = [
+        json!({"name": "a", "object": object, "expect": {"changes": [change]}}),
+        json!({"name": "b", "object": object, "expect": {"denials": [
+            {"code": "invalid", "pointer": "/spec", "contains": "x\u{202e}y"},
+        ]}}),
+    ];
+    let (_, out, _) = Project::new(NOT_ADDITIVE, &cases).program(&[]);
+    assert!(out.contains("minReadySeconds: \"x\\u202E\\u2066y\"\n"), "{out}");
+    assert!(out.contains("x\\u202Ey") && !out.contains(['\u{202e}', '\u{2066}']), "{out}");
 }
 
 #[test]

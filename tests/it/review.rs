@@ -318,18 +318,15 @@ fn says_if_old_has_no_object_of_the_name() {
 #[test]
 fn nothing_in_a_manifest_steers_the_terminal() {
     let mut object = support::daemonset();
-    object["metadata"]["name"] = json!("x\u{1b}[31m");
-    object["spec"]["selector"]["matchLabels"]["version\u{1b}[2J"] = json!("\u{1b}]0;t\u{7}");
-    object["metadata"]["annotations"] = json!({"a": "\u{1b}[1m", "b": "\r"});
+    object["metadata"]["name"] = json!("x\u{1b}[31m\u{202e}");
+    object["spec"]["selector"]["matchLabels"]["version\u{1b}[2J\u{2066}"] = json!("\u{1b}]0;t\u{7}");
+    object["metadata"]["annotations"] = json!({"a": "\u{1b}[1m", "b": "\r", "c\u{202e}": "\u{2066}"});
     let output = wardset_with(&["review", "-f", "-"], &object.to_string());
-    assert!(!stdout(&output).contains(['\u{1b}', '\r', '\u{7}']), "{:?}", stdout(&output));
+    let special = ['\u{1b}', '\r', '\u{7}', '\u{202e}', '\u{2066}'];
+    assert!(!stdout(&output).contains(special), "{:?}", stdout(&output));
     object["spec"]["selector"] = support::daemonset()["spec"]["selector"].clone();
     let output = wardset_with(&["review", "-f", "-"], &object.to_string());
-    assert!(
-        stdout(&output).contains("@@") && !stdout(&output).contains(['\u{1b}', '\r']),
-        "{:?}",
-        stdout(&output)
-    );
+    assert!(stdout(&output).contains("@@") && !stdout(&output).contains(special), "{:?}", stdout(&output));
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! Builds the module of a project.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{error, fmt, fs, io};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::Language;
 use crate::component::{self, ComponentError};
 use crate::guest::UnusableFolder;
 use crate::project::{Project, ProjectError};
 use crate::snapshot::SnapshotError;
+use crate::sources;
 use crate::tool::{self, MissingTool, ToolError};
 
 mod go;
@@ -44,6 +42,9 @@ pub fn build(
     // Tools run in the folder of the project, even if the current folder is another one.
     let folder = fs::canonicalize(folder).map_err(|source| io_error(folder, source))?;
     refuse_links(&folder, &project.output)?;
+    // Before the tools run, because a save during the build makes the module old. If a file is unreadable, there is no
+    // record.
+    let sources = sources::digests(&folder, &project).ok();
     let mut build = Build { folder, project, progress };
     let component = match build.project.language {
         Language::Rust => rust::build(&mut build)?,
@@ -68,6 +69,9 @@ pub fn build(
     let partial = path.with_extension("wasm.partial");
     write_new(&partial, &component).map_err(|source| io_error(&partial, source))?;
     fs::rename(&partial, &path).map_err(|source| io_error(&path, source))?;
+    if let Some(sources) = &sources {
+        sources::record(&build.folder, &build.project, &component, sources);
+    }
     Ok(BuiltPolicy {
         path,
         name: build.project.name,
@@ -108,12 +112,7 @@ const fn reproducible(language: Language) -> bool {
 
 /// Returns the SHA-256 digest of bytes, as `sha256:` and 64 digits.
 fn digest(bytes: &[u8]) -> String {
-    let mut text = String::from("sha256:");
-    for byte in Sha256::digest(bytes) {
-        // A `String` accepts all text.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("sha256:{}", sources::hex(bytes))
 }
 
 /// A step of a build.

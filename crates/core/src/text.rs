@@ -10,6 +10,12 @@ pub fn one_line(text: &str, most: usize) -> String {
     cut(printable(text), most)
 }
 
+/// Returns `text` with a blank for each unprintable character. Line breaks stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && is_unprintable(c) { ' ' } else { c }).collect()
+}
+
 /// Returns an error and its causes, outermost first, as one line. No error of this repository repeats its source.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static), most: usize) -> String {
@@ -46,7 +52,7 @@ pub(crate) fn printable(text: &str) -> String {
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return text.to_owned();
     }
-    text.chars().map(|c| if c.is_control() || is_layout(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 /// Shortens `text` to `most` bytes at a character boundary, with an ellipsis for the rest.
@@ -59,7 +65,37 @@ pub(crate) fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// Returns whether `c` separates lines or paragraphs, or changes the direction of the following text.
-fn is_layout(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Returns whether `c` controls a terminal, separates lines or paragraphs, or changes the direction of the following text.
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_direction(c)
+}
+
+/// Returns whether `c` changes the direction in which a terminal shows the following text. A reader then sees other text
+/// than a program.
+#[must_use]
+pub fn is_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All characters of Unicode's property `Bidi_Control`.
+    const DIRECTIONS: &str =
+        "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+
+    #[test]
+    fn one_line_has_neither_control_characters_nor_directions() {
+        assert_eq!(DIRECTIONS.chars().count(), 12);
+        for c in DIRECTIONS.chars().chain("\u{1b}\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\n\t".chars()) {
+            assert_eq!(one_line(&format!("a{c}b"), 8), "a b", "{c:?}");
+        }
+        assert_eq!(one_line("é 雪 😀", 99), "é 雪 😀");
+    }
+
+    #[test]
+    fn printable_lines_keep_line_breaks_and_indentation() {
+        assert_eq!(printable_lines("  a\u{202e}b\n\u{1b}[2J\té\n"), "  a b\n [2J é\n");
+    }
 }

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::meter::Meter;
 use super::value::Value;
 
-/// Whether two values are equal. Numbers of different types are compared by their value; other types differ.
+/// Returns whether two values are equal. Numbers of different types are compared by value; other types are not equal.
 pub(super) fn equal(a: &Value<'_>, b: &Value<'_>, meter: &mut Meter) -> Result<bool, Fault> {
     meter.step(1)?;
     Ok(match (a, b) {
@@ -54,7 +54,7 @@ pub(super) fn equal(a: &Value<'_>, b: &Value<'_>, meter: &mut Meter) -> Result<b
     })
 }
 
-/// Returns the order of two values: none if their types have no order, and an inner none if one is NaN.
+/// Returns the order of two values: `None` if their types have no order, `Some(None)` if one is NaN.
 pub(super) fn order(
     a: &Value<'_>,
     b: &Value<'_>,
@@ -75,7 +75,7 @@ pub(super) fn order(
     })
 }
 
-/// Returns the order of two numbers: none if one is no number, and an inner none if one is NaN.
+/// Returns the order of two numbers: `None` if one is not a number, `Some(None)` if one is NaN.
 fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
     enum Number {
         Whole(i128),
@@ -95,7 +95,7 @@ fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
     })
 }
 
-/// Compares exactly: a double of 64 bits does not hold every integer of 64 bits.
+/// Compares exactly, because a double of 64 bits cannot represent each integer of 64 bits.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "doubles outside the range of 128 bits saturate, as they should"

@@ -125,7 +125,7 @@ impl<'e> Compiler<'e, '_> {
     fn select(&mut self, expression: &'e IdedExpr) -> Compiled {
         let (mut names, mut operand, mut is_test) = (Vec::new(), expression, false);
         while let Expr::Select(select) = &operand.expr {
-            // `has(…)` is no name, so it ends the chain of the names behind it.
+            // `has(…)` is not a name, so the chain of names after it ends here.
             if select.test && !names.is_empty() {
                 break;
             }
@@ -188,7 +188,7 @@ impl<'e> Compiler<'e, '_> {
         Ok(ExprNode::Map(entries))
     }
 
-    /// Recognizes the macros that the parser has written out.
+    /// Recognizes the macros that the parser has expanded.
     fn comprehension(&mut self, all: &'e ComprehensionExpr) -> Compiled {
         let step = call_of(&all.loop_step);
         let (kind, condition, body) = match (&all.accu_init.expr, step) {
@@ -363,7 +363,7 @@ impl<'e> Compiler<'e, '_> {
 
     fn function(&mut self, name: &str, target: Option<&'e IdedExpr>, args: &'e [IdedExpr]) -> Compiled {
         let is_member = target.is_some();
-        // The target is checked first, as the reader meets it first.
+        // The target is checked first, because it comes first in the text.
         let mut values = Vec::with_capacity(args.len() + 1);
         if let Some(target) = target {
             values.push(self.node(target)?);

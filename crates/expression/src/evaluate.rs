@@ -1,4 +1,4 @@
-//! The evaluation.
+//! Evaluates the tree of an expression.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::value::{Map, TextValue, Value, is_key, list_of};
 #[derive(Debug, Default)]
 pub struct Variables<'v> {
     roots: Vec<(&'static str, Value<'v>)>,
-    /// Those behind `variables.`, or the reason why there is no value.
+    /// The values of `variables.NAME`, or the faults of those without a value.
     variables: Vec<(String, Result<Value<'v>, Fault>)>,
 }
 
@@ -23,7 +23,7 @@ impl<'v> Variables<'v> {
         self.roots.push((name, value));
     }
 
-    /// Whether a variable such as `object` has a value.
+    /// Returns whether a variable such as `object` has a value.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.roots.iter().any(|(known, _)| *known == name)
@@ -34,7 +34,7 @@ impl<'v> Variables<'v> {
         self.variables.push((name.to_owned(), value));
     }
 
-    /// Whether `variables.NAME` is set.
+    /// Returns whether `variables.NAME` is set.
     #[must_use]
     pub fn has_variable(&self, name: &str) -> bool {
         self.variables.iter().any(|(known, _)| known == name)
@@ -67,14 +67,14 @@ struct Evaluation<'e, 'v> {
     meter: &'e mut Meter,
     /// The variables of the macros around the node.
     locals: Vec<Value<'v>>,
-    /// The last regular expressions that are no literals.
+    /// The most recent regular expressions that are not literals.
     patterns: Vec<(TextValue<'v>, Pattern)>,
 }
 
-/// Computed regular expressions that are kept.
+/// Maximum number of computed regular expressions that an evaluation keeps.
 const MAX_PATTERNS: usize = 8;
 
-/// Steps that an absorbed fault costs, because its message was made in vain.
+/// Steps that an absorbed fault costs, because the evaluation has composed its message.
 const ABSORBED: usize = 16;
 
 type Evaluated<'v> = Result<Value<'v>, Fault>;
@@ -139,7 +139,7 @@ impl<'v> Evaluation<'_, 'v> {
 
     #[inline(never)]
     fn local(&self, place: usize) -> Evaluated<'v> {
-        // The compiler counted the places.
+        // The compiler gave each variable its position.
         self.locals.get(place).cloned().ok_or_else(|| Fault::value("a variable of a macro is missing"))
     }
 
@@ -166,7 +166,7 @@ impl<'v> Evaluation<'_, 'v> {
         Ok(fault)
     }
 
-    /// Evaluates `&&` and `||`: one side alone can decide, even if the other one fails.
+    /// Evaluates `&&` and `||`: one side alone can decide, even if the other side fails.
     #[inline(never)]
     fn logical(&mut self, or: bool, left: &ExprNode, right: &ExprNode) -> Evaluated<'v> {
         let fault = match self.is_true(left) {
@@ -487,7 +487,7 @@ fn index<'v>(value: &Value<'v>, key: &Value<'v>, is_optional: bool) -> Evaluated
     }
 }
 
-/// Returns the index that a number names: none if it is no number, and an inner none if no list is that long.
+/// Returns the index that a number stands for: `None` if it is not a number, `Some(None)` if no list is that long.
 fn place(key: &Value<'_>) -> Option<Option<usize>> {
     match key {
         Value::Int(n) => Some(usize::try_from(*n).ok()),

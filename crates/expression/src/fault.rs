@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::value::Value;
 
-/// Characters of a name or text that a message repeats.
+/// Maximum length of a name or text that a message repeats, in characters.
 const MAX_QUOTED: usize = 160;
 
 /// The reason why an expression has no value for the given variables.
@@ -12,7 +12,7 @@ const MAX_QUOTED: usize = 160;
 pub enum Fault {
     /// The expression reads a member that is missing.
     Key(String),
-    /// A value has another type than expected, or a function refuses it. In one line.
+    /// A value has another type than expected, or a function refuses it. The text has one line.
     Value(String),
     /// A variable failed.
     Variable {
@@ -34,20 +34,20 @@ impl Fault {
         Self::Value(message.into())
     }
 
-    /// The types of the operands or arguments are wrong.
+    /// Returns the fault of operands or arguments of wrong types.
     #[cold]
     pub(super) fn types(function: &str, args: &[Value<'_>]) -> Self {
         let types: Vec<String> = args.iter().map(|arg| format!("`{}`", arg.type_name())).collect();
         Self::Value(format!("`{function}` does not take the types {}", types.join(", ")))
     }
 
-    /// Makes the fault of a variable, whose evaluation failed.
+    /// Returns the fault of a variable whose evaluation failed.
     #[must_use]
     pub fn of_variable(self, name: &str, expression: &str) -> Self {
         Self::Variable { name: name.to_owned(), expression: expression.to_owned(), fault: Box::new(self) }
     }
 
-    /// Whether the budget is used up. Such a fault is never absorbed by `||`, `&&` and macros.
+    /// Returns whether the budget is used up. `||`, `&&` and macros never absorb such a fault.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         match self {
@@ -82,7 +82,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Whether a key can be written behind a dot.
+/// Returns whether a key can follow a dot.
 fn is_field(key: &str) -> bool {
     key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

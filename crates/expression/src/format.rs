@@ -9,10 +9,10 @@ use super::fault::Fault;
 use super::meter::Meter;
 use super::value::Value;
 
-/// Digits behind the point, if the clause does not say how many.
+/// Digits after the decimal point if a clause has no precision.
 const PRECISION: usize = 6;
 
-/// Digits behind the point that a clause may ask for. The API server has no limit.
+/// Maximum precision of a clause. The API server has no maximum.
 const MAX_PRECISION: usize = 100;
 
 /// Formats the values. Values that no clause takes are ignored.
@@ -43,7 +43,7 @@ pub(super) fn format(text: &str, values: &[Value<'_>], meter: &mut Meter) -> Res
     Ok(out.text)
 }
 
-/// Writes a double as `string(x)` does, as Go's `%g`: with the fewest digits that read back as the same number.
+/// Writes a double as `string(x)` and Go's `%g` do: with the fewest digits that read back as the same number.
 pub(super) fn plain(double: f64) -> String {
     if let Some(text) = not_finite(double) {
         return text.to_owned();
@@ -142,7 +142,7 @@ impl Out<'_> {
         }
     }
 
-    /// Writes a value as in a list: strings have quotes.
+    /// Writes a value as an element of a list, in which strings have quotes.
     fn element(&mut self, value: &Value<'_>) -> Result<(), Fault> {
         self.meter.step(1)?;
         match value {
@@ -169,7 +169,7 @@ impl Out<'_> {
                 self.push("]")
             }
             Value::Map(map) => {
-                // In the order of the keys' texts: keys of different types are in another order.
+                // Sorted by the texts of the keys. The map itself sorts keys of different types in another way.
                 let mut entries = Vec::with_capacity(map.entries().len());
                 for (key, value) in map.entries() {
                     let mut text = Out { text: String::new(), meter: self.meter };
@@ -218,7 +218,7 @@ impl Out<'_> {
             }
         }
         quoted.push('"');
-        // The escapes are longer than the text.
+        // Counted again, because escapes make the text longer.
         self.meter.build(quoted.len())?;
         self.text.push_str(&quoted);
         Ok(())
@@ -269,7 +269,7 @@ fn fixed(double: f64, precision: usize) -> String {
 }
 
 /// Writes a double as `1.234000 × 10⁰⁴`, with narrow spaces. As in cel-go, the precision is the least number of
-/// characters, and the digits behind the point are always six.
+/// characters, and there are always six digits after the point.
 fn scientific(double: f64, width: usize) -> String {
     let (sign, text) = special(double);
     if let Some(text) = text {

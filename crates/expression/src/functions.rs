@@ -28,16 +28,16 @@ pub(super) struct Function {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Run {
     Values(for<'v> fn(&[Value<'v>], &mut Meter) -> Result<Value<'v>, FunctionRefusal>),
-    /// With a regular expression, which is the second argument.
+    /// The second argument is a regular expression.
     Pattern(for<'v> fn(&[Value<'v>], &Pattern, &mut Meter) -> Result<Value<'v>, FunctionRefusal>),
 }
 
 /// The reason why a function has no result.
 #[derive(Debug)]
 pub(super) enum FunctionRefusal {
-    /// It does not take arguments of these types.
+    /// The function does not take arguments of these types.
     Types,
-    /// It does not take these values. The message does not name the function.
+    /// The function does not take these values. The message does not name the function.
     Value(String),
     Fault(Fault),
 }
@@ -48,7 +48,7 @@ impl From<Fault> for FunctionRefusal {
     }
 }
 
-/// The place of a regular expression among the arguments.
+/// The position of a regular expression among the arguments.
 pub(super) const PATTERN: usize = 1;
 
 impl Function {
@@ -67,7 +67,7 @@ impl Function {
         Err(ExpressionProblem::new(message, format!("write it as in `{}`", self.usage)))
     }
 
-    /// Returns the place of the regular expression, if the function takes one.
+    /// Returns the position of the regular expression, if the function takes one.
     pub(super) fn pattern(&self) -> Option<usize> {
         matches!(self.run, Run::Pattern(_)).then_some(PATTERN)
     }
@@ -88,7 +88,7 @@ pub(super) fn find(name: &str, is_member: bool) -> Option<&'static Function> {
     all().find(|function| function.is_member == is_member && function.name == name)
 }
 
-/// Returns the names of the member functions, or of the others.
+/// Returns the names of the member functions, or those of all other functions.
 pub(super) fn names(is_member: bool) -> impl Iterator<Item = &'static str> {
     all().filter(move |function| function.is_member == is_member).map(|function| function.name)
 }

@@ -107,7 +107,7 @@ impl<'v> Visitor<'v> for AnyValue {
 ///
 /// # Errors
 ///
-/// JSON does not have the type, or the budget is used up: a value can hold a shared part many times.
+/// JSON lacks the type, or the budget is used up, because a value can contain a shared part many times.
 pub fn to_json(value: &Value<'_>, meter: &mut Meter) -> Result<serde_json::Value, Fault> {
     let lacks = |found: &str| Fault::value(format!("expected a value that JSON has, found {found}"));
     meter.step(1)?;

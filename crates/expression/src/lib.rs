@@ -8,10 +8,10 @@
 //! ```
 //!
 //! The host evaluates the conditions of policies with it, and the module `cel` its rules. So both have the same functions
-//! and the same results. The module has the sources as a linked folder, so files name each other by `super`.
+//! and results. The module has these sources as a linked folder, so files refer to each other by `super`.
 //!
-//! An evaluation depends on nothing but the expression, the variables and the budget. It reads no clock: each step, each
-//! byte that it builds and each byte that it compares counts, so it ends on its own.
+//! An evaluation depends on nothing but the expression, the variables and the budget. It reads no clock. Each step, and
+//! each byte that it builds or compares, uses up a part of the budget, so each evaluation ends.
 
 mod compare;
 mod compile;

@@ -1,13 +1,13 @@
 //! Limits of expressions, and the names that they may use.
 
-/// Limits of an expression. Parser and evaluation use stack frames for each level.
+/// Limits of an expression. The parser and the evaluation use stack frames for each level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpressionLimits {
-    /// Bytes.
+    /// Maximum length of the text, in bytes.
     pub length: usize,
-    /// Levels of brackets, of conditions, and of the evaluation.
+    /// Maximum nesting of brackets, of conditions and of the evaluation, in levels.
     pub levels: usize,
-    /// Links of one chain such as `a.b[0] + c`.
+    /// Maximum number of links in one chain such as `a.b[0] + c`.
     pub chain: usize,
     /// The advice to the author of a larger expression.
     pub advice: &'static str,
@@ -18,6 +18,6 @@ pub struct ExpressionLimits {
 pub struct KnownNames<'n> {
     /// The variables, such as `object`.
     pub roots: &'n [&'n str],
-    /// The names that may follow `variables.`; none if there is no `variables`.
+    /// The names that may follow `variables.`; `None` if there is no such variable.
     pub variables: Option<&'n [&'n str]>,
 }

@@ -4,13 +4,13 @@ use super::fault::Fault;
 
 /// The limits of an evaluation.
 ///
-/// A step is the evaluation of one node of the expression, or about as much work in a function: an element compared, or
-/// 32 bytes read.
+/// A step is the evaluation of one node of the expression, or about as much work in a function, such as the comparison
+/// of an element or a read of 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepBudget {
-    /// Steps.
+    /// Maximum number of steps.
     pub steps: u64,
-    /// Bytes of strings, lists and maps that the expression builds.
+    /// Maximum size of the strings, lists and maps that the expression builds, in bytes.
     pub bytes: u64,
 }
 
@@ -21,8 +21,8 @@ const BYTES_PER_STEP: usize = 32;
 pub(super) const ELEMENT: usize = 24;
 
 impl StepBudget {
-    /// The budget of one expression. The API server has the same number for one expression (`PerCallLimit`), though it
-    /// counts in other units.
+    /// The budget of one expression. The API server has the same number for one expression (`PerCallLimit`), but it
+    /// counts other units.
     pub const EXPRESSION: Self = Self { steps: 1_000_000, bytes: 8 << 20 };
 }
 
@@ -35,7 +35,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Makes a meter with a whole budget.
+    /// Creates a meter whose budget is unused.
     #[must_use]
     pub fn new(budget: StepBudget) -> Self {
         Self { budget, steps: 0, bytes: 0 }

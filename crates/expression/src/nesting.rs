@@ -45,7 +45,7 @@ pub(super) fn limit_nesting(text: &str, limits: ExpressionLimits) -> Result<(), 
                 conditions -= level.conditions;
                 *level = Level::default();
             }
-            // `.?`, `[?`, `{?` and `, ?` are the optional syntax.
+            // `.?`, `[?`, `{?` and `, ?` belong to the optional syntax.
             TokenKind::TokQuestion
                 if !matches!(
                     last,
@@ -59,7 +59,7 @@ pub(super) fn limit_nesting(text: &str, limits: ExpressionLimits) -> Result<(), 
                 level.links = 0;
                 conditions += 1;
             }
-            // The parser balances these.
+            // The parser makes a balanced tree of these.
             TokenKind::TokLogicalAnd | TokenKind::TokLogicalOr => level.links = 0,
             TokenKind::TokDot
             | TokenKind::TokMinus

@@ -14,7 +14,7 @@ pub(super) enum ExprNode {
     Root(String),
     /// `variables.NAME`.
     Variable(String),
-    /// A variable that a macro binds, by its place among those around it.
+    /// A variable that a macro binds, by its position among the bound variables around it.
     Local(usize),
     /// `operand.a.b`.
     Select {
@@ -52,7 +52,7 @@ pub(super) enum ExprNode {
     List(Vec<Element>),
     Map(Vec<Entry>),
     Call(Call),
-    /// `target.or(other)` or `target.orValue(other)`: the other one is evaluated only if the target has no value.
+    /// `target.or(other)` or `target.orValue(other)`. `other` is evaluated only if the target has no value.
     Otherwise {
         target: Box<ExprNode>,
         other: Box<ExprNode>,
@@ -72,7 +72,7 @@ pub(super) enum ExprNode {
     },
 }
 
-/// A name behind a dot.
+/// A name after a dot.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: String,
@@ -80,7 +80,7 @@ pub(super) struct Field {
     pub(super) unescaped: Option<String>,
 }
 
-/// An element of a list; with `[?x]`, one that may be missing.
+/// An element of a list. The element of `[?x]` may be missing.
 #[derive(Debug)]
 pub(super) struct Element {
     pub(super) value: ExprNode,

@@ -24,7 +24,7 @@ pub(super) enum BinaryOperator {
 }
 
 impl BinaryOperator {
-    /// Returns the operator with the parser's name.
+    /// Returns the operator that has this name in the parser.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "_+_" => Self::Add,

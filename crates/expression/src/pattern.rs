@@ -5,13 +5,13 @@ use regex_lite::{Regex, RegexBuilder};
 use super::fault::Fault;
 use super::meter::Meter;
 
-/// Bytes of a compiled regular expression.
+/// Maximum size of a compiled regular expression, in bytes.
 const MAX_SIZE: usize = 256 << 10;
 
-/// Bytes of the smallest size that is told apart.
+/// Size of the first attempt to compile, in bytes. Each further attempt has four times as much.
 const MIN_SIZE: usize = 1 << 10;
 
-/// Levels of nested groups. The parser uses a stack frame per level.
+/// Maximum nesting of groups, in levels. The parser uses a stack frame for each level.
 const MAX_GROUPS: u32 = 16;
 
 /// Bytes of a compiled expression that a search visits in one step, for each byte of the text. A state takes about 32
@@ -40,7 +40,7 @@ impl Pattern {
         loop {
             match RegexBuilder::new(pattern).size_limit(size).nest_limit(MAX_GROUPS).build() {
                 Ok(regex) => return Ok(Self { regex, size }),
-                // The library does not tell the reasons apart, so the largest size decides.
+                // The library does not tell a large expression from an invalid one, so the last attempt decides.
                 Err(error) if size == MAX_SIZE => return Err(error.to_string().replace('\n', " ")),
                 Err(_) => size *= 4,
             }
@@ -52,7 +52,7 @@ impl Pattern {
         meter.step(self.size / BUILT_PER_STEP)
     }
 
-    /// Finds matches, one after the other. Each search counts before it begins.
+    /// Finds matches, one after the other. The steps of each search are counted before it begins.
     pub(super) fn find_iter<'t>(
         &self,
         text: &'t str,
@@ -62,7 +62,7 @@ impl Pattern {
         let mut found = Vec::new();
         self.charge(text, meter)?;
         for part in self.regex.find_iter(text).take(most) {
-            // Each search can look at all of the rest, for example with `a.*b|a`.
+            // Each search can read all of the rest, for example with `a.*b|a`.
             self.charge(&text[part.start()..], meter)?;
             found.push(part.as_str());
         }

@@ -25,7 +25,7 @@ pub(super) fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -
         .map(|(_, name)| name)
 }
 
-/// Returns advice about an unknown name: the known one that looks alike, or all.
+/// Returns advice about an unknown name: the known name that looks alike, or all known names.
 pub(super) fn suggest(written: &str, known: &[&str]) -> String {
     match nearest(written, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -37,7 +37,7 @@ pub(super) fn suggest(written: &str, known: &[&str]) -> String {
     }
 }
 
-/// Returns the number of letters to insert, delete or replace, upper and lower case being the same (Levenshtein).
+/// Returns the number of letters to insert, delete or replace, without regard to case (Levenshtein).
 fn edits(a: &str, b: &str) -> usize {
     const LONGEST: usize = 64;
     let b: Vec<char> = b.to_lowercase().chars().take(LONGEST).collect();

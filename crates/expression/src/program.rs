@@ -19,7 +19,7 @@ use super::value::Value;
 #[derive(Debug)]
 pub struct Expression {
     root: ExprNode,
-    /// The variables, and those behind `variables.`.
+    /// The variables in the expression. `variables` has the names after `variables.`.
     roots: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
@@ -60,12 +60,12 @@ impl Expression {
         Ok(parsed)
     }
 
-    /// Checks the regular expressions that are literals. It takes longer than to parse the expression, so an evaluation
-    /// compiles only those that it reaches.
+    /// Checks the regular expressions that are literals. The check takes longer than the parser, so an evaluation
+    /// compiles only the regular expressions that it reaches.
     ///
     /// # Errors
     ///
-    /// The first wrong one.
+    /// The first invalid regular expression.
     pub fn check_patterns(&self) -> Result<(), ExpressionProblem> {
         let mut found = Ok(());
         for_each(&self.root, &mut |node| {
@@ -83,13 +83,13 @@ impl Expression {
         found
     }
 
-    /// Whether the expression mentions the variable, at any place.
+    /// Returns whether the expression uses the variable anywhere.
     #[must_use]
     pub fn mentions(&self, variable: &str) -> bool {
         self.roots.contains(variable)
     }
 
-    /// Whether the expression reads `variables.NAME`.
+    /// Returns whether the expression reads `variables.NAME`.
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
         self.variables.contains(name)

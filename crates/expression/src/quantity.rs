@@ -7,11 +7,11 @@ pub struct Quantity(i128);
 /// Units of one whole.
 const WHOLE: i128 = 1_000_000_000;
 
-/// Digits of a quantity; more do not fit into an amount.
+/// Maximum number of digits of a quantity. More digits do not fit into an amount.
 const MAX_DIGITS: usize = 28;
 
 impl Quantity {
-    /// Reads a quantity: a decimal number with a suffix. Smaller parts than 10⁻⁹ are rounded up, as Kubernetes does.
+    /// Reads a quantity: a decimal number with a suffix. Parts below 10⁻⁹ are rounded up, as in Kubernetes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (sign, rest) = match text.as_bytes().first()? {
             b'-' => (-1, &text[1..]),

@@ -1,6 +1,6 @@
 //! The values of expressions.
 //!
-//! Lists, maps and built strings are shared, so a copy costs a reference. Strings of the document are borrowed.
+//! Lists, maps and built strings are shared, so a copy is only a reference. Strings of the document are borrowed.
 
 use std::{cmp::Ordering, fmt, ops::Deref, sync::Arc};
 
@@ -74,7 +74,7 @@ impl<'v> Value<'v> {
         Self::Optional(Some(Arc::new(value)))
     }
 
-    /// Whether the value is the empty one of its type.
+    /// Returns whether the value is the zero value of its type.
     pub(super) fn is_zero(&self) -> bool {
         match self {
             Self::Null | Self::Optional(None) => true,
@@ -127,8 +127,8 @@ impl fmt::Debug for TextValue<'_> {
 }
 
 impl<'v> Map<'v> {
-    /// Makes a map of entries whose keys [`key_order`] can compare. Of two equal keys the first one counts; the second
-    /// result is whether there were any.
+    /// Creates a map of entries whose keys [`key_order`] can compare. If two keys are equal, the first entry
+    /// counts, and the second result is true.
     pub(super) fn new(mut entries: Vec<(Value<'v>, Value<'v>)>) -> (Self, bool) {
         if !entries.is_sorted_by(|(a, _), (b, _)| key_order(a, b) == Ordering::Less) {
             entries.sort_by(|(a, _), (b, _)| key_order(a, b));
@@ -140,7 +140,7 @@ impl<'v> Map<'v> {
     }
 
     pub(super) fn get(&self, key: &Value<'_>) -> Option<&Value<'v>> {
-        // A double names the entry of the equal integer.
+        // A double finds the entry of the equal integer.
         let whole;
         let key = match key {
             Value::Double(double) => {
@@ -156,7 +156,7 @@ impl<'v> Map<'v> {
     pub(super) fn get_text(&self, key: &str) -> Option<&Value<'v>> {
         let place = self.entries.binary_search_by(|(own, _)| match own {
             Value::String(own) => (**own).cmp(key),
-            // Strings come last.
+            // The order has strings last.
             _ => Ordering::Less,
         });
         self.entries.get(place.ok()?).map(|(_, value)| value)
@@ -167,7 +167,7 @@ impl<'v> Map<'v> {
     }
 }
 
-/// Whether a value can be a key of a map.
+/// Returns whether a value can be a key of a map.
 pub(super) fn is_key(value: &Value<'_>) -> bool {
     matches!(value, Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_))
 }
@@ -204,13 +204,13 @@ fn whole_of<'v>(double: f64) -> Option<Value<'v>> {
     whole.map(Value::Int)
 }
 
-/// Makes a list.
+/// Creates a list.
 #[must_use]
 pub fn list_of(elements: Vec<Value<'_>>) -> Value<'_> {
     Value::List(Arc::new(elements))
 }
 
-/// Makes a map with strings as keys. Of two equal keys the first one counts.
+/// Creates a map with strings as keys. If two keys are equal, the first entry counts.
 #[must_use]
 pub fn map_of<'v>(members: impl IntoIterator<Item = (TextValue<'v>, Value<'v>)>) -> Value<'v> {
     let entries = members.into_iter().map(|(key, value)| (Value::String(key), value)).collect();

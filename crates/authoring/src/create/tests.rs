@@ -49,6 +49,20 @@ fn each_project_has_what_the_build_and_the_runner_need() {
 }
 
 #[test]
+fn the_readme_names_the_commands_for_authors() {
+    for (language, kind, files) in all() {
+        for command in ["build", "test", "dev", "bench"] {
+            let named = files["README.md"].contains(&format!("\nwardset policy {command}"));
+            assert_eq!(
+                named,
+                language != Language::Cel || command != "build",
+                "{language} {kind:?}: {command}"
+            );
+        }
+    }
+}
+
+#[test]
 fn each_case_is_of_the_form_that_runners_read() {
     for (language, kind, files) in all() {
         for (path, text) in files.iter().filter(|(path, _)| path.starts_with("cases/")) {
@@ -71,6 +85,18 @@ fn the_manifest_of_a_validating_policy_writes_nothing() {
             kind == PolicyKind::Mutating,
             "{language}"
         );
+    }
+}
+
+/// The error of another exception has no stack.
+#[test]
+fn errors_of_typescript_have_the_stack_of_the_exception() {
+    for kind in [PolicyKind::Mutating, PolicyKind::Validating] {
+        let source = &files("team-label", Language::Ts, kind).unwrap()["src/policy.ts"];
+        for export in ["evaluate", "validateSettings"] {
+            let wrapped = format!("export const {export}: Policy[\"{export}\"] = catching((");
+            assert!(source.contains(&wrapped), "{kind:?}: {export}");
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         [Value::Optional(None)] => Err(FunctionRefusal::Value("the optional value is missing".to_owned())),
         _ => Err(FunctionRefusal::Types),
     }),
-    // The compiler makes nodes of these, so they only have names here.
+    // The compiler makes nodes of these, so the table needs only their names.
     member("or", (1, 1), "x.or(other)", |_, _| Err(FunctionRefusal::Types)),
     member("orValue", (1, 1), "x.orValue(other)", |_, _| Err(FunctionRefusal::Types)),
 ];
@@ -43,7 +43,7 @@ fn one<'a, 'v>(args: &'a [Value<'v>]) -> Result<&'a Value<'v>, FunctionRefusal> 
 fn to_bool<'v>(args: &[Value<'v>], _: &mut Meter) -> Answer<'v> {
     match one(args)? {
         Value::Bool(value) => Ok(Value::Bool(*value)),
-        // The spellings of Go's `strconv.ParseBool`, which CEL takes over.
+        // The spellings of Go's `strconv.ParseBool`, which CEL uses.
         Value::String(text) => match &**text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),

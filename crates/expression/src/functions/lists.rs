@@ -49,7 +49,7 @@ fn one<'a, 'v>(args: &'a [Value<'v>]) -> Result<&'a [Value<'v>], FunctionRefusal
     }
 }
 
-/// Returns the place of the first element that equals the value.
+/// Returns the position of the first element that equals the value.
 fn place<'a, 'v: 'a>(
     elements: impl Iterator<Item = &'a Value<'v>>,
     value: &Value<'_>,
@@ -93,7 +93,7 @@ pub(super) fn last_index_of_element<'v>(
     Ok(index(from_end.map(|place| list.len() - 1 - place)))
 }
 
-/// Compares two elements; none if one of them is NaN.
+/// Compares two elements; `None` if one of them is NaN.
 fn compare(a: &Value<'_>, b: &Value<'_>, meter: &mut Meter) -> Result<Option<Ordering>, FunctionRefusal> {
     meter.step(1)?;
     order(a, b, meter)?.ok_or_else(|| {

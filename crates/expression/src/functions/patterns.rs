@@ -35,7 +35,7 @@ fn find<'v>(args: &[Value<'v>], pattern: &Pattern, meter: &mut Meter) -> Answer<
 fn find_all<'v>(args: &[Value<'v>], pattern: &Pattern, meter: &mut Meter) -> Answer<'v> {
     let most = match args.get(2) {
         None => usize::MAX,
-        // A negative limit is none.
+        // A negative limit means no limit.
         Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(usize::MAX),
         Some(_) => return Err(FunctionRefusal::Types),
     };

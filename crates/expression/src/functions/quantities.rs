@@ -1,4 +1,4 @@
-//! Kubernetes' quantities.
+//! Functions on quantities of Kubernetes.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ fn two<'a>(args: &'a [Value<'_>]) -> Result<(&'a Quantity, &'a Quantity), Functi
     }
 }
 
-/// Computes with a quantity and a second one, or an integer.
+/// Computes with a quantity and a second operand, which is a quantity or an integer.
 fn compute<'v>(args: &[Value<'v>], f: fn(Quantity, Quantity) -> Option<Quantity>) -> Answer<'v> {
     let result = match args {
         [Value::Quantity(a), Value::Quantity(b)] => f(**a, **b),

@@ -163,7 +163,7 @@ fn replace<'v>(args: &[Value<'v>], meter: &mut Meter) -> Answer<'v> {
     let (text, from, to, most) = match args {
         [Value::String(text), Value::String(from), Value::String(to)] => (text, from, to, usize::MAX),
         [Value::String(text), Value::String(from), Value::String(to), Value::Int(most)] => {
-            // A negative number is no limit.
+            // A negative number means no limit.
             (text, from, to, usize::try_from(*most).unwrap_or(usize::MAX))
         }
         _ => return Err(FunctionRefusal::Types),
@@ -193,7 +193,7 @@ fn split<'v>(args: &[Value<'v>], meter: &mut Meter) -> Answer<'v> {
     };
     match (most, separator.is_empty()) {
         (0, _) => {}
-        // An empty separator splits between characters.
+        // An empty separator splits the text into characters.
         (most, true) => {
             let mut rest = &**text;
             for n in 1.. {

@@ -6,7 +6,7 @@ import type { Denial, Policy, Warning } from "wardset:policy/policy@0.1.1";
 {{/validating}}
 
 import settingsSchema from "../settings.schema.json";
-import { join, object } from "./wardset";
+import { catching, join, object } from "./wardset";
 
 /** The settings of the policy. */
 interface Settings {
@@ -47,18 +47,18 @@ export const manifest: Policy["manifest"] = () => ({
   settingsSchema,
 });
 
-export const validateSettings: Policy["validateSettings"] = (text) => {
+export const validateSettings: Policy["validateSettings"] = catching((text) => {
   const settings: Partial<Settings> = JSON.parse(text);
   for (const key of Object.keys(settings)) {
-    // The text of an exception is the error of the contract.
+    // A string that is thrown is the error of the contract.
     if (key !== "team") throw `\`${key}\`: expected only \`team\`, found another setting; to fix it: remove \`${key}\``;
   }
   if (typeof settings.team !== "string" || settings.team === "") {
     throw `\`team\`: expected the name of a team, found ${JSON.stringify(settings.team) ?? "nothing"}; to fix it: write \`team: NAME\``;
   }
-};
+});
 
-export const evaluate: Policy["evaluate"] = (request, text) => {
+export const evaluate: Policy["evaluate"] = catching((request, text) => {
   const settings: Settings = JSON.parse(text);
   const denials: Denial[] = [];
   const warnings: Warning[] = [];
@@ -112,4 +112,4 @@ export const evaluate: Policy["evaluate"] = (request, text) => {
 
   return { denials, changes: [], warnings, notes: [] };
 {{/validating}}
-};
+});
