@@ -8,8 +8,8 @@
 //!            ──► daemon_sets ──► the metric of DaemonSets without nodes
 //! ```
 //!
-//! Reviews never wait for this module, except a denied update, which is compared with `revisions`. Its failures never
-//! stop the server. While the API server is unreachable,
+//! A review waits for this module in two cases: for unknown labels of its namespace, and for the revisions of a denied
+//! update. Failures of this module never stop the server. While the API server is unreachable,
 //! the last known state stays active.
 
 mod daemon_sets;

@@ -97,7 +97,7 @@ pub struct Metrics {
     watch_errors: Family<WatchLabels, Counter>,
     /// 1 if this replica writes status, certificates and `caBundle`, else 0.
     pub leader: Gauge,
-    /// DaemonSets of the cluster for which the controller wants no pod.
+    /// DaemonSets whose status has `desiredNumberScheduled: 0`.
     pub(crate) daemon_sets_without_nodes: Gauge,
     lost_lines: Gauge,
     log: OnceLock<ErrorCounter>,
@@ -187,7 +187,7 @@ impl Metrics {
         );
         registry.register(
             "daemonsets_without_nodes",
-            "DaemonSets of the cluster for which the controller wants no pod; 0 without a cluster",
+            "DaemonSets whose status has desiredNumberScheduled 0; always 0 without --cluster",
             metrics.daemon_sets_without_nodes.clone(),
         );
         registry.register(

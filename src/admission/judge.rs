@@ -24,7 +24,7 @@ pub struct Judge {
     revisions: Option<Revisions>,
 }
 
-/// Where the labels of a review's namespace come from.
+/// The source of the labels of a review's namespace.
 pub enum NamespaceSource {
     /// A watch of the cluster.
     Cluster(Arc<Namespaces>),
@@ -32,7 +32,7 @@ pub enum NamespaceSource {
     Fixed(NamespaceLabels),
 }
 
-/// Where the nodes of the cluster come from.
+/// The source of the cluster's nodes.
 pub enum NodeSource {
     /// A watch of the cluster.
     Cluster(Arc<Nodes>),

@@ -11,7 +11,7 @@ use wardset_core::review::Review;
 /// The specification of the pods.
 const POD: &Pointer = Pointer::from_static("/spec/template/spec");
 
-/// Where a review runs, and its effect on pods.
+/// The nodes that run a DaemonSet, and the effect of the review on its pods.
 struct Placed {
     counts: NodeCounts,
     /// The effect; `None` if the author leaves the pods alone.

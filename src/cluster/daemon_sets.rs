@@ -78,7 +78,7 @@ fn title(object: &WatchedDaemonSet) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Returns the number of nodes of a DaemonSet; `None` until the controller has counted them for its current form.
+/// Returns the number of nodes of a DaemonSet; `None` until the controller has counted them for its current generation.
 fn counted(object: &WatchedDaemonSet) -> Option<((String, String), u64)> {
     let status = object.status.as_ref()?;
     let is_current = status.observed_generation > 0
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn counts_daemon_sets_for_which_the_controller_wants_no_pod() {
+    async fn counts_daemon_sets_whose_status_has_no_node() {
         let all = || listed(vec![object("a", 2, 0), object("b", 2, 3), object("c", 2, 0)]);
         assert_eq!(without_nodes(all()).await, 2);
         let mut events = all();

@@ -62,7 +62,7 @@ pub struct Nodes {
 type ByName = BTreeMap<String, Arc<Node<'static>>>;
 
 impl Nodes {
-    /// Creates an empty watch of a cluster of this version.
+    /// Creates an empty set of nodes, which the watch fills, for a cluster of this version.
     #[must_use]
     pub fn new(version: KubernetesVersion) -> Self {
         Self { known: ArcSwapOption::empty(), version }

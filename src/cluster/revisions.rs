@@ -1,7 +1,7 @@
-//! The earlier templates of a DaemonSet, by which a rollback is known.
+//! Recognizes rollbacks: compares an update with the earlier templates of its DaemonSet.
 //!
-//! `kubectl rollout undo` sends the template of an old revision, without a mark. The DaemonSet controller keeps each
-//! revision as a ControllerRevision.
+//! `kubectl rollout undo` sends the template of an old revision, and its request looks like any other edit. The DaemonSet
+//! controller keeps each revision as a ControllerRevision.
 
 use std::time::Instant;
 
@@ -13,13 +13,19 @@ use wardset_core::Pointer;
 use wardset_core::document::Document;
 use wardset_core::placement::resolve_nulls;
 use wardset_core::review::Review;
+use wardset_core::text;
 
 const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
+const SPEC: &Pointer = Pointer::from_static("/spec");
+const LABELS: &Pointer = Pointer::from_static("/metadata/labels");
 const SELECTOR: &Pointer = Pointer::from_static("/spec/selector/matchLabels");
 const UID: &Pointer = Pointer::from_static("/metadata/uid");
 
-/// Limit of the revisions that one answer has. A DaemonSet keeps ten by default.
+/// Maximum number of revisions in one list request. A DaemonSet keeps ten by default.
 const MAX_REVISIONS: u32 = 500;
+
+/// Bytes of a name in a log line. Kubernetes' own names have at most 253.
+const MAX_LOGGED: usize = 256;
 
 /// Reads the revisions of DaemonSets.
 pub struct Revisions {
@@ -31,11 +37,14 @@ impl Revisions {
         Self { client }
     }
 
-    /// Returns the number of the stored revision whose template the update brings back. It asks the API server once, so call
-    /// it for denied updates only. If the answer is late or an error, there is none.
+    /// Returns the number of the revision that has the same template as the new object. An update that also changes another
+    /// part of `spec`, or removes a label, is no rollback.
+    ///
+    /// It asks the API server once, so call it for denied updates only. Returns `None` if the request fails or misses the
+    /// deadline.
     pub async fn brought_back(&self, review: &Review, deadline: Instant) -> Option<i64> {
         let old = review.old_object.as_deref()?;
-        if !review.object.differs_at(old, TEMPLATE) {
+        if !changes_the_template_alone(old, &review.object) {
             return None;
         }
         let revisions = Api::<ControllerRevision>::namespaced(self.client.clone(), &review.namespace);
@@ -48,12 +57,26 @@ impl Revisions {
             Err(_) => "no answer before the deadline of the review".to_owned(),
         };
         tracing::warn!(
+            namespace = text::one_line(&review.namespace, MAX_LOGGED),
+            name = text::one_line(&review.name, MAX_LOGGED),
             error = problem,
-            "failed to read the revisions of a DaemonSet, so a denied update is not compared with them; \
-             hint: check the server's RBAC rules (`controllerrevisions`)"
+            "failed to list the ControllerRevisions of a DaemonSet; the denial of its update stands"
         );
         None
     }
+}
+
+/// Whether an update changes `spec.template` and no other part of `spec`, and keeps all labels.
+fn changes_the_template_alone(old: &Document, new: &Document) -> bool {
+    let spec = |document: &Document| {
+        let mut spec = document.get(SPEC).and_then(|text| serde_json::from_str::<Value>(text).ok())?;
+        spec.as_object_mut()?.shift_remove("template");
+        Some(spec)
+    };
+    let labels: Vec<_> = new.strings(LABELS).collect();
+    new.differs_at(old, TEMPLATE)
+        && spec(old) == spec(new)
+        && old.strings(LABELS).all(|label| labels.contains(&label))
 }
 
 /// Returns the revision's number, if it belongs to the DaemonSet and has the template of the new object.
@@ -102,5 +125,20 @@ mod tests {
         assert_eq!(number(&revision("u1", "v1"), &old, &new), Some(3));
         assert_eq!(number(&revision("u1", "v0"), &old, &new), None);
         assert_eq!(number(&revision("u2", "v1"), &old, &new), None);
+    }
+
+    #[test]
+    fn a_rollback_changes_the_template_alone() {
+        let object = |image: &str, surge: u32, label: &str| {
+            let template = json!({"spec": {"image": image}});
+            let object = json!({"metadata": {"labels": {"team": label}},
+                "spec": {"minReadySeconds": surge, "template": template}});
+            Document::parse(object.to_string()).expect("a document")
+        };
+        let old = object("v2", 5, "a");
+        assert!(changes_the_template_alone(&old, &object("v1", 5, "a")));
+        for other in [object("v2", 5, "a"), object("v1", 6, "a"), object("v1", 5, "b"), document("v1")] {
+            assert!(!changes_the_template_alone(&old, &other), "{}", other.text());
+        }
     }
 }

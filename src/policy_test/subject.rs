@@ -197,7 +197,7 @@ fn policies(
         "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "case"},
         "spec": {
             "module": module, "settings": case.settings(), "template": rule,
-            // Whatever the module asks for.
+            // All of them, because the case does not say which data the module needs.
             "clusterData": ["namespaceLabels", "nodes"],
         },
     });

@@ -68,7 +68,7 @@ fn authors_read_which_nodes_refuse_a_daemon_set_and_which_lose_it() {
     namespace.apply(&daemon_set(json!({})));
     namespace.settled("agent", &WORKERS);
 
-    // An update that changes no node says nothing.
+    // An update that changes no node adds no warning.
     let mut labelled = daemon_set(json!({}));
     labelled["metadata"]["annotations"] = json!({ "example.com/owner": "x" });
     assert_eq!(warnings(&namespace.apply(&labelled)), Vec::<String>::new());
@@ -139,7 +139,7 @@ fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it()
         if run.stderr.contains("none of 7 nodes") { Ok(run.stderr) } else { Err(run.stderr) }
     });
     assert!(
-        refused.contains("policy `guard` at /spec/template/spec: it runs on none of 7 nodes: "),
+        refused.contains("policy `guard` at /spec/template/spec: it runs on none of 7 nodes; "),
         "{refused}"
     );
 
@@ -147,7 +147,7 @@ fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it()
     namespace.settled("agent", &WORKERS);
     let refused = namespace.refuse(&nowhere);
     eprintln!("{refused}");
-    assert!(refused.contains("it would run on none of 7 nodes (now 3): "), "{refused}");
+    assert!(refused.contains("it would run on none of 7 nodes (now 3); "), "{refused}");
     let annotation = refused.split("add the annotation `").nth(1).and_then(|rest| rest.split('`').next());
     let (key, value) = annotation.and_then(|text| text.split_once(": ")).expect("an annotation");
     namespace.settled("agent", &WORKERS);
@@ -156,7 +156,7 @@ fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it()
     let one = daemon_set(json!({ "nodeSelector": { "kubernetes.io/hostname": "worker-1" } }));
     let refused = namespace.refuse(&one);
     assert!(
-        refused.contains("it would leave 2 nodes of 3, and Kubernetes deletes 2 pods at once"),
+        refused.contains("it would lose 2 of 3 nodes, and Kubernetes deletes 2 pods at once"),
         "{refused}"
     );
 
@@ -169,7 +169,7 @@ fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it()
         if found.is_some_and(|found| found >= 1.0) { Ok(()) } else { Err(found) }
     });
 
-    // The annotation accepts this revision only.
+    // The annotation accepts this selection of nodes only.
     namespace.apply(&daemon_set(json!({})));
     namespace.settled("agent", &WORKERS);
     let mut other = daemon_set(json!({ "nodeSelector": { "disk": "nvme" } }));
@@ -178,7 +178,7 @@ fn the_guard_refuses_an_update_that_leaves_no_node_until_its_author_accepts_it()
 }
 
 #[test]
-fn workers_only_never_takes_the_last_node() {
+fn node_affinity_never_removes_the_last_node() {
     let installed = Installed::apply();
     let spec = json!({ "module": "builtin:node-affinity", "clusterData": ["nodes"], "limits": { "timeout": "2s" },
         "settings": { "require": [{ "key": "disk", "operator": "In", "values": ["ssd"] }] } });

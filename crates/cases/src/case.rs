@@ -43,7 +43,7 @@ pub struct Case {
     pub enforce: bool,
     /// The labels of the namespace. Default: none.
     pub namespace_labels: Option<BTreeMap<String, String>>,
-    /// The nodes of the cluster, as `kubectl get nodes -o yaml` prints them. Default: unknown.
+    /// The nodes of the cluster: the `items` of `kubectl get nodes -o yaml`. Default: unknown.
     pub nodes: Option<Vec<Value>>,
     /// The user who sends the request.
     pub user: Option<String>,

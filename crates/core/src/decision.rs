@@ -207,14 +207,14 @@ impl Decision {
         }
     }
 
-    /// Allows a denied update that brings back a template which the cluster ran before. Each denial becomes a warning. A
-    /// policy that failed to decide keeps its effect.
+    /// Allows a denied update whose template the cluster ran before, and turns each denial into a warning. If another policy
+    /// failed to decide and its `onError` does not allow the object, the decision stays as it is.
     pub fn allow_rollback(&mut self, review: &Review, phase: Phase, revision: i64) {
         let is_denial = |report: &&PolicyReport| matches!(report.result, PolicyResult::Denied { .. });
-        self.outcome = outcome(self.reports.iter().filter(|report| !is_denial(report)));
-        if self.outcome != Outcome::Allowed {
+        if outcome(self.reports.iter().filter(|report| !is_denial(report))) != Outcome::Allowed {
             return;
         }
+        self.outcome = Outcome::Allowed;
         if phase == Phase::Mutate && !Arc::ptr_eq(&review.object, &self.object) {
             self.patch = document::diff(&review.object, &self.object);
         }

@@ -50,7 +50,7 @@ impl ClusterNodes {
     }
 }
 
-/// Returns the outermost part in which two stored objects differ.
+/// Returns the outermost part in which the stored and the new object differ.
 fn change(old: &Document, new: &Document) -> ObjectChange {
     let differs = |part| new.differs_at(old, Pointer::from_static(part));
     if differs("/spec/template") {

@@ -1,4 +1,4 @@
-//! How many nodes run a DaemonSet, and how many refuse it for which reason.
+//! Counts of the nodes that run a DaemonSet, and of those that refuse it, by reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

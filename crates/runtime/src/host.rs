@@ -92,7 +92,7 @@ pub(crate) enum Stopped {
         data.name()
     )]
     Data { data: ClusterData },
-    #[error("asked for the nodes of an edited object, and an edit does not apply: {detail}")]
+    #[error("`placement.object`: failed to apply an edit: {detail}")]
     Edit { detail: String },
     #[error("the machine is out of memory")]
     Machine,
@@ -184,7 +184,7 @@ impl Host {
         Ok(nodes.effect(evaluation.old_object.as_deref(), &evaluation.object))
     }
 
-    /// Returns the nodes that the guest may ask about.
+    /// Returns the nodes that the guest may ask about, or an error if the manifest does not declare them.
     fn nodes(&self) -> Result<(&Evaluation, Option<&ClusterNodes>), Stopped> {
         let evaluation = self.evaluation()?;
         if !evaluation.plan.manifest.cluster.contains(&ClusterData::Nodes) {

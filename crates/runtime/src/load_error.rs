@@ -79,7 +79,7 @@ pub enum LoadError {
         /// The import's name.
         import: String,
     },
-    /// The module was built against another version of the contract.
+    /// The module was built against an incompatible version of the contract.
     #[error(
         "expected version {CONTRACT_VERSION} of the contract or an earlier one with the same minor version, found `{found}`; \
          hint: rebuild the module, or update Wardset"

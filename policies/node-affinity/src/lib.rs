@@ -42,8 +42,8 @@ pub struct Settings {
     /// The treatment by `workersOnly` of a DaemonSet that tolerates a taint of the control plane by its key.
     #[serde(default)]
     tolerates_control_plane: ToleratesControlPlane,
-    /// Leave a DaemonSet alone if the policy would take it from its last node. The operator has to allow the cluster data
-    /// `nodes`.
+    /// Leave a DaemonSet alone if the policy would remove it from its last node. Without the cluster data `nodes`, it has no
+    /// effect.
     #[serde(default = "yes")]
     never_empty: bool,
 }
@@ -243,7 +243,7 @@ impl Settings {
     }
 }
 
-/// Whether the patch takes the DaemonSet from its last node. If the host does not know the nodes, it does not.
+/// Whether the patch removes the DaemonSet from its last node. If the host does not know the nodes, the answer is no.
 fn empties(review: &Review, patch: &Patch<'_>) -> bool {
     if patch.changes().is_empty() {
         return false;

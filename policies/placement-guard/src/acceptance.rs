@@ -1,4 +1,4 @@
-//! Annotations by which an author accepts an effect, for one revision of the DaemonSet.
+//! Annotations by which an author accepts an effect, for one selection of nodes and its images.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -25,7 +25,7 @@ const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/template
 pub(crate) const READS: &[&str] =
     &[ANNOTATIONS, PARTS[0], PARTS[1], PARTS[2], PARTS[3], CONTAINERS[0], CONTAINERS[1]];
 
-/// What the author accepts.
+/// The effects that the author accepts.
 pub(crate) struct Acceptance {
     accepted: Map<String, Value>,
     expected: String,
@@ -63,13 +63,13 @@ impl Acceptance {
         self.accepted.get(key).and_then(Value::as_str) == Some(&*self.expected)
     }
 
-    /// Returns the expected value.
-    pub(crate) fn expected(&self) -> &str {
-        &self.expected
+    /// Returns the annotation to add, as advice.
+    pub(crate) fn advice(&self, key: &str) -> String {
+        format!("if this is intended, add the annotation `{key}: \"{}\"`", self.expected)
     }
 }
 
-/// Removes what has no meaning: nulls, and empty lists and objects. Sorts the members of objects.
+/// Removes nulls and empty strings, lists and objects, and sorts the members of objects.
 fn clean(value: &mut Value) {
     match value {
         Value::Object(members) => {

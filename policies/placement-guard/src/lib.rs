@@ -1,8 +1,8 @@
-//! Refuses a DaemonSet that runs on no node, and an update that takes it from many nodes.
+//! Denies a DaemonSet that runs on no node, and an update by which it loses many nodes.
 //!
-//! The controller deletes the pods on nodes that no longer match at once: neither `maxUnavailable` nor `OnDelete` stops
-//! it. So the policy answers before the update is stored. Its author can accept the effect by an annotation, for this
-//! one selection of nodes and these images.
+//! The controller immediately deletes the pods on nodes that no longer match: neither `maxUnavailable` nor `OnDelete`
+//! stops it. So the policy answers before the update is stored. Its author can accept the effect by an annotation, for
+//! this selection of nodes and these images.
 
 mod acceptance;
 
@@ -22,24 +22,25 @@ pub struct PlacementGuard;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// The answer to a new DaemonSet that runs on no node, and to an update that takes it from its last node.
+    /// The answer to a new DaemonSet that runs on no node, and to an update that removes it from its last node.
     #[serde(default)]
     zero_nodes: Action,
-    /// The answer to an update that takes the DaemonSet from many nodes. By default, there is none.
+    /// The answer to an update by which the DaemonSet loses many nodes. By default, there is none.
     shrink: Option<Shrink>,
     /// The answer to an update whose rollout cannot finish.
     #[serde(default)]
     stuck_rollout: StuckRollout,
 }
 
-/// Limits of the nodes that an update may take from a DaemonSet. At least one of `nodes` and `percent`.
+/// Limits of the nodes that one update may lose. Set `nodes`, `percent` or both; an update exceeds the limits if it exceeds
+/// either.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Shrink {
-    /// The number of nodes.
+    /// The largest number of nodes that one update may lose.
     nodes: Option<u32>,
-    /// The number of nodes as a percentage of those that run the stored object: 0 to 100.
+    /// The same as a percentage of the nodes that run the stored object: 0 to 100.
     percent: Option<u32>,
     /// The answer to an update that exceeds a limit.
     #[serde(default)]
@@ -109,13 +110,15 @@ impl Policy for PlacementGuard {
         let acceptance = Acceptance::read(review)?;
         let mut verdict = Verdict::allow();
         let is_caused = review.is_create() || before > 0;
-        if counts.runs == 0 && counts.nodes > 0 && is_caused {
-            if !acceptance.covers(acceptance::ZERO_NODES) {
-                let found = zero_nodes(review, &counts, before);
-                verdict = answer(verdict, settings.zero_nodes, found, acceptance::ZERO_NODES, &acceptance);
-            }
-        } else if let Some(shrink) =
-            settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(&effect, before))
+        let is_nowhere = counts.runs == 0 && counts.nodes > 0 && is_caused;
+        let accepts_nowhere = is_nowhere && acceptance.covers(acceptance::ZERO_NODES);
+        if is_nowhere && !accepts_nowhere {
+            let found = zero_nodes(review, &counts, before);
+            verdict = answer(verdict, settings.zero_nodes, found, acceptance::ZERO_NODES, &acceptance);
+        }
+        if let Some(shrink) = settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(&effect, before))
+            && verdict.denials.is_empty()
+            && !accepts_nowhere
             && !acceptance.covers(acceptance::SHRINK)
         {
             let found = shrinks(&counts, &effect, before);
@@ -125,7 +128,9 @@ impl Policy for PlacementGuard {
             && settings.stuck_rollout == StuckRollout::Warn
             && !acceptance.covers(acceptance::STUCK_ROLLOUT)
         {
-            verdict = verdict.with_warning(UPDATE_STRATEGY, format!("the rollout cannot finish: {obstacle}"));
+            let accept = acceptance.advice(acceptance::STUCK_ROLLOUT);
+            let message = format!("the rollout cannot finish: {obstacle}; {accept}");
+            verdict = verdict.with_warning(UPDATE_STRATEGY, message);
         }
         Ok(verdict)
     }
@@ -157,8 +162,9 @@ fn shrinks(counts: &NodeCounts, effect: &PodEffect, before: u32) -> String {
         pods => format!(", and Kubernetes deletes {pods} pods at once"),
     };
     format!(
-        "it would leave {} of {before}{deleted}; it would run on {} of {}{}",
-        nodes(effect.lost),
+        "it would lose {} of {}{deleted}; it would run on {} of {}{}",
+        effect.lost,
+        nodes(before),
         counts.runs,
         nodes(counts.nodes),
         reasons(counts)
@@ -167,10 +173,16 @@ fn shrinks(counts: &NodeCounts, effect: &PodEffect, before: u32) -> String {
 
 /// Returns the two most frequent reasons of nodes.
 fn reasons(counts: &NodeCounts) -> String {
-    let reason =
-        |refusal: &wardset_policy_sdk::Refusal| format!("{}: {}", nodes(refusal.nodes), refusal.reason);
-    let lines: Vec<String> = counts.refusals.iter().take(2).map(reason).collect();
-    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+    let shown = counts.refusals.iter().take(2).map(|refusal| {
+        let verb = if refusal.nodes == 1 { "refuses" } else { "refuse" };
+        format!("{} {verb} it ({})", nodes(refusal.nodes), refusal.reason.replace("; ", ", "))
+    });
+    let mut lines: Vec<String> = shown.collect();
+    let rest: u32 = counts.refusals.iter().skip(2).map(|refusal| refusal.nodes).sum();
+    if rest > 0 {
+        lines.push(format!("{rest} for other reasons"));
+    }
+    if lines.is_empty() { String::new() } else { format!("; {}", lines.join(", ")) }
 }
 
 fn nodes(count: u32) -> String {
@@ -179,12 +191,11 @@ fn nodes(count: u32) -> String {
 
 fn answer(verdict: Verdict, action: Action, found: String, key: &str, acceptance: &Acceptance) -> Verdict {
     match action {
-        Action::Warn => verdict.with_warning(POD, found),
+        Action::Warn => verdict.with_warning(POD, format!("{found}; {}", acceptance.advice(key))),
         Action::Deny => {
             let fix = format!(
-                "correct `nodeSelector`, `affinity` or `tolerations`; or, if this is intended, add the annotation \
-                 `{key}: \"{}\"` to the DaemonSet",
-                acceptance.expected()
+                "correct `nodeSelector`, `affinity` or `tolerations`; or, {} to the DaemonSet",
+                acceptance.advice(key)
             );
             verdict.with_denial(Denial::forbidden(POD, found, fix))
         }

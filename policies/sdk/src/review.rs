@@ -88,7 +88,8 @@ impl Review {
         self.host.node_counts(&[])
     }
 
-    /// Counts the nodes in the same way for the object with the changes of `patch`, which must apply.
+    /// Counts the nodes in the same way for the object with the changes of `patch`. If a change does not apply, the evaluation
+    /// fails.
     pub fn node_counts_with(&self, patch: &Patch<'_>) -> Option<NodeCounts> {
         let edits: Vec<_> = patch.changes().iter().map(|change| change.edit.clone()).collect();
         self.host.node_counts(&edits)
@@ -99,7 +100,7 @@ impl Review {
         self.host.old_node_counts()
     }
 
-    /// Predicts what happens to the pods if the object is stored. None as for [`Review::node_counts`].
+    /// Predicts the effect on the pods if the object is stored. None in the same cases as [`Review::node_counts`].
     pub fn pod_effect(&self) -> Option<PodEffect> {
         self.host.pod_effect()
     }

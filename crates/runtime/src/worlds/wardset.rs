@@ -16,7 +16,7 @@ use crate::load_error::{CONTRACT, LoadError, is_compatible};
 
 mod growing;
 
-/// The generated bindings. They leave out what may grow within a version: see [`growing`].
+/// The generated bindings. They leave out the types that may gain cases: see [`growing`].
 mod contract {
     wasmtime::component::bindgen!({
         inline: "
@@ -61,7 +61,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// An import that no policy gets, an unknown version of the contract, or an export that is missing or has another
+    /// An import that no policy gets, an incompatible version of the contract, or an export that is missing or has another
     /// type.
     pub(crate) fn link(linker: &Linker<Host>, component: &Component) -> Result<Self, LoadError> {
         for (name, _) in component.component_type().imports(component.engine()) {
@@ -173,7 +173,7 @@ impl log::Host for Host {
     }
 }
 
-/// Reasons that a guest gets.
+/// Maximum number of reasons in one answer to a guest.
 const MAX_REFUSALS: usize = 16;
 
 impl From<NodeCounts> for placement::NodeCounts {

@@ -34,7 +34,7 @@ declare module "wardset:policy/types@0.1.1" {
   export type ClusterData =
     /** The labels of the object's namespace. */
     | "namespace-labels"
-    /** The nodes of the cluster, as counts: see `placement`. Since 0.1.1. */
+    /** Counts of the cluster's nodes: see `placement`. Since 0.1.1. */
     | "nodes"
     ;
   /** The severity of a log line. */
@@ -152,8 +152,8 @@ declare module "wardset:policy/types@0.1.1" {
 declare module "wardset:policy/cluster@0.1.1" {
   export type ClusterData = import("wardset:policy/types@0.1.1").ClusterData;
   /**
-   * Returns the data as JSON text; for `namespace-labels`, an object of strings. None if the host does not
-   * know it, and for `nodes`. Traps if the manifest does not declare the data, or if the operator does not
+   * Returns the data as JSON text; for `namespace-labels`, an object of strings. Returns none if the host does
+   * not know the data. For `nodes` it always returns none: use the interface `placement`. Traps if the manifest does not declare the data, or if the operator does not
    * allow it.
    */
   export function data(what: import("wardset:policy/types@0.1.1").ClusterData): string | undefined;
@@ -163,7 +163,7 @@ declare module "wardset:policy/cluster@0.1.1" {
  * The nodes on which the DaemonSet runs. The host counts them: a policy never gets the nodes. Since 0.1.1.
  *
  * Each function returns none if the host does not know the nodes, or if the operator does not allow the cluster
- * data `nodes`. It also returns none if the object has a field of a wrong type, which the API server reports.
+ * data `nodes`. It also returns none if a field of the object has a wrong type; the API server refuses such an object.
  * Each function traps if the manifest does not declare `nodes`.
  */
 declare module "wardset:policy/placement@0.1.1" {
@@ -174,13 +174,16 @@ declare module "wardset:policy/placement@0.1.1" {
     /** One line, such as `taint nvidia.com/gpu:NoSchedule`. */
     reason: string;
   }
-  /** The nodes of the cluster, by their answer to a pod template. */
+  /** The nodes that run a pod template, and those that refuse it. */
   export interface NodeCounts {
     /** All nodes. */
     nodes: number;
     /** Nodes on which the DaemonSet controller creates a pod. */
     runs: number;
-    /** The other nodes, by reason. The most frequent reason comes first; at most 16. */
+    /**
+     * The other nodes, by reason. The most frequent reason comes first. The list has at most
+     * 16 reasons, so its sum can be less than `nodes - runs`.
+     */
     refusals: Array<import("wardset:policy/placement@0.1.1").Refusal>;
   }
   /**
@@ -199,19 +202,22 @@ declare module "wardset:policy/placement@0.1.1" {
      * not limit it.
      */
     deleted: number;
-    /** Pods that the rollout replaces step by step. */
+    /**
+     * Pods on nodes that run the new object and get a new template. With `OnDelete`, the controller replaces
+     * such a pod only after somebody deletes it.
+     */
     restarted: number;
     /** Why the rollout cannot finish, as one line; none if it can. */
     obstacle: string | undefined;
   }
   /**
    * Counts the nodes for the object under review, with `edits` applied in order. Traps if an edit cannot be
-   * applied.
+   * applied, and on more than 1,024 edits. If the nodes are unknown, it returns none without a look at the edits.
    */
   export function object(edits: Array<import("wardset:policy/types@0.1.1").Edit>): import("wardset:policy/placement@0.1.1").NodeCounts | undefined;
   /** Counts the nodes for the stored object; always none on a create. */
   export function oldObject(): import("wardset:policy/placement@0.1.1").NodeCounts | undefined;
-  /** Predicts what the controller does if the API server stores the object under review. */
+  /** Predicts the effect on the pods if the API server stores the object under review. */
   export function effect(): import("wardset:policy/placement@0.1.1").PodEffect | undefined;
 }
 

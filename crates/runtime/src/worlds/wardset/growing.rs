@@ -77,7 +77,9 @@ fn list<T>(value: Val, read: impl Fn(Val) -> Result<T>) -> Result<Vec<T>> {
 fn data(value: &Val) -> Result<ClusterData> {
     let Val::Enum(name) = value else { return Err(unexpected("an enum")) };
     let found = DATA.iter().find(|(known, _)| known == name);
-    found.map(|(_, data)| *data).ok_or_else(|| Error::msg(format!("expected a kind of cluster data, found `{name}`")))
+    found
+        .map(|(_, data)| *data)
+        .ok_or_else(|| Error::msg(format!("expected a kind of cluster data, found `{name}`")))
 }
 
 fn unexpected(expected: &str) -> Error {
