@@ -217,9 +217,11 @@ fn assumed<'a>(title: &'a str, nodes: &'a [Node<'_>], answers: &[NodeAnswer]) ->
     let runs = nodes.iter().zip(answers).filter(|(_, answer)| answer.runs);
     runs.map(|(node, _)| ExistingPod {
         node: &node.name,
+        bound: true,
         owner: title,
         available: true,
         terminating: false,
+        overdue: false,
         ports: Vec::new(),
     })
     .collect()
