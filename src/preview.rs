@@ -119,7 +119,7 @@ impl<'a> Preview<'a> {
             pods = Some(assumed(&title, nodes, &before));
         }
         let references: Vec<&Node<'_>> = nodes.iter().collect();
-        let cluster = ClusterState { nodes: &references, pods: pods.as_deref(), version };
+        let cluster = ClusterState { nodes: &references, alike: &[], pods: pods.as_deref(), version };
         let old = if old_nodes.is_some() { Some(new) } else { stored.as_ref() };
         let update = Update { title: &title, old, new, change };
         // A refused object changes nothing.
@@ -220,9 +220,11 @@ fn assumed<'a>(title: &'a str, nodes: &'a [Node<'_>], answers: &[NodeAnswer]) ->
     let runs = nodes.iter().zip(answers).filter(|(_, answer)| answer.runs);
     runs.map(|(node, _)| ExistingPod {
         node: &node.name,
+        bound: true,
         owner: title,
         available: true,
         terminating: false,
+        overdue: false,
         ports: Vec::new(),
     })
     .collect()

@@ -24,7 +24,7 @@ struct Placed {
 ///
 /// For thousands of nodes it takes milliseconds, so it runs on a thread for blocking work.
 pub(super) async fn add(review: &Arc<Review>, nodes: Option<&Arc<ClusterNodes>>, decision: &mut Decision) {
-    let Some(nodes) = nodes.filter(|nodes| !nodes.nodes.is_empty()) else { return };
+    let Some(nodes) = nodes.filter(|nodes| !nodes.nodes().is_empty()) else { return };
     if decision.outcome != Outcome::Allowed || !decision.wants_placement() {
         return;
     }
@@ -101,7 +101,7 @@ mod tests {
             ..Node::default()
         };
         let nodes = [node(None), node(None), node(Some("nvidia.com/gpu"))].map(Arc::new).into();
-        let nodes = ClusterNodes { nodes, version: KubernetesVersion::NEWEST };
+        let nodes = ClusterNodes::new(nodes, KubernetesVersion::NEWEST);
         let old = old.map(document);
         Placed::of(old.as_ref(), &document(new), &nodes).expect("readable objects")
     }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_object_of_a_wrong_form_gets_no_warning() {
-        let nodes = ClusterNodes { nodes: vec![Arc::default()], ..ClusterNodes::default() };
+        let nodes = ClusterNodes::new(vec![Arc::default()], KubernetesVersion::NEWEST);
         let wrong = document(json!({"tolerations": "all"}));
         assert!(Placed::of(None, &wrong, &nodes).is_none());
     }

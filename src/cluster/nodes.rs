@@ -118,7 +118,7 @@ impl Nodes {
             };
             if is_changed {
                 let nodes = known.values().cloned().collect();
-                self.known.store(Some(Arc::new(ClusterNodes { nodes, version: self.version })));
+                self.known.store(Some(Arc::new(ClusterNodes::new(nodes, self.version))));
             }
         }
     }
@@ -166,7 +166,7 @@ mod tests {
         let nodes = Nodes::new(KubernetesVersion::default());
         nodes.follow(stream::iter(events), &Metrics::new()).await;
         let known = nodes.current()?;
-        Some(known.nodes.iter().map(|node| format!("{} {}", node.name, node.taints[0])).collect())
+        Some(known.nodes().iter().map(|node| format!("{} {}", node.name, node.taints[0])).collect())
     }
 
     #[tokio::test]

@@ -241,7 +241,7 @@ fn read_nodes(nodes: &[Value]) -> Result<Arc<ClusterNodes>, CaseProblem> {
         Ok(Arc::new(read.into_owned()))
     };
     let nodes = nodes.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-    Ok(Arc::new(ClusterNodes { nodes, version: KubernetesVersion::default() }))
+    Ok(Arc::new(ClusterNodes::new(nodes, KubernetesVersion::default())))
 }
 
 fn broken(error: PoliciesError) -> CaseProblem {

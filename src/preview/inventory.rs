@@ -37,11 +37,13 @@ pub struct StoredDaemonSet {
 #[derive(Debug)]
 struct StoredPod {
     node: String,
+    bound: bool,
     /// The DaemonSet as `namespace/name`; empty for other pods.
     owner: String,
     /// The time since which it is Ready, in seconds since 1970.
     ready_since: Option<i64>,
-    terminating: bool,
+    /// The time at which it should have ended, in seconds since 1970, if it is being deleted.
+    ends: Option<i64>,
     spec: ReadObject,
 }
 
@@ -156,7 +158,7 @@ impl Inventory {
     #[must_use]
     pub fn cluster_nodes(&self) -> Option<Arc<ClusterNodes>> {
         let nodes: Vec<_> = self.nodes().into_iter().map(|node| Arc::new(node.into_owned())).collect();
-        (!nodes.is_empty()).then(|| Arc::new(ClusterNodes { nodes, version: self.version }))
+        (!nodes.is_empty()).then(|| Arc::new(ClusterNodes::new(nodes, self.version)))
     }
 
     /// Returns the nodes by name.
@@ -211,10 +213,14 @@ impl StoredPod {
         let since = ready.filter(|ready| ready["status"] == "True");
         Ok(Some(Self {
             node: node.to_owned(),
+            bound: !text("/spec/nodeName").is_empty(),
             owner: owner.map(|name| title(text("/metadata/namespace"), name)).unwrap_or_default(),
             // A condition without a time counts as an old one.
             ready_since: since.map(|ready| ready["lastTransitionTime"].as_str().map_or(0, seconds)),
-            terminating: value.pointer("/metadata/deletionTimestamp").is_some(),
+            // The API server adds the grace period to the time of the deletion.
+            ends: value
+                .pointer("/metadata/deletionTimestamp")
+                .map(|time| time.as_str().map_or(i64::MAX, seconds)),
             spec,
         }))
     }
@@ -224,13 +230,18 @@ impl StoredPod {
         let spec: Option<PodSpec<'_>> = self.spec.read().ok();
         ExistingPod {
             node: &self.node,
+            bound: self.bound,
             owner: &self.owner,
             available: self.ready_since.is_some_and(|since| since.saturating_add(min_ready_seconds) <= now),
-            terminating: self.terminating,
+            terminating: self.ends.is_some(),
+            overdue: self.ends.is_some_and(|ends| ends.saturating_add(SECONDS_TO_END) < now),
             ports: spec.iter().flat_map(PodSpec::host_ports).collect(),
         }
     }
 }
+
+/// Time for the kubelet to end a pod after its grace period.
+const SECONDS_TO_END: i64 = 30;
 
 /// Returns namespace and name. An object without a namespace belongs to `default`.
 fn title(namespace: &str, name: &str) -> String {

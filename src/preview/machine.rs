@@ -69,6 +69,8 @@ struct RadiusReport {
 #[derive(Serialize)]
 struct ObstacleReport {
     kind: &'static str,
+    /// Whether the rollout gets stuck in each order of the controller.
+    certain: bool,
     message: String,
 }
 
@@ -157,8 +159,12 @@ impl From<&wardset_placement::BlastRadius> for RadiusReport {
             obstacle: radius.obstacle.as_ref().map(|obstacle| ObstacleReport {
                 kind: match obstacle {
                     Obstacle::SurgePort { .. } => "surgePort",
+                    Obstacle::SurgeUnavailable { .. } => "surgeUnavailableNodes",
+                    Obstacle::SurgeRemoval { .. } => "surgeRemoval",
                     Obstacle::Unavailable { .. } => "unavailableNodes",
+                    Obstacle::NoNodes => "noNodes",
                 },
+                certain: obstacle.is_certain(),
                 message: obstacle.to_string(),
             }),
             lines: radius.lines(),

@@ -20,6 +20,8 @@ const POOL: usize = 24;
 const BELOW: usize = 9;
 /// Bytes of a name or reason from an object.
 const MAX_TEXT: usize = 2048;
+/// Words of the lines in yellow.
+const ALARMING: [&str; 4] = ["deleted at once", "cannot finish", "may not finish", "Pending"];
 
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
@@ -77,13 +79,7 @@ fn write_preview(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Re
     write_pools(out, preview, wide)?;
     writeln!(out)?;
     for line in remarks(preview).into_iter().chain(effect(preview)) {
-        let style =
-            if line.contains("deleted at once") || line.contains("cannot finish") || line.contains("Pending")
-            {
-                YELLOW
-            } else {
-                DIM
-            };
+        let style = if ALARMING.iter().any(|words| line.contains(words)) { YELLOW } else { DIM };
         let width = if line.chars().count() > WIDTH - 2 { WIDTH - 4 } else { WIDTH - 2 };
         for (n, part) in wrap(&line, width).iter().enumerate() {
             writeln!(out, "  {}{style}{part}{style:#}", if n > 0 { "  " } else { "" })?;

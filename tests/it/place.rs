@@ -182,8 +182,8 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
                 [{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
     };
     let pods = (0..5).map(|n| pod(n, "agent", n > 1));
-    let items: Vec<Value> = nodes.chain(pods).chain([daemon_set("agent:1", json!({}))]).collect();
-    let cluster = files.write("cluster.json", &list(items));
+    let mut items: Vec<Value> = nodes.chain(pods).chain([daemon_set("agent:1", json!({}))]).collect();
+    let cluster = files.write("cluster.json", &list(items.clone()));
     let new = files.write("new.json", &daemon_set("agent:2", json!({})));
     let (code, table, _) = place(&["-f", &new, "--nodes", &cluster, "--policies", &policy]);
     assert_eq!(code, 0);
@@ -196,6 +196,19 @@ fn pods_and_conditions_show_a_rollout_that_cannot_finish() {
         lines.iter().any(|line| line.starts_with("2 pods replaced at once, because they are not")),
         "{table}"
     );
+
+    // All nodes are Ready. One pod is being deleted.
+    for node in &mut items[..2] {
+        node["status"]["conditions"][0]["status"] = "True".into();
+    }
+    for (ends, is_stuck) in [("2026-01-01T00:00:00Z", true), ("2999-01-01T00:00:00Z", false)] {
+        items[5]["metadata"]["deletionTimestamp"] = ends.into();
+        let cluster = files.write("cluster.json", &list(items.clone()));
+        let table = place(&["-f", &new, "--nodes", &cluster, "--policies", &policy]).1;
+        let words = "cannot finish: maxUnavailable (1) is used up by 1 node whose old pod does not end";
+        let text = table.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(text.contains(words), is_stuck, "{table}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The nodes on which the DaemonSet of a document runs, and the effect of an update on its pods.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -11,20 +11,33 @@ use crate::Pointer;
 use crate::document::Document;
 
 /// The nodes of a cluster at one time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ClusterNodes {
-    /// The nodes, in any order.
-    pub nodes: Vec<Arc<Node<'static>>>,
-    /// The version of the cluster, whose rules decide.
-    pub version: KubernetesVersion,
+    nodes: Vec<Arc<Node<'static>>>,
+    version: KubernetesVersion,
+    /// Nodes that are like others. Most changes of nodes come without a review, so the first review computes them.
+    alike: OnceLock<Vec<usize>>,
 }
 
 impl ClusterNodes {
+    /// Makes the nodes of a cluster of a version, whose rules decide. The nodes may have any order.
+    #[must_use]
+    pub fn new(nodes: Vec<Arc<Node<'static>>>, version: KubernetesVersion) -> Self {
+        Self { nodes, version, alike: OnceLock::new() }
+    }
+
+    /// Returns the nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Arc<Node<'static>>] {
+        &self.nodes
+    }
+
     /// Counts the nodes by their answer to the DaemonSet. Returns `None` if a field has a wrong type.
     #[must_use]
     pub fn counts(&self, object: &Document) -> Option<NodeCounts> {
         let nodes = self.references();
-        read(object, |object| NodeCounts::of(&object.spec.template.spec, &nodes, self.version))
+        let alike = self.alike(&nodes);
+        read(object, |object| NodeCounts::of(&object.spec.template.spec, &nodes, alike, self.version))
     }
 
     /// Predicts the effect of an update on pods. Pods are unknown, so each node on which the stored object runs counts as
@@ -32,7 +45,8 @@ impl ClusterNodes {
     #[must_use]
     pub fn effect(&self, old: Option<&Document>, new: &Document) -> Option<BlastRadius> {
         let nodes = self.references();
-        let cluster = ClusterState { nodes: &nodes, pods: None, version: self.version };
+        let cluster =
+            ClusterState { nodes: &nodes, alike: self.alike(&nodes), pods: None, version: self.version };
         let change = old.map_or(ObjectChange::Template, |old| change(old, new));
         let radius = |old: Option<&DaemonSet<'_>>| {
             read(new, |new| BlastRadius::of(&Update { title: "", old, new, change }, &cluster))
@@ -43,9 +57,11 @@ impl ClusterNodes {
         }
     }
 
-    /// Returns references to the nodes.
-    #[must_use]
-    pub fn references(&self) -> Vec<&Node<'static>> {
+    fn alike(&self, nodes: &[&Node<'_>]) -> &[usize] {
+        self.alike.get_or_init(|| wardset_placement::alike(nodes))
+    }
+
+    fn references(&self) -> Vec<&Node<'static>> {
         self.nodes.iter().map(|node| &**node).collect()
     }
 }
@@ -117,7 +133,7 @@ mod tests {
             labels: [("gpu".into(), gpu.into())].into_iter().collect(),
             ..Node::default()
         };
-        ClusterNodes { nodes: [node("yes"), node("no"), node("")].map(Arc::new).into(), ..Default::default() }
+        ClusterNodes::new([node("yes"), node("no"), node("")].map(Arc::new).into(), KubernetesVersion::NEWEST)
     }
 
     #[test]

@@ -10,12 +10,16 @@ use super::{HostPort, Node, PodSpec};
 pub struct ExistingPod<'a> {
     /// The name of its node.
     pub node: &'a str,
+    /// Whether it is bound to the node. Otherwise it still waits for the scheduler, and ends at once if it is deleted.
+    pub bound: bool,
     /// Its DaemonSet as `namespace/name`; empty for other pods.
     pub owner: &'a str,
     /// Whether it has been Ready for `minReadySeconds`.
     pub available: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Whether it is being deleted and should have ended by now, so that it may stay for ever.
+    pub overdue: bool,
     /// The ports of the node that it takes.
     pub ports: Vec<HostPort<'a>>,
 }

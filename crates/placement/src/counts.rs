@@ -31,19 +31,26 @@ pub struct NodeRefusal {
 const MAX_REASONS: usize = 2;
 
 impl NodeCounts {
-    /// Counts the answers of `nodes` to the pods of a template.
+    /// Counts the answers of `nodes` to the pods of a template. `alike` is the result of [`alike`](super::alike) for them, or
+    /// empty: it saves time, and changes no answer.
     #[must_use]
-    pub fn of(pod: &PodSpec<'_>, nodes: &[&Node<'_>], version: KubernetesVersion) -> Self {
+    pub fn of(pod: &PodSpec<'_>, nodes: &[&Node<'_>], alike: &[usize], version: KubernetesVersion) -> Self {
         let mut counter = Counter::default();
         let mut line = String::new();
-        for node in nodes {
+        let alike = if pod.names_nodes() { &[] } else { alike };
+        let mut copies = vec![0; nodes.len()];
+        for n in 0..nodes.len() {
+            let first = alike.get(n).copied().unwrap_or(n);
+            copies[first] += 1;
+        }
+        for (node, copies) in nodes.iter().zip(copies).filter(|(_, copies)| *copies > 0) {
             let placement = pod.on(node, version);
             line.clear();
             for (n, reason) in placement.reasons().iter().enumerate() {
                 // Writing to a String cannot fail.
                 let _ = write!(line, "{}{reason}", if n > 0 { "; " } else { "" });
             }
-            counter.add(node, &line);
+            counter.add(node, copies, &line);
         }
         counter.counts(nodes.len())
     }
@@ -53,7 +60,7 @@ impl NodeCounts {
     pub fn of_answers(nodes: &[&Node<'_>], answers: &[NodeAnswer]) -> Self {
         let mut counter = Counter::default();
         for (node, answer) in nodes.iter().zip(answers) {
-            counter.add(node, answer.reason.as_deref().unwrap_or_default());
+            counter.add(node, 1, answer.reason.as_deref().unwrap_or_default());
         }
         counter.counts(nodes.len())
     }
@@ -94,15 +101,15 @@ struct Counter<'n> {
 }
 
 impl<'n> Counter<'n> {
-    /// Counts one node. Without a reason, the pods run there.
-    fn add(&mut self, node: &'n Node<'_>, reason: &str) {
+    /// Counts equal nodes. Without a reason, the pods run there.
+    fn add(&mut self, node: &'n Node<'_>, copies: usize, reason: &str) {
         if reason.is_empty() {
-            self.runs += 1;
+            self.runs += copies;
         } else if let Some((count, group)) = self.refusals.get_mut(reason) {
-            *count += 1;
+            *count += copies;
             *group = group.filter(|group| node.group() == Some(*group));
         } else {
-            self.refusals.insert(reason.to_owned(), (1, node.group()));
+            self.refusals.insert(reason.to_owned(), (copies, node.group()));
         }
     }
 
@@ -120,7 +127,7 @@ impl<'n> Counter<'n> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Taint;
+    use super::super::{Taint, alike};
     use super::*;
 
     #[test]
@@ -163,7 +170,8 @@ mod tests {
         let nodes: Vec<&Node<'_>> = nodes.iter().collect();
         let (pod, version) = (PodSpec::default(), KubernetesVersion::NEWEST);
         let answers: Vec<NodeAnswer> = nodes.iter().map(|node| (&pod.on(node, version)).into()).collect();
-        let counts = NodeCounts::of(&pod, &nodes, version);
+        let counts = NodeCounts::of(&pod, &nodes, &[], version);
+        assert_eq!(counts, NodeCounts::of(&pod, &nodes, &alike(&nodes), version));
         assert_eq!(counts, NodeCounts::of_answers(&nodes, &answers));
         let reasons: Vec<_> = counts.refusals.iter().map(|found| (found.nodes, &*found.reason)).collect();
         assert_eq!((counts.nodes, counts.runs), (4, 1));

@@ -103,7 +103,7 @@ impl UpdateStrategy<'_> {
     }
 
     /// Returns the limit for a DaemonSet that runs on `desired` nodes (`updatedDesiredNodeCounts` in
-    /// pkg/controller/daemon/update.go). It is at least 1.
+    /// pkg/controller/daemon/update.go). It is at least 1, except for a percentage of 0 nodes.
     #[must_use]
     pub fn limit(&self, desired: usize) -> RolloutLimit {
         if &*self.r#type == "OnDelete" {
@@ -115,7 +115,7 @@ impl UpdateStrategy<'_> {
             Some(surge) if surge > 0 => RolloutLimit::MaxSurge(surge),
             _ => {
                 let unavailable = scaled(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()));
-                RolloutLimit::MaxUnavailable(unavailable.unwrap_or(1).max(1))
+                RolloutLimit::MaxUnavailable(unavailable.unwrap_or(1).max(desired.min(1)))
             }
         }
     }
@@ -187,6 +187,8 @@ mod tests {
         assert_eq!(limit(&rolling("maxUnavailable", json!(3)), 9), RolloutLimit::MaxUnavailable(3));
         assert_eq!(limit(&rolling("maxUnavailable", json!("10%")), 21), RolloutLimit::MaxUnavailable(3));
         assert_eq!(limit(&rolling("maxUnavailable", json!("0%")), 21), RolloutLimit::MaxUnavailable(1));
+        assert_eq!(limit(&rolling("maxUnavailable", json!("10%")), 0), RolloutLimit::MaxUnavailable(0));
+        assert_eq!(limit(&json!({}), 0), RolloutLimit::MaxUnavailable(1));
         assert_eq!(limit(&rolling("maxUnavailable", json!("x")), 21), RolloutLimit::MaxUnavailable(1));
         assert_eq!(limit(&rolling("maxSurge", json!("5%")), 288), RolloutLimit::MaxSurge(15));
         assert_eq!(limit(&json!({"type": "OnDelete", "rollingUpdate": null}), 9), RolloutLimit::OnDelete);

@@ -19,11 +19,13 @@
 //! absent in a struct or list, and as the empty string in a map.
 
 mod affinity;
+mod alike;
 mod conflict;
 mod counts;
 mod daemon_set;
 mod domain;
 mod node;
+mod obstacle;
 mod pod;
 mod pool;
 mod ports;
@@ -36,6 +38,7 @@ mod text;
 mod toleration;
 
 pub use affinity::{Affinity, NodeAffinity, NodeSelector, Term};
+pub use alike::alike;
 pub use conflict::{ExistingPod, PortConflict, port_conflicts};
 pub use counts::{NodeCounts, NodeRefusal};
 pub use daemon_set::{
@@ -43,12 +46,13 @@ pub use daemon_set::{
 };
 pub use domain::Domain;
 pub use node::Node;
+pub use obstacle::{Obstacle, UnavailableNodes};
 pub use pod::{NodePlacement, PodSpec, Reason};
 pub use pool::{NodeAnswer, Pool, pools};
 pub use ports::{Container, ContainerPort, HostPort};
 pub use remedy::Remedy;
 pub use requirement::{Operator, Requirement};
-pub use rollout::{BlastRadius, ClusterState, ObjectChange, Obstacle, Update};
+pub use rollout::{BlastRadius, ClusterState, ObjectChange, Update};
 pub use rules::{KubernetesVersion, VersionError};
 pub use selector::{Clause, LabelSelector};
 pub use text::{Labels, Text};

@@ -3,10 +3,11 @@
 //! The controller first syncs the nodes: it creates missing pods and deletes pods from nodes that no longer match, at
 //! once. Then it replaces the other pods within the limits of the update strategy (pkg/controller/daemon/update.go).
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
+use super::obstacle::{NodeUpdate, Obstacle, counted};
 use super::{
-    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodePlacement, Reason, RolloutLimit,
+    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodePlacement, PodSpec, Reason, RolloutLimit,
     port_conflicts,
 };
 
@@ -41,6 +42,8 @@ pub struct Update<'a> {
 pub struct ClusterState<'a> {
     /// All nodes.
     pub nodes: &'a [&'a Node<'a>],
+    /// The result of [`alike`](super::alike) for the nodes; empty if it is unknown. It saves time, and changes no answer.
+    pub alike: &'a [usize],
     /// All pods. Without them, each node on which the stored object runs counts as one with a pod.
     pub pods: Option<&'a [ExistingPod<'a>]>,
     /// The version of the cluster.
@@ -71,43 +74,8 @@ pub struct BlastRadius {
     pub limit: RolloutLimit,
     /// Nodes whose pods cannot become available, and which use up a part of the limit.
     pub blocked: usize,
-    /// The reason why the rollout cannot finish, if there is one.
+    /// The reason why the rollout cannot finish, or may not finish, if there is one.
     pub obstacle: Option<Obstacle>,
-}
-
-/// A reason why a rollout cannot finish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// With `maxSurge`, the new pod waits for a port that the old pod has.
-    SurgePort {
-        /// The port, such as `9100/TCP`.
-        port: String,
-    },
-    /// Pods on these nodes cannot become available, and they use up the limit.
-    Unavailable {
-        /// Nodes that are not Ready and have or get a pod.
-        not_ready: usize,
-        /// Nodes on which another pod has a port of the new pod.
-        port_taken: usize,
-        /// The limit as a number.
-        limit: usize,
-        /// `maxUnavailable` or `maxSurge`.
-        name: &'static str,
-    },
-}
-
-/// One node's part in an update.
-struct NodeUpdate<'a> {
-    node: &'a Node<'a>,
-    /// Whether the stored object runs there.
-    ran: bool,
-    runs: bool,
-    continues: bool,
-    /// A pod of the DaemonSet that is not being deleted: whether it is available.
-    pod: Option<bool>,
-    /// Whether any pod of the DaemonSet is there.
-    is_taken: bool,
-    port_taken: bool,
 }
 
 impl BlastRadius {
@@ -140,9 +108,8 @@ impl BlastRadius {
         }
         if rolls {
             radius.not_replaced = count(&|node| node.continues && !node.runs && node.pod.is_some());
-            let waiting = count(&|node| node.continues && node.pod == Some(true) && !node.is_not_ready());
             radius.blocked = count(&|node| node.blocks(limit));
-            radius.obstacle = (waiting > 0).then(|| obstacle(update, &nodes, limit)).flatten();
+            radius.obstacle = Obstacle::of(limit, &nodes);
         }
         radius
     }
@@ -212,7 +179,10 @@ impl BlastRadius {
                 counted(self.not_replaced, "pod")
             ));
         }
-        lines.extend(self.obstacle.as_ref().map(|obstacle| format!("the rollout cannot finish: {obstacle}")));
+        lines.extend(self.obstacle.as_ref().map(|obstacle| {
+            let verb = if obstacle.is_certain() { "cannot" } else { "may not" };
+            format!("the rollout {verb} finish: {obstacle}")
+        }));
         if lines.is_empty() {
             lines.push(match self.change {
                 ObjectChange::Nothing => "no effect".to_owned(),
@@ -242,41 +212,6 @@ impl BlastRadius {
     }
 }
 
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SurgePort { port } => {
-                write!(f, "with maxSurge, each new pod waits for port {port} of the old pod on its node")
-            }
-            Self::Unavailable { not_ready, port_taken, limit, name } => {
-                let causes = [(*not_ready, "not Ready"), (*port_taken, "on which another pod uses the port")];
-                let causes = causes.into_iter().filter(|(count, _)| *count > 0);
-                let causes: Vec<String> =
-                    causes.map(|(count, cause)| format!("{} {cause}", counted(count, "node"))).collect();
-                write!(f, "{name} ({limit}) is used up by {}", causes.join(" and "))
-            }
-        }
-    }
-}
-
-impl NodeUpdate<'_> {
-    /// Whether the node uses up the limit for ever: a new pod on it cannot become available, or an old one cannot
-    /// terminate. With `maxSurge`, a node counts only while its old pod is available.
-    fn blocks(&self, limit: RolloutLimit) -> bool {
-        match limit {
-            RolloutLimit::OnDelete => false,
-            RolloutLimit::MaxUnavailable(_) => {
-                (self.runs || self.is_taken) && (self.is_not_ready() || self.port_taken)
-            }
-            RolloutLimit::MaxSurge(_) => self.runs && self.pod == Some(true) && self.port_taken,
-        }
-    }
-
-    fn is_not_ready(&self) -> bool {
-        self.node.ready == Some(false)
-    }
-}
-
 fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<NodeUpdate<'a>> {
     let all = cluster.pods.unwrap_or_default();
     let mut own: BTreeMap<&str, Vec<&ExistingPod<'_>>> = BTreeMap::new();
@@ -284,63 +219,82 @@ fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<Node
         own.entry(pod.node).or_default().push(pod);
     }
     let conflicts = port_conflicts(&update.new.spec.template.spec, update.title, cluster.nodes, all);
-    let nodes = cluster.nodes.iter().zip(conflicts);
+    let wanted: Vec<HostPort<'_>> = update.new.spec.template.spec.host_ports().collect();
+    let port_of = |ports: &[HostPort<'_>]| {
+        let port = wanted.iter().find(|wanted| ports.iter().any(|port| wanted.conflicts_with(port)));
+        port.map(HostPort::to_string)
+    };
+    let ports_of_old: Vec<HostPort<'_>> =
+        update.old.into_iter().flat_map(|old| old.spec.template.spec.host_ports()).collect();
+    let port_of_old = port_of(&ports_of_old);
+    let answers = |object: &DaemonSet<'_>| Answer::all(&object.spec.template.spec, cluster);
+    let (after, before) = (answers(update.new), update.old.map(answers));
+    let nodes = cluster.nodes.iter().zip(after).zip(conflicts).enumerate();
     nodes
-        .map(|(node, conflict)| {
-            let answer = update.new.spec.template.spec.on(node, cluster.version);
-            let (runs, continues) = (answer.runs(), answer.continues());
-            let stored = update.old.map(|old| old.spec.template.spec.on(node, cluster.version));
-            let ran = stored.as_ref().is_some_and(NodePlacement::runs);
-            let (pod, is_taken) = match (cluster.pods, &stored) {
+        .map(|(n, ((node, answer), conflict))| {
+            let stored = before.as_ref().and_then(|before| before.get(n));
+            let mut found = NodeUpdate {
+                node,
+                ran: stored.is_some_and(|stored| stored.runs),
+                runs: answer.runs,
+                continues: answer.continues,
+                pod: None,
+                is_taken: false,
+                is_bound: false,
+                is_overdue: false,
+                port_taken: answer.runs && conflict.is_some(),
+                own_port: None,
+            };
+            match (cluster.pods, stored) {
                 (Some(_), _) => {
                     let pods = own.get(&*node.name).map(Vec::as_slice).unwrap_or_default();
-                    let mut live = pods.iter().filter(|pod| !pod.terminating).peekable();
-                    (live.peek().is_some().then(|| live.all(|pod| pod.available)), !pods.is_empty())
+                    let is_live = |pod: &&&ExistingPod<'_>| !pod.terminating;
+                    // If there are several, the controller keeps the one that is available.
+                    found.pod = pods.iter().filter(is_live).map(|pod| pod.available).reduce(|a, b| a || b);
+                    found.is_taken = !pods.is_empty();
+                    found.is_bound = pods.iter().any(|pod| pod.bound);
+                    found.is_overdue = pods.iter().any(|pod| pod.overdue);
+                    let stays = |pod: &&&ExistingPod<'_>| pod.overdue || pod.available && !pod.terminating;
+                    found.own_port = pods.iter().filter(stays).find_map(|pod| port_of(&pod.ports));
                 }
                 (None, Some(stored)) => {
-                    let has_pod = is_assumed(stored);
-                    (has_pod.then_some(node.ready != Some(false)), has_pod)
+                    found.is_taken = stored.is_assumed;
+                    found.is_bound = found.is_taken;
+                    found.pod = found.is_taken.then_some(node.ready != Some(false));
+                    found.own_port = port_of_old.clone().filter(|_| found.is_taken);
                 }
-                (None, None) => (None, false),
-            };
-            let port_taken = runs && conflict.is_some();
-            NodeUpdate { node, ran, runs, continues, pod, is_taken, port_taken }
+                (None, None) => {}
+            }
+            found
         })
         .collect()
 }
 
-/// Returns the obstacle of a rollout that still has available pods to replace.
-fn obstacle(update: &Update<'_>, nodes: &[NodeUpdate<'_>], limit: RolloutLimit) -> Option<Obstacle> {
-    match limit {
-        RolloutLimit::OnDelete => None,
-        RolloutLimit::MaxSurge(surge) => {
-            let port_taken = nodes.iter().filter(|node| node.blocks(limit)).count();
-            if port_taken >= surge {
-                return Some(Obstacle::Unavailable {
-                    not_ready: 0,
-                    port_taken,
-                    limit: surge,
-                    name: "maxSurge",
-                });
-            }
-            // The new pod stays pending until the old one ends, and the old one stays until the new one is available.
-            let old: Vec<HostPort<'_>> = update.old?.spec.template.spec.host_ports().collect();
-            let mut new = update.new.spec.template.spec.host_ports();
-            let port = new.find(|port| old.iter().any(|old| port.conflicts_with(old)))?;
-            Some(Obstacle::SurgePort { port: port.to_string() })
+/// The answer of one node to a pod template.
+#[derive(Clone, Copy)]
+struct Answer {
+    runs: bool,
+    continues: bool,
+    /// Whether the node counts as one with a pod if pods are unknown.
+    is_assumed: bool,
+}
+
+impl Answer {
+    /// Returns the answer of each node.
+    fn all(pod: &PodSpec<'_>, cluster: &ClusterState<'_>) -> Vec<Self> {
+        let alike = if pod.names_nodes() { &[] } else { cluster.alike };
+        let mut answers: Vec<Self> = Vec::with_capacity(cluster.nodes.len());
+        for (n, node) in cluster.nodes.iter().enumerate() {
+            let known = alike.get(n).and_then(|first| answers.get(*first)).copied();
+            answers.push(known.unwrap_or_else(|| (&pod.on(node, cluster.version)).into()));
         }
-        RolloutLimit::MaxUnavailable(allowed) => {
-            let blocked: Vec<&NodeUpdate<'_>> = nodes.iter().filter(|node| node.blocks(limit)).collect();
-            let not_ready = blocked.iter().filter(|node| node.is_not_ready()).count();
-            let port_taken = blocked.len() - not_ready;
-            let name = "maxUnavailable";
-            (blocked.len() >= allowed).then_some(Obstacle::Unavailable {
-                not_ready,
-                port_taken,
-                limit: allowed,
-                name,
-            })
-        }
+        answers
+    }
+}
+
+impl From<&NodePlacement<'_>> for Answer {
+    fn from(placement: &NodePlacement<'_>) -> Self {
+        Self { runs: placement.runs(), continues: placement.continues(), is_assumed: is_assumed(placement) }
     }
 }
 
@@ -350,10 +304,6 @@ fn is_assumed(placement: &NodePlacement<'_>) -> bool {
     placement.reasons().iter().all(|reason| {
         matches!(reason, Reason::Taint(taint) if taint.key.starts_with("node.kubernetes.io/") && !taint.evicts())
     })
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Document {
         let same = old.is_some() && template(&self.object) == template(&self.old_object);
         let change = if same { ObjectChange::Metadata } else { ObjectChange::Template };
         let update = Update { title: "", old: old.as_ref(), new: &new, change };
-        let radius = BlastRadius::of(&update, &ClusterState { nodes: &nodes, pods: None, version });
+        let radius = BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods: None, version });
         Some(PodEffect {
             gained: number(radius.gained),
             lost: number(radius.lost),
@@ -85,7 +85,7 @@ impl Document {
         let object = DaemonSet::deserialize(object).ok()?;
         let nodes: Vec<&Node<'_>> = nodes.iter().collect();
         let counts =
-            placement::NodeCounts::of(&object.spec.template.spec, &nodes, KubernetesVersion::default());
+            placement::NodeCounts::of(&object.spec.template.spec, &nodes, &[], KubernetesVersion::default());
         let refusals = counts.refusals.into_iter();
         Some(NodeCounts {
             nodes: number(counts.nodes),

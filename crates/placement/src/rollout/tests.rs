@@ -1,6 +1,7 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use super::super::{RolloutLimit, UnavailableNodes};
 use super::*;
 
 const TITLE: &str = "monitoring/agent";
@@ -28,18 +29,54 @@ fn radius(
     let change = ObjectChange::Template;
     let update = Update { title: TITLE, old: old.as_ref(), new: &new, change };
     let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-    BlastRadius::of(&update, &ClusterState { nodes: &nodes, pods, version })
+    BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods, version })
 }
 
 fn own<'a>(nodes: &'a [Node<'a>], available: bool) -> Vec<ExistingPod<'a>> {
     let pod = |node: &'a Node<'a>| ExistingPod {
         node: &node.name,
+        bound: true,
         owner: TITLE,
         available: available && node.ready == Some(true),
         terminating: false,
+        overdue: false,
         ports: Vec::new(),
     };
     nodes.iter().map(pod).collect()
+}
+
+fn unavailable(nodes: UnavailableNodes, limit: usize) -> Obstacle {
+    Obstacle::Unavailable { nodes, limit, certain: true }
+}
+
+fn not_ready(count: usize) -> UnavailableNodes {
+    UnavailableNodes { not_ready: count, ..UnavailableNodes::default() }
+}
+
+fn port_taken(count: usize) -> UnavailableNodes {
+    UnavailableNodes { port_taken: count, ..UnavailableNodes::default() }
+}
+
+fn port(number: u32) -> HostPort<'static> {
+    HostPort { port: number, protocol: "TCP".into(), address: "0.0.0.0".into() }
+}
+
+/// A pod spec with this port of the node.
+fn pod_with(port: u32) -> Value {
+    json!({"containers": [{"ports": [{"containerPort": 80, "hostPort": port}]}]})
+}
+
+/// A pod of another DaemonSet that has port 9100 on each of these nodes.
+fn others<'a>(nodes: &'a [Node<'a>]) -> impl Iterator<Item = ExistingPod<'a>> {
+    nodes.iter().map(|node| ExistingPod {
+        node: &node.name,
+        bound: true,
+        owner: "other/exporter",
+        available: true,
+        terminating: false,
+        overdue: false,
+        ports: vec![port(9100)],
+    })
 }
 
 #[test]
@@ -89,10 +126,7 @@ fn nodes_that_are_not_ready_use_up_the_limit() {
     let stuck = |not_ready| radius(Some(&object), &object, &nodes(288 - not_ready, not_ready), None).obstacle;
     assert_eq!(stuck(14), None);
     let obstacle = stuck(20).expect("an obstacle");
-    assert_eq!(
-        obstacle,
-        Obstacle::Unavailable { not_ready: 20, port_taken: 0, limit: 15, name: "maxUnavailable" }
-    );
+    assert_eq!(obstacle, unavailable(not_ready(20), 15));
     assert_eq!(obstacle.to_string(), "maxUnavailable (15) is used up by 20 nodes not Ready");
 }
 
@@ -140,20 +174,10 @@ fn a_port_that_another_pod_has_uses_up_the_limit() {
     );
     let nodes = nodes(6, 0);
     let mut pods = own(&nodes[..4], true);
-    let port = HostPort { port: 9100, protocol: "TCP".into(), address: "0.0.0.0".into() };
-    pods.extend(nodes[4..].iter().map(|node| ExistingPod {
-        node: &node.name,
-        owner: "other/exporter",
-        available: true,
-        terminating: false,
-        ports: vec![port.clone()],
-    }));
+    pods.extend(others(&nodes[4..]));
     let radius = radius(Some(&object), &object, &nodes, Some(&pods));
     assert_eq!(radius.created, 2);
-    assert_eq!(
-        radius.obstacle,
-        Some(Obstacle::Unavailable { not_ready: 0, port_taken: 2, limit: 2, name: "maxUnavailable" })
-    );
+    assert_eq!(radius.obstacle, Some(unavailable(port_taken(2), 2)));
 }
 
 #[test]
@@ -162,7 +186,7 @@ fn metadata_alone_restarts_no_pod() {
     let typed = DaemonSet::deserialize(&object).expect("a DaemonSet");
     let nodes = nodes(3, 0);
     let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-    let cluster = ClusterState { nodes: &nodes, pods: None, version: KubernetesVersion::NEWEST };
+    let cluster = ClusterState { nodes: &nodes, alike: &[], pods: None, version: KubernetesVersion::NEWEST };
     let lines = |change| {
         let update = Update { title: TITLE, old: Some(&typed), new: &typed, change };
         BlastRadius::of(&update, &cluster).lines()
@@ -191,10 +215,7 @@ fn without_pods_the_taint_of_a_node_that_is_not_ready_does_not_hide_its_pod() {
         node.taints.push(super::super::Taint::new("node.kubernetes.io/unreachable", "", "NoSchedule"));
     }
     let obstacle = radius(Some(&object), &object, &nodes, None).obstacle;
-    assert_eq!(
-        obstacle,
-        Some(Obstacle::Unavailable { not_ready: 4, port_taken: 0, limit: 3, name: "maxUnavailable" })
-    );
+    assert_eq!(obstacle, Some(unavailable(not_ready(4), 3)));
 }
 
 #[test]
@@ -204,17 +225,160 @@ fn a_surge_cannot_finish_if_another_pod_has_the_new_port_everywhere() {
     };
     let nodes = nodes(3, 0);
     let mut pods = own(&nodes, true);
-    let port = HostPort { port: 9100, protocol: "TCP".into(), address: "0.0.0.0".into() };
-    pods.extend(nodes.iter().map(|node| ExistingPod {
-        node: &node.name,
-        owner: "m/other",
-        available: true,
-        terminating: false,
-        ports: vec![port.clone()],
-    }));
+    pods.extend(others(&nodes));
     let obstacle = radius(Some(&of(80)), &of(9100), &nodes, Some(&pods)).obstacle;
+    assert_eq!(obstacle, Some(Obstacle::SurgeUnavailable { nodes: port_taken(3) }));
+}
+
+#[test]
+fn a_deleted_pod_that_does_not_end_uses_up_the_limit() {
+    let object = daemon_set(json!({"maxUnavailable": 1}), json!({}));
+    let nodes = nodes(3, 0);
+    let mut pods = own(&nodes, true);
+    pods[0].terminating = true;
+    assert_eq!(radius(Some(&object), &object, &nodes, Some(&pods)).obstacle, None);
+    pods[0].overdue = true;
+    let obstacle = radius(Some(&object), &object, &nodes, Some(&pods)).obstacle.expect("an obstacle");
+    assert_eq!(obstacle.to_string(), "maxUnavailable (1) is used up by 1 node whose old pod does not end");
+    // A surge creates a pod beside it, unless both need the same port.
+    let surge = |port| daemon_set(json!({"maxSurge": 1}), pod_with(port));
+    assert_eq!(radius(Some(&surge(80)), &surge(80), &nodes, Some(&pods)).obstacle, None);
+    pods.push(ExistingPod { terminating: false, overdue: false, ..pods[0].clone() });
+    pods[0].ports = vec![port(80)];
     assert_eq!(
-        obstacle,
-        Some(Obstacle::Unavailable { not_ready: 0, port_taken: 3, limit: 1, name: "maxSurge" })
+        radius(Some(&surge(9100)), &surge(80), &nodes, Some(&pods)).obstacle,
+        Some(Obstacle::SurgePort { port: "80/TCP".into() })
     );
+}
+
+#[test]
+fn a_rollout_finishes_if_its_last_pods_are_those_that_stay_pending() {
+    let of = |limit: usize, port| daemon_set(json!({"maxUnavailable": limit}), pod_with(port));
+    let obstacle = |ready: usize, taken: usize, limit| {
+        let nodes = nodes(ready, 0);
+        let pods: Vec<ExistingPod<'_>> =
+            own(&nodes, true).into_iter().chain(others(&nodes[..taken])).collect();
+        radius(Some(&of(limit, 80)), &of(limit, 9100), &nodes, Some(&pods)).obstacle
+    };
+    // The controller replaces all pods in one step.
+    assert_eq!(obstacle(2, 2, 2), None);
+    assert_eq!(obstacle(3, 2, 3), None);
+    // It chooses two of three in any order, then nothing is left of the limit.
+    assert_eq!(obstacle(3, 3, 2), Some(unavailable(port_taken(3), 2)));
+    // It depends on the order.
+    let obstacle = obstacle(3, 2, 2).expect("an obstacle");
+    assert_eq!(
+        (obstacle.is_certain(), obstacle.to_string().as_str()),
+        (
+            false,
+            "maxUnavailable (2) is used up by 2 nodes on which another pod uses the port, \
+             unless the controller replaces their pods last"
+        )
+    );
+}
+
+#[test]
+fn a_rollout_that_depends_on_the_order_may_not_finish() {
+    let of = |port| daemon_set(json!({"maxUnavailable": 1}), pod_with(port));
+    let nodes = nodes(2, 0);
+    let pods: Vec<ExistingPod<'_>> = own(&nodes, true).into_iter().chain(others(&nodes[..1])).collect();
+    let radius = radius(Some(&of(80)), &of(9100), &nodes, Some(&pods));
+    let last = radius.lines().pop().expect("a line");
+    assert!(
+        last.starts_with("the rollout may not finish: maxUnavailable (1) is used up by 1 node "),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_surge_cannot_finish_if_another_pod_has_the_new_port_on_one_node() {
+    let of = |port| daemon_set(json!({"maxSurge": 3}), pod_with(port));
+    let nodes = nodes(5, 0);
+    let pods: Vec<ExistingPod<'_>> = own(&nodes, true).into_iter().chain(others(&nodes[..1])).collect();
+    assert_eq!(
+        radius(Some(&of(80)), &of(9100), &nodes, Some(&pods)).obstacle,
+        Some(Obstacle::SurgeUnavailable { nodes: port_taken(1) })
+    );
+}
+
+#[test]
+fn an_available_pod_on_a_node_that_is_not_ready_is_one_to_replace() {
+    let nodes = nodes(1, 2);
+    let mut pods = own(&nodes, true);
+    pods[1].available = true;
+    let obstacle = |strategy: Value| {
+        let object = daemon_set(strategy, json!({}));
+        radius(Some(&object), &object, &nodes, Some(&pods)).obstacle
+    };
+    assert_eq!(obstacle(json!({"maxSurge": 2})), Some(Obstacle::SurgeUnavailable { nodes: not_ready(1) }));
+    assert_eq!(obstacle(json!({"maxUnavailable": 1})), Some(unavailable(not_ready(2), 1)));
+    // The pod on the third node uses up one of two, and that on the second node the other, if it is not the last.
+    let unsure = Obstacle::Unavailable { nodes: not_ready(2), limit: 2, certain: false };
+    assert_eq!(obstacle(json!({"maxUnavailable": 2})), Some(unsure));
+}
+
+#[test]
+fn a_surge_keeps_pods_on_nodes_with_a_taint_until_others_are_available() {
+    let mut nodes = nodes(2, 1);
+    nodes[0].taints.push(super::super::Taint::new("t", "", "NoSchedule"));
+    let pods = own(&nodes, true);
+    let object = daemon_set(json!({"maxSurge": 1}), json!({}));
+    let radius_of = |nodes: &[Node<'_>]| radius(Some(&object), &object, nodes, Some(&pods)).obstacle;
+    assert_eq!(radius_of(&nodes), Some(Obstacle::SurgeRemoval { pods: 1, nodes: not_ready(1) }));
+    let mut ready = nodes.clone();
+    ready[2].ready = Some(true);
+    assert_eq!(radius_of(&ready), None);
+}
+
+#[test]
+fn after_a_stuck_surge_the_next_update_is_stuck_too() {
+    let object = daemon_set(json!({"maxSurge": 1}), pod_with(9100));
+    let nodes = nodes(1, 0);
+    let mut pods = own(&nodes, true);
+    pods[0].ports = vec![port(9100)];
+    // The new pod of the first update waits for the port.
+    pods.push(ExistingPod { available: false, ..pods[0].clone() });
+    assert_eq!(
+        radius(Some(&object), &object, &nodes, Some(&pods)).obstacle,
+        Some(Obstacle::SurgePort { port: "9100/TCP".into() })
+    );
+    // The ports of the pods count, not those of the stored template: an earlier update changed it.
+    let changed = daemon_set(json!({"maxSurge": 1}), pod_with(80));
+    assert!(radius(Some(&changed), &object, &nodes, Some(&pods)).obstacle.is_some());
+}
+
+#[test]
+fn a_percentage_of_no_nodes_replaces_no_available_pod() {
+    let mut nodes = nodes(2, 0);
+    for node in &mut nodes {
+        node.taints.push(super::super::Taint::new("t", "", "NoSchedule"));
+    }
+    let pods = own(&nodes, true);
+    let radius_of = |strategy: Value| {
+        let object = daemon_set(strategy, json!({}));
+        radius(Some(&object), &object, &nodes, Some(&pods))
+    };
+    let percentage = radius_of(json!({"maxUnavailable": "50%"}));
+    assert_eq!(
+        (percentage.limit, percentage.obstacle),
+        (RolloutLimit::MaxUnavailable(0), Some(Obstacle::NoNodes))
+    );
+    assert_eq!(radius_of(json!({"maxUnavailable": 1})).obstacle, None);
+    assert_eq!(radius_of(json!({"maxSurge": 1})).obstacle, None);
+    let surge = json!({"maxSurge": "50%", "maxUnavailable": 0});
+    assert_eq!(radius_of(surge).obstacle, Some(Obstacle::NoNodes));
+}
+
+#[test]
+fn a_pod_that_waits_for_the_scheduler_ends_without_a_kubelet() {
+    let object = daemon_set(json!({"maxUnavailable": 1}), json!({}));
+    let mut nodes = nodes(2, 1);
+    nodes[2].taints.push(super::super::Taint::new("node.kubernetes.io/unreachable", "", "NoSchedule"));
+    let mut pods = own(&nodes, true);
+    assert_eq!(
+        radius(Some(&object), &object, &nodes, Some(&pods)).obstacle,
+        Some(unavailable(not_ready(1), 1))
+    );
+    pods[2].bound = false;
+    assert_eq!(radius(Some(&object), &object, &nodes, Some(&pods)).obstacle, None);
 }
