@@ -123,17 +123,19 @@ fn predicted(object: &Value, nodes: &[Value], version: KubernetesVersion) -> BTr
     nodes.iter().filter(runs).map(|node| name(node).to_owned()).collect()
 }
 
-fn create(kubectl: &Kubectl, items: Vec<Value>) {
+/// Creates objects with one command.
+pub(crate) fn create(kubectl: &Kubectl, items: Vec<Value>) {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     kubectl.run_with_input(&["create", "--filename=-"], &list.to_string()).succeeded();
 }
 
-fn items(list: &Value) -> Vec<Value> {
+/// Returns the objects of a list.
+pub(crate) fn items(list: &Value) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
 /// Returns the node of a pod. If the scheduler has not bound the pod yet, returns the node in its affinity.
-fn node_of(pod: &Value) -> String {
+pub(crate) fn node_of(pod: &Value) -> String {
     let terms = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
     let meant = &terms[0]["matchFields"][0]["values"][0];
     pod["spec"]["nodeName"].as_str().or(meant.as_str()).unwrap().to_owned()

@@ -32,6 +32,7 @@ mod proxy;
 mod registration;
 mod requests;
 mod rollout;
+mod rollouts;
 mod support;
 #[path = "../it/placement/worlds.rs"]
 mod worlds;
