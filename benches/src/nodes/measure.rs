@@ -1,4 +1,5 @@
 //! The measurement: servers of a cluster without nodes, then servers of the same cluster with many.
+#![expect(clippy::print_stderr, reason = "progress is for the person who runs the benchmark")]
 
 use std::collections::BTreeMap;
 use std::fs;
