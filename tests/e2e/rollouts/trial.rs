@@ -243,6 +243,11 @@ impl Trial {
         if pod["status"]["phase"] != "Pending" || is_bound {
             return pod["status"]["phase"] != "Pending" || self.is_lost(&node);
         }
+        // On a slow machine, Kubernetes can find that a lost node has no kubelet before the scheduler binds its pods. The
+        // taint stays.
+        if self.is_lost(&node) && pod["status"]["conditions"].to_string().contains("untolerated taint") {
+            return true;
+        }
         // The scheduler retries after each change of a pod on the node. So no condition of the pod proves that the last
         // try has failed, but a pod that has the port does.
         all.iter().any(|other| {
