@@ -41,7 +41,7 @@ typedef uint8_t wardset_policy_types_cluster_data_t;
 
 // The labels of the object's namespace.
 #define WARDSET_POLICY_TYPES_CLUSTER_DATA_NAMESPACE_LABELS 0
-// The nodes of the cluster, as counts: see `placement`. Since 0.1.1.
+// Counts of the cluster's nodes: see `placement`. Since 0.1.1.
 #define WARDSET_POLICY_TYPES_CLUSTER_DATA_NODES 1
 
 // The severity of a log line.
@@ -211,13 +211,14 @@ typedef struct {
   size_t len;
 } wardset_policy_placement_list_refusal_t;
 
-// The nodes of the cluster, by their answer to a pod template.
+// The nodes that run a pod template, and those that refuse it.
 typedef struct wardset_policy_placement_node_counts_t {
   // All nodes.
   uint32_t   nodes;
   // Nodes on which the DaemonSet controller creates a pod.
   uint32_t   runs;
-  // The other nodes, by reason. The most frequent reason comes first; at most 16.
+  // The other nodes, by reason. The most frequent reason comes first. The list has at most
+  // 16 reasons, so its sum can be less than `nodes - runs`.
   wardset_policy_placement_list_refusal_t   refusals;
 } wardset_policy_placement_node_counts_t;
 
@@ -233,7 +234,8 @@ typedef struct wardset_policy_placement_pod_effect_t {
   // Pods that the controller deletes at once, because their nodes no longer match. `maxUnavailable` does
   // not limit it.
   uint32_t   deleted;
-  // Pods that the rollout replaces step by step.
+  // Pods on nodes that run the new object and get a new template. With `OnDelete`, the controller replaces
+  // such a pod only after somebody deletes it.
   uint32_t   restarted;
   // Why the rollout cannot finish, as one line; none if it can.
   policy_option_string_t   obstacle;
@@ -285,18 +287,18 @@ extern bool wardset_policy_document_object(policy_string_t *pointer, policy_stri
 extern bool wardset_policy_document_old_object(policy_string_t *pointer, policy_string_t *ret);
 
 // Imported Functions from `wardset:policy/cluster@0.1.1`
-// Returns the data as JSON text; for `namespace-labels`, an object of strings. None if the host does not
-// know it, and for `nodes`. Traps if the manifest does not declare the data, or if the operator does not
+// Returns the data as JSON text; for `namespace-labels`, an object of strings. Returns none if the host does
+// not know the data. For `nodes` it always returns none: use the interface `placement`. Traps if the manifest does not declare the data, or if the operator does not
 // allow it.
 extern bool wardset_policy_cluster_data(wardset_policy_cluster_cluster_data_t what, policy_string_t *ret);
 
 // Imported Functions from `wardset:policy/placement@0.1.1`
 // Counts the nodes for the object under review, with `edits` applied in order. Traps if an edit cannot be
-// applied.
+// applied, and on more than 1,024 edits. If the nodes are unknown, it returns none without a look at the edits.
 extern bool wardset_policy_placement_object(wardset_policy_placement_list_edit_t *edits, wardset_policy_placement_node_counts_t *ret);
 // Counts the nodes for the stored object; always none on a create.
 extern bool wardset_policy_placement_old_object(wardset_policy_placement_node_counts_t *ret);
-// Predicts what the controller does if the API server stores the object under review.
+// Predicts the effect on the pods if the API server stores the object under review.
 extern bool wardset_policy_placement_effect(wardset_policy_placement_pod_effect_t *ret);
 
 // Imported Functions from `wardset:policy/log@0.1.1`

@@ -22,13 +22,14 @@ type Refusal struct {
 Reason string
 }
 
-// The nodes of the cluster, by their answer to a pod template.
+// The nodes that run a pod template, and those that refuse it.
 type NodeCounts struct {
         // All nodes.
 Nodes uint32
 // Nodes on which the DaemonSet controller creates a pod.
 Runs uint32
-// The other nodes, by reason. The most frequent reason comes first; at most 16.
+// The other nodes, by reason. The most frequent reason comes first. The list has at most
+// 16 reasons, so its sum can be less than `nodes - runs`.
 Refusals []Refusal
 }
 
@@ -44,7 +45,8 @@ Created uint32
 // Pods that the controller deletes at once, because their nodes no longer match. `maxUnavailable` does
 // not limit it.
 Deleted uint32
-// Pods that the rollout replaces step by step.
+// Pods on nodes that run the new object and get a new template. With `OnDelete`, the controller replaces
+// such a pod only after somebody deletes it.
 Restarted uint32
 // Why the rollout cannot finish, as one line; none if it can.
 Obstacle witTypes.Option[string]

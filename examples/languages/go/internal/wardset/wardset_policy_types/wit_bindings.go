@@ -32,7 +32,7 @@ type TemplateGate = uint8
 const (
         // The labels of the object's namespace.
 ClusterDataNamespaceLabels uint8 = 0
-// The nodes of the cluster, as counts: see `placement`. Since 0.1.1.
+// Counts of the cluster's nodes: see `placement`. Since 0.1.1.
 ClusterDataNodes uint8 = 1
 )
 // Kinds of cluster data. A policy gets one only if its manifest names it and the operator allows it.
