@@ -1,32 +1,33 @@
 //! The nodes of the cluster, from a watch, so that no review calls the API server.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Node as NodeObject;
-use kube::api::ApiResource;
-use kube::core::Object;
+use kube::api::ObjectMeta;
+use kube::core::ClusterResourceScope;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_all};
-use kube::{Api, Client};
-use serde::{Deserialize, Serialize};
+use kube::{Api, Client, Resource};
+use serde::{Deserialize, Deserializer};
 use wardset_core::placement::ClusterNodes;
-use wardset_placement::{KubernetesVersion, Node, Taint};
+use wardset_placement::{KubernetesVersion, Node, SharedLabels, Taint};
 
 use super::watching::{backoff, watch_failed};
 use crate::metrics::Metrics;
 
 /// The fields of a node's `spec` that matter. The watch drops all others while it reads them.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct WatchedSpec {
     taints: Vec<WatchedTaint>,
     unschedulable: bool,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct WatchedTaint {
     key: String,
@@ -35,20 +36,75 @@ struct WatchedTaint {
 }
 
 /// The fields of a node's `status` that matter.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct WatchedStatus {
     conditions: Vec<WatchedCondition>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct WatchedCondition {
     r#type: String,
     status: String,
 }
 
-type WatchedNode = Object<WatchedSpec, WatchedStatus>;
+/// A node with the fields that matter. Its metadata has neither annotations nor managed fields: both are larger than the rest.
+#[derive(Debug, Clone, Deserialize)]
+struct WatchedNode {
+    #[serde(deserialize_with = "small_metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: WatchedSpec,
+    #[serde(default)]
+    status: WatchedStatus,
+}
+
+impl Resource for WatchedNode {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        NodeObject::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        NodeObject::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        NodeObject::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        NodeObject::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Reads the metadata that the watch needs.
+fn small_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct SmallMetadata {
+        name: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        labels: Option<BTreeMap<String, String>>,
+    }
+    let SmallMetadata { name, uid, resource_version, labels } = SmallMetadata::deserialize(deserializer)?;
+    Ok(ObjectMeta { name, uid, resource_version, labels, ..ObjectMeta::default() })
+}
+
+/// Nodes in one answer to a list request. A real node has 10 KiB and more, and the whole answer is in memory.
+const PAGE: u32 = 100;
 
 /// The last known nodes.
 #[derive(Debug)]
@@ -76,9 +132,8 @@ impl Nodes {
 
     /// Watches the nodes until the process stops.
     pub(super) async fn watch(self: Arc<Self>, client: Client, metrics: Arc<Metrics>) {
-        let kind = ApiResource::erase::<NodeObject>(&());
-        let nodes = Api::<WatchedNode>::all_with(client, &kind);
-        let events = watch_all(nodes, watcher::Config::default());
+        let nodes = Api::<WatchedNode>::all(client);
+        let events = watch_all(nodes, watcher::Config::default().page_size(PAGE));
         self.follow(events.backoff(backoff()), &metrics).await;
     }
 
@@ -90,6 +145,7 @@ impl Nodes {
         let mut events = std::pin::pin!(events);
         // During a list, the previous nodes stay known.
         let (mut listed, mut known) = (ByName::new(), ByName::new());
+        let mut labels = SharedLabels::default();
         while let Some(event) = events.next().await {
             let is_changed = match event {
                 Ok(Event::Init) => {
@@ -97,20 +153,23 @@ impl Nodes {
                     false
                 }
                 Ok(Event::InitApply(node)) => {
-                    listed.extend(named(node));
+                    listed.extend(named(node, &mut labels));
                     false
                 }
                 Ok(Event::InitDone) => {
                     known = std::mem::take(&mut listed);
+                    labels.forget_unused();
                     true
                 }
                 // Before the first list is complete, there are no such events.
-                Ok(Event::Apply(node)) => named(node).is_some_and(|(name, node)| {
+                Ok(Event::Apply(node)) => named(node, &mut labels).is_some_and(|(name, node)| {
                     // Most updates of a node are reports of its kubelet, and change nothing that matters here.
                     let former = known.insert(name, Arc::clone(&node));
                     former.is_none_or(|former| former != node)
                 }),
-                Ok(Event::Delete(node)) => named(node).is_some_and(|(name, _)| known.remove(&name).is_some()),
+                Ok(Event::Delete(node)) => {
+                    node.metadata.name.is_some_and(|name| known.remove(&name).is_some())
+                }
                 Err(error) => {
                     watch_failed(metrics, "nodes", &error);
                     false
@@ -124,11 +183,10 @@ impl Nodes {
     }
 }
 
-/// Returns the name and the small form of a node.
-fn named(object: WatchedNode) -> Option<(String, Arc<Node<'static>>)> {
+/// Returns the name and the small form of a node, with labels that it shares with equal nodes.
+fn named(object: WatchedNode, shared: &mut SharedLabels) -> Option<(String, Arc<Node<'static>>)> {
     let name = object.metadata.name?;
-    let status = object.status.unwrap_or_default();
-    let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready");
+    let ready = object.status.conditions.iter().find(|condition| condition.r#type == "Ready");
     let labels = object.metadata.labels.unwrap_or_default();
     let taint = |taint: WatchedTaint| Taint {
         key: taint.key.into(),
@@ -137,7 +195,7 @@ fn named(object: WatchedNode) -> Option<(String, Arc<Node<'static>>)> {
     };
     let node = Node {
         name: name.clone().into(),
-        labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: shared.share(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()),
         taints: object.spec.taints.into_iter().map(taint).collect(),
         unschedulable: object.spec.unschedulable,
         ready: ready.map(|condition| condition.status == "True"),

@@ -67,7 +67,7 @@ impl<'a> Term<'a> {
     /// Returns the requirements that the node does not satisfy: those on labels, then those on fields.
     pub fn unmet(&self, node: &Node<'_>) -> impl Iterator<Item = &Requirement<'a>> {
         let labels = self.match_expressions.iter().filter(|requirement| {
-            let label = node.labels.get(&*requirement.key).map(|label| &**label);
+            let label = node.labels.get(&requirement.key);
             !requirement.is_valid() || requirement.holds(label) != Some(true)
         });
         labels.chain(self.match_fields.iter().filter(|requirement| !field_holds(requirement, node)))

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
+use super::node_labels::HOSTNAME;
 use super::{Node, PodSpec, Requirement};
-
-/// The label with the name of the node. Each node has another value.
-const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// Returns for each node the position of the first node that is like it: they differ in their names and in the label
 /// `kubernetes.io/hostname` only. A pod template that names no node runs on both or on neither.
@@ -34,19 +32,12 @@ impl PodSpec<'_> {
 /// A node without its names.
 struct Form<'n>(&'n Node<'n>);
 
-impl Form<'_> {
-    fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        let labels = self.0.labels.iter().map(|(key, value)| (&**key, &**value));
-        labels.filter(|(key, _)| *key != HOSTNAME)
-    }
-}
-
 impl PartialEq for Form<'_> {
     fn eq(&self, other: &Self) -> bool {
         let (one, two) = (self.0, other.0);
         one.taints == two.taints
             && (one.unschedulable, one.ready) == (two.unschedulable, two.ready)
-            && self.labels().eq(other.labels())
+            && one.labels.alike(&two.labels)
     }
 }
 
@@ -54,7 +45,7 @@ impl Eq for Form<'_> {}
 
 impl Hash for Form<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.labels().for_each(|label| label.hash(state));
+        self.0.labels.hash().hash(state);
         self.0.taints.iter().for_each(|taint| (&*taint.key, &*taint.value, &*taint.effect).hash(state));
         (self.0.unschedulable, self.0.ready).hash(state);
     }

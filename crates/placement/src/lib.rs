@@ -25,6 +25,7 @@ mod counts;
 mod daemon_set;
 mod domain;
 mod node;
+mod node_labels;
 mod obstacle;
 mod pod;
 mod pool;
@@ -46,6 +47,7 @@ pub use daemon_set::{
 };
 pub use domain::Domain;
 pub use node::Node;
+pub use node_labels::{NodeLabels, SharedLabels};
 pub use obstacle::{Obstacle, UnavailableNodes};
 pub use pod::{NodePlacement, PodSpec, Reason};
 pub use pool::{NodeAnswer, Pool, pools};

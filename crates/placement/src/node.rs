@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Labels, Taint, Text};
+use super::{NodeLabels, Taint, Text};
 
 /// The fields of a node that matter to DaemonSets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -11,7 +11,7 @@ pub struct Node<'a> {
     /// The node's name.
     pub name: Text<'a>,
     /// The node's labels.
-    pub labels: Labels<'a>,
+    pub labels: NodeLabels<'a>,
     /// The node's taints.
     pub taints: Vec<Taint<'a>>,
     /// Whether the node is cordoned. The taint that follows from it does not stop DaemonSets.
@@ -38,7 +38,7 @@ struct Metadata<'a> {
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
-    labels: Labels<'a>,
+    labels: NodeLabels<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -95,7 +95,6 @@ impl Node<'_> {
     /// Copies the borrowed strings.
     #[must_use]
     pub fn into_owned(self) -> Node<'static> {
-        let labels = self.labels.into_iter().map(|(key, value)| (key.into_owned(), value.into_owned()));
         let taint = |taint: Taint<'_>| Taint {
             key: taint.key.into_owned(),
             value: taint.value.into_owned(),
@@ -103,7 +102,7 @@ impl Node<'_> {
         };
         Node {
             name: self.name.into_owned(),
-            labels: labels.collect(),
+            labels: self.labels.into_owned(),
             taints: self.taints.into_iter().map(taint).collect(),
             unschedulable: self.unschedulable,
             ready: self.ready,
@@ -113,9 +112,9 @@ impl Node<'_> {
     /// Returns the name of the node's group: the value of a provider's label, else the node's role, else none.
     #[must_use]
     pub fn group(&self) -> Option<&str> {
-        let by_provider = POOL_LABELS.iter().find_map(|label| self.labels.get(*label));
+        let by_provider = POOL_LABELS.iter().find_map(|label| self.labels.get(label));
         let by_role = || self.labels.keys().find_map(|key| key.strip_prefix(ROLE));
-        by_provider.map(|value| &**value).or_else(by_role).filter(|name| !name.is_empty())
+        by_provider.or_else(by_role).filter(|name| !name.is_empty())
     }
 }
 

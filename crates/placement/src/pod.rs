@@ -80,7 +80,7 @@ impl<'a> PodSpec<'a> {
             reasons.push(Reason::NodeName { wanted: &self.node_name });
         }
         for (key, wanted) in &self.node_selector {
-            let found = node.labels.get(&**key).map(|value| &**value);
+            let found = node.labels.get(key);
             if found != Some(&**wanted) {
                 reasons.push(Reason::NodeSelector { key, wanted, found });
             }

@@ -75,7 +75,7 @@ impl<'a> Remedy<'a> {
 /// by the node's own value. If the node lacks such a label, a term without the requirement could match any node, so the
 /// term names the node.
 fn term_for<'a>(node: &'a Node<'a>, closest: Option<&'a Term<'a>>) -> Term<'a> {
-    let label = |requirement: &Requirement<'_>| node.labels.get(&*requirement.key).map(|label| &**label);
+    let label = |requirement: &Requirement<'_>| node.labels.get(&requirement.key);
     let expressions = closest.map(|term| term.match_expressions.as_slice()).unwrap_or_default();
     let adapted = expressions.iter().map(|requirement| {
         if requirement.is_valid() && requirement.holds(label(requirement)) == Some(true) {
@@ -103,7 +103,7 @@ mod tests {
         let labels = [("disk", "hdd"), ("zone", "a")];
         Node {
             name: "n1".into(),
-            labels: labels.map(|(key, value)| (key.into(), value.into())).into(),
+            labels: labels.map(|(key, value)| (key.into(), value.into())).into_iter().collect(),
             taints: vec![
                 super::super::Taint::new("gpu", "", "NoSchedule"),
                 super::super::Taint::new("team", "ml", "NoExecute"),

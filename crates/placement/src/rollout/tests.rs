@@ -96,7 +96,7 @@ fn a_rolling_restart_takes_as_many_steps_as_the_limit_needs() {
 #[test]
 fn pods_on_nodes_that_no_longer_match_are_deleted_at_once_even_with_on_delete() {
     let mut nodes = nodes(4, 0);
-    nodes[0].labels.insert("gpu".into(), "true".into());
+    nodes[0].labels = [("gpu".into(), "true".into())].into_iter().collect();
     let old = daemon_set(json!({}), json!({}));
     let mut new = daemon_set(json!({}), json!({"nodeSelector": {"gpu": "true"}}));
     new["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
