@@ -69,7 +69,8 @@ impl Document {
         let same = old.is_some() && template(&self.object) == template(&self.old_object);
         let change = if same { ObjectChange::Metadata } else { ObjectChange::Template };
         let update = Update { title: "", old: old.as_ref(), new: &new, change };
-        let radius = BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods: None, version });
+        let radius =
+            BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods: None, version });
         Some(PodEffect {
             gained: number(radius.gained),
             lost: number(radius.lost),
