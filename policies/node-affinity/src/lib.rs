@@ -8,9 +8,8 @@ mod exemption;
 use exemption::Treatment;
 use serde::Deserialize;
 use wardset_policy_sdk::{
-    ClusterData, Denial, Domain, Manifest, NodeCounts, Operator, Outcome, Patch, Placement, Policy,
-    Requirement, Review, SettingsError, Stop, Text, Verdict, Wanted, export_policy,
-    settings::RequirementSetting,
+    ClusterData, Denial, Domain, Manifest, Operator, Outcome, Patch, Placement, Policy, Requirement, Review,
+    SettingsError, Stop, Text, Verdict, Wanted, export_policy, settings::RequirementSetting,
 };
 
 /// The policy.
@@ -248,8 +247,9 @@ fn empties(review: &Review, patch: &Patch<'_>) -> bool {
     if patch.changes().is_empty() {
         return false;
     }
-    let runs = |counts: Option<NodeCounts>| counts.map_or(0, |counts| counts.runs);
-    review.node_counts_with(patch).is_some_and(|counts| counts.runs == 0) && runs(review.node_counts()) > 0
+    // If the nodes are unknown, the host need not read the changes.
+    let Some(now) = review.node_counts() else { return false };
+    now.runs > 0 && review.node_counts_with(patch).is_some_and(|after| after.runs == 0)
 }
 
 fn no_node_left(pointer: String, requirement: &str) -> Denial {
