@@ -135,7 +135,9 @@ fn write_pools(out: &mut String, preview: &Preview<'_>, wide: bool) -> fmt::Resu
 /// Returns the effect on pods.
 fn effect(preview: &Preview<'_>) -> Vec<String> {
     let refused = || vec!["no effect: a policy refuses the object, so the cluster stays as it is".to_owned()];
-    preview.radius.as_ref().map_or_else(refused, wardset_placement::BlastRadius::lines)
+    let lines = preview.radius.as_ref().map_or_else(refused, wardset_placement::BlastRadius::lines);
+    // A line can contain a port's protocol, which is text of the author.
+    lines.iter().map(|line| one_line(line, MAX_TEXT)).collect()
 }
 
 /// Returns the facts beside the answers: pods that stay Pending, and the counters of the status.

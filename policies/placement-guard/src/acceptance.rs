@@ -12,10 +12,11 @@ pub(crate) const SHRINK: &str = "wardset.dev/accept-shrink";
 pub(crate) const STUCK_ROLLOUT: &str = "wardset.dev/accept-stuck-rollout";
 
 const ANNOTATIONS: &str = "/metadata/annotations";
+const NODE_SELECTOR: &str = "/spec/template/spec/nodeSelector";
 /// The fields that choose nodes.
 const PARTS: [&str; 4] = [
     "/spec/template/spec/nodeName",
-    "/spec/template/spec/nodeSelector",
+    NODE_SELECTOR,
     "/spec/template/spec/affinity",
     "/spec/template/spec/tolerations",
 ];
@@ -44,7 +45,7 @@ impl Acceptance {
         let mut revision = String::new();
         for part in PARTS {
             let mut value: Value = review.object(part)?.unwrap_or_default();
-            clean(&mut value);
+            clean(&mut value, part == NODE_SELECTOR);
             revision.push_str(&value.to_string());
             revision.push('\n');
         }
@@ -69,17 +70,22 @@ impl Acceptance {
     }
 }
 
-/// Removes nulls and empty strings, lists and objects, and sorts the members of objects.
-fn clean(value: &mut Value) {
+/// Removes nulls and empty strings, lists and objects, and sorts the members of objects. In a node selector, an empty
+/// string is a value, and null is the same.
+fn clean(value: &mut Value, is_selector: bool) {
     match value {
         Value::Object(members) => {
-            members.values_mut().for_each(clean);
-            members.retain(|_, value| !is_empty(value));
+            if is_selector {
+                members.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
+            } else {
+                members.values_mut().for_each(|value| clean(value, false));
+                members.retain(|_, value| !is_empty(value));
+            }
             let mut sorted: Vec<_> = std::mem::take(members).into_iter().collect();
             sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
             members.extend(sorted);
         }
-        Value::Array(elements) => elements.iter_mut().for_each(clean),
+        Value::Array(elements) => elements.iter_mut().for_each(|value| clean(value, false)),
         _ => {}
     }
     if is_empty(value) {
@@ -125,6 +131,11 @@ mod tests {
         assert_eq!(expected(&same), first);
         assert_ne!(expected(&selector("a:2", "ssd")), first);
         assert_ne!(expected(&selector("a:1", "hdd")), first);
+        // Roles are labels with an empty value.
+        let role = |role: &str| json!({"nodeSelector": {role: ""}});
+        assert_ne!(expected(&role("gpu")), expected(&role("nvme")));
+        assert_ne!(expected(&role("gpu")), expected(&json!({})));
+        assert_eq!(expected(&role("gpu")), expected(&json!({"nodeSelector": {"gpu": null}})));
     }
 
     #[test]

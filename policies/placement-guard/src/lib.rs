@@ -106,7 +106,10 @@ impl Policy for PlacementGuard {
         let (Some(counts), Some(effect)) = (review.node_counts(), review.pod_effect()) else {
             return Ok(Verdict::allow());
         };
-        let before = review.old_node_counts().map_or(0, |counts| counts.runs);
+        let runs = review.old_node_counts().map_or(0, |counts| counts.runs);
+        // A taint such as that of a node which is not Ready keeps new pods off, but the old pod is still there.
+        let before = runs.max(effect.deleted.saturating_add(effect.restarted));
+        let lost = effect.lost.max(effect.deleted);
         let acceptance = Acceptance::read(review)?;
         let mut verdict = Verdict::allow();
         let is_caused = review.is_create() || before > 0;
@@ -116,12 +119,12 @@ impl Policy for PlacementGuard {
             let found = zero_nodes(review, &counts, before);
             verdict = answer(verdict, settings.zero_nodes, found, acceptance::ZERO_NODES, &acceptance);
         }
-        if let Some(shrink) = settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(&effect, before))
+        if let Some(shrink) = settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(lost, before))
             && verdict.denials.is_empty()
             && !accepts_nowhere
             && !acceptance.covers(acceptance::SHRINK)
         {
-            let found = shrinks(&counts, &effect, before);
+            let found = shrinks(&counts, &effect, lost, before);
             verdict = answer(verdict, shrink.action, found, acceptance::SHRINK, &acceptance);
         }
         if let Some(obstacle) = effect.obstacle.as_ref().filter(|_| !review.is_create())
@@ -137,8 +140,8 @@ impl Policy for PlacementGuard {
 }
 
 impl Shrink {
-    fn is_exceeded(&self, effect: &PodEffect, before: u32) -> bool {
-        let lost = u64::from(effect.lost);
+    fn is_exceeded(&self, lost: u32, before: u32) -> bool {
+        let lost = u64::from(lost);
         let over_nodes = self.nodes.is_some_and(|nodes| lost > u64::from(nodes));
         let over_percent =
             self.percent.is_some_and(|percent| lost * 100 > u64::from(percent) * u64::from(before));
@@ -155,15 +158,14 @@ fn zero_nodes(review: &Review, counts: &NodeCounts, before: u32) -> String {
     format!("{subject}{}", reasons(counts))
 }
 
-fn shrinks(counts: &NodeCounts, effect: &PodEffect, before: u32) -> String {
+fn shrinks(counts: &NodeCounts, effect: &PodEffect, lost: u32, before: u32) -> String {
     let deleted = match effect.deleted {
         0 => String::new(),
         1 => ", and Kubernetes deletes 1 pod at once".to_owned(),
         pods => format!(", and Kubernetes deletes {pods} pods at once"),
     };
     format!(
-        "it would lose {} of {}{deleted}; it would run on {} of {}{}",
-        effect.lost,
+        "it would lose {lost} of {}{deleted}; it would run on {} of {}{}",
         nodes(before),
         counts.runs,
         nodes(counts.nodes),
