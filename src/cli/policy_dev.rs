@@ -346,7 +346,7 @@ fn line(block: &mut String, word: &str, failed: Option<&str>, text: &str) {
     }
 }
 
-/// Returns the address of the webhook, a command that prints its decision for people, and one that asks it.
+/// Returns the address of the webhook, and two commands: one prints the decision as text, and one sends it a request.
 fn invitation(policy: &Path, work: &Path, port: u16) -> String {
     let shown = |path: &Path| quoted(&path.display().to_string());
     let (ca, review) = (shown(&work.join("ca.pem")), shown(&work.join("review.json")));

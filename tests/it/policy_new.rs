@@ -125,7 +125,7 @@ fn tests_warn_about_a_module_that_is_older_than_its_sources() {
     std::fs::write(project.join("more.py"), "").unwrap();
     let both = errors(&project, &test);
     assert!(both.starts_with("warning: `app.py` and 1 other source changed after"), "{both}");
-    // Another module is not the one that the build wrote.
+    // The build did not write this module.
     std::fs::write(project.join("app.py"), source).unwrap();
     std::fs::copy(project.join("a.wasm"), folder.path().join("other.wasm")).unwrap();
     assert_eq!(errors(&project, &["policy", "test", "--module", "file:../other.wasm"]), "");

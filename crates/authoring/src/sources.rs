@@ -43,7 +43,7 @@ pub enum SourceChange {
 }
 
 /// Returns the sources that differ from those of the last build, sorted by path. The list is empty if no build has
-/// recorded its sources, or if the module is not the one that the build wrote.
+/// recorded its sources, or if something else wrote the module.
 #[must_use]
 pub fn changed_sources(folder: &Path) -> Vec<ChangedSource> {
     compare(folder).unwrap_or_default()

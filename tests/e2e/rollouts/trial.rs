@@ -32,7 +32,7 @@ pub(crate) struct Trial {
     held: Rc<Hold>,
 }
 
-/// What the product says about an update.
+/// The product's prediction for an update.
 #[derive(Debug)]
 pub(crate) struct Prediction {
     /// The number of nodes that run the new pods.
@@ -304,7 +304,7 @@ impl Trial {
         let nodes = items(&self.kubectl.json(&["get", "nodes"]));
         for object in nodes.iter().chain(pods) {
             let mut object = object.clone();
-            // The product takes a deleted pod for one that does not end only some time after its grace period.
+            // The product waits for some time after the grace period before it counts a deleted pod as one that does not end.
             if is_terminating(&object) {
                 object["metadata"]["deletionTimestamp"] = LONG_AGO.into();
             }
