@@ -21,8 +21,8 @@ use crate::offline::Reviewed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wardset_placement::{
-    BlastRadius, ClusterState, DaemonSet, ExistingPod, KubernetesVersion, Node, NodeAnswer, ObjectChange,
-    Update, port_conflicts,
+    BlastRadius, DaemonSet, ExistingPod, KubernetesVersion, Node, NodeAnswer, ObjectChange, Placed, Update,
+    port_conflicts,
 };
 
 pub use explain::explain;
@@ -106,9 +106,9 @@ impl<'a> Preview<'a> {
         }
         let before = match old_nodes {
             Some(old) => answers_before(new, nodes, old, version),
-            None => answers(&written, nodes, version),
+            None => written.spec.template.spec.answers(nodes, version),
         };
-        let after = answers(new, nodes, version);
+        let after = new.spec.template.spec.answers(nodes, version);
         let change = match (old_nodes, forms.stored) {
             (Some(_), _) => ObjectChange::Nothing,
             (None, Some(stored)) => stored.change_to(forms.decided.unwrap_or(forms.written)),
@@ -118,19 +118,22 @@ impl<'a> Preview<'a> {
         if old_nodes.is_some() && pods.is_none() {
             pods = Some(assumed(&title, nodes, &before));
         }
-        let references: Vec<&Node<'_>> = nodes.iter().collect();
-        let cluster = ClusterState { nodes: &references, alike: &[], pods: pods.as_deref(), version };
-        let old = if old_nodes.is_some() { Some(new) } else { stored.as_ref() };
-        let update = Update { title: &title, old, new, change };
+        let of_stored = stored.as_ref().map(|stored| stored.spec.template.spec.answers(nodes, version));
+        let placed = Placed { object: new, answers: &after };
+        let old = if old_nodes.is_some() {
+            Some(placed)
+        } else {
+            stored.as_ref().zip(of_stored.as_ref()).map(|(object, answers)| Placed { object, answers })
+        };
+        let update = Update { title: &title, old, new: placed, change };
         // A refused object changes nothing.
-        let radius = forms.decided.map(|_| BlastRadius::of(&update, &cluster));
+        let radius = forms.decided.map(|_| BlastRadius::of(&update, nodes, pods.as_deref()));
         let all = pods.as_deref().unwrap_or_default();
-        let conflicts = port_conflicts(&new.spec.template.spec, &title, &references, all);
+        let conflicts = port_conflicts(&new.spec.template.spec, &title, nodes, all);
         let conflicts = conflicts.into_iter().zip(&after);
         let waits = conflicts
             .map(|(conflict, answer)| conflict.filter(|_| answer.runs).map(|conflict| conflict.to_string()))
             .collect();
-        let of_stored = stored.as_ref().map(|stored| answers(stored, nodes, version));
         let counters = inventory
             .knows_pods()
             .then(|| StatusCounters::of(&title, nodes, of_stored.as_deref().unwrap_or(&after), all));
@@ -196,10 +199,6 @@ pub fn of_review<'a>(
     Preview::new(reviewed.title(), reviewed.origin.clone(), &forms, inventory, nodes, old_nodes)
 }
 
-fn answers(object: &DaemonSet<'_>, nodes: &[Node<'_>], version: KubernetesVersion) -> Vec<NodeAnswer> {
-    nodes.iter().map(|node| (&object.spec.template.spec.on(node, version)).into()).collect()
-}
-
 /// Returns the answers for the earlier form of each node. A missing node ran no pods.
 fn answers_before(
     object: &DaemonSet<'_>,
@@ -210,7 +209,12 @@ fn answers_before(
     let old: BTreeMap<&str, &Node<'_>> = old.iter().map(|node| (&*node.name, node)).collect();
     let answer = |node: &Node<'_>| match old.get(&*node.name) {
         Some(old) => (&object.spec.template.spec.on(old, version)).into(),
-        None => NodeAnswer { runs: false, continues: false, reason: Some("the node is new".to_owned()) },
+        None => NodeAnswer {
+            runs: false,
+            continues: false,
+            assumes_pod: false,
+            reason: Some("the node is new".into()),
+        },
     };
     nodes.iter().map(answer).collect()
 }

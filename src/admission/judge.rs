@@ -140,7 +140,7 @@ impl Judge {
         {
             decision.allow_rollback(&review, phase, revision);
         }
-        placement::add(&review, nodes.as_ref(), &mut decision).await;
+        placement::add(&review, nodes.as_ref(), &mut decision, deadline).await;
         let decided = Decided { phase, review: &review, decision: &decision, elapsed: received.elapsed() };
         self.observers.iter().for_each(|observer| observer.decided(&decided));
         decision

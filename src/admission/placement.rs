@@ -1,6 +1,7 @@
 //! Warnings and audit annotations about the nodes of a DaemonSet, for reviews whose policies ask for them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wardset_core::Pointer;
 use wardset_core::decision::{Decision, Outcome};
@@ -20,17 +21,24 @@ struct Placed {
 }
 
 /// Adds to an allowed decision, if one of its policies asks for it: at most two warnings, and audit annotations. Nothing
-/// is added if an object has a wrong form, because the API server reports that itself.
+/// is added if an object has a wrong form, because the API server reports that itself, and nothing after the deadline of the
+/// review.
 ///
 /// For thousands of nodes it takes milliseconds, so it runs on a thread for blocking work.
-pub(super) async fn add(review: &Arc<Review>, nodes: Option<&Arc<ClusterNodes>>, decision: &mut Decision) {
+pub(super) async fn add(
+    review: &Arc<Review>,
+    nodes: Option<&Arc<ClusterNodes>>,
+    decision: &mut Decision,
+    deadline: Instant,
+) {
     let Some(nodes) = nodes.filter(|nodes| !nodes.nodes().is_empty()) else { return };
     if decision.outcome != Outcome::Allowed || !decision.wants_placement() {
         return;
     }
     let (review, nodes, object) = (Arc::clone(review), Arc::clone(nodes), Arc::clone(&decision.object));
-    let placed =
-        tokio::task::spawn_blocking(move || Placed::of(review.old_object.as_deref(), &object, &nodes));
+    let placed = tokio::task::spawn_blocking(move || {
+        Placed::of(review.old_object.as_deref(), &object, &nodes, || Instant::now() < deadline)
+    });
     if let Ok(Some(placed)) = placed.await {
         decision.warn(placed.warnings());
         decision.audit.extend(placed.annotations());
@@ -38,11 +46,16 @@ pub(super) async fn add(review: &Arc<Review>, nodes: Option<&Arc<ClusterNodes>>,
 }
 
 impl Placed {
-    fn of(old: Option<&Document>, new: &Document, nodes: &ClusterNodes) -> Option<Self> {
-        let counts = nodes.counts(new)?;
+    fn of(
+        old: Option<&Document>,
+        new: &Document,
+        nodes: &ClusterNodes,
+        keep_going: impl Fn() -> bool,
+    ) -> Option<Self> {
+        let counts = nodes.counts(new, &keep_going)?;
         // Most updates leave the pods alone, and then the nodes stay the same.
         let is_same = old.is_some_and(|old| old.get(POD) == new.get(POD));
-        let effect = if is_same { None } else { Some(nodes.effect(old, new)?) };
+        let effect = if is_same { None } else { Some(nodes.effect(old, new, &keep_going)?) };
         Some(Self { counts, effect, is_new: old.is_none() })
     }
 
@@ -103,7 +116,7 @@ mod tests {
         let nodes = [node(None), node(None), node(Some("nvidia.com/gpu"))].map(Arc::new).into();
         let nodes = ClusterNodes::new(nodes, KubernetesVersion::NEWEST);
         let old = old.map(document);
-        Placed::of(old.as_ref(), &document(new), &nodes).expect("readable objects")
+        Placed::of(old.as_ref(), &document(new), &nodes, || true).expect("readable objects")
     }
 
     fn show(old: Option<Value>, new: Value) -> Vec<String> {
@@ -159,6 +172,6 @@ mod tests {
     fn an_object_of_a_wrong_form_gets_no_warning() {
         let nodes = ClusterNodes::new(vec![Arc::default()], KubernetesVersion::NEWEST);
         let wrong = document(json!({"tolerations": "all"}));
-        assert!(Placed::of(None, &wrong, &nodes).is_none());
+        assert!(Placed::of(None, &wrong, &nodes, || true).is_none());
     }
 }

@@ -58,8 +58,7 @@ fn verdict_line(preview: &Preview<'_>) -> String {
 pub fn lines(preview: &Preview<'_>) -> String {
     let mut out = String::new();
     let object = if preview.refused { "as written, it " } else { "" };
-    let nodes: Vec<_> = preview.nodes.iter().collect();
-    let summary = NodeCounts::of_answers(&nodes, &preview.after).summary(None);
+    let summary = NodeCounts::of(preview.nodes, &preview.after).summary(None);
     let effect = effect(preview);
     for line in std::iter::once(format!("{object}{summary}")).chain(effect) {
         // Writing to a String can't fail.

@@ -300,7 +300,7 @@ fn each_bad_input_has_an_error_that_names_it() {
         ),
         (
             vec!["-f", &odd, "--nodes", &nodes, "--policies", &policy],
-            "`spec.updateStrategy.rollingUpdate.maxUnavailable`: expected a whole number, 0 or more, or a percentage such as `10%`",
+            "`spec.updateStrategy.rollingUpdate.maxUnavailable`: expected a whole number, 0 or more, or a percentage from `0%` to `100%`",
         ),
         (
             vec!["-f", &mistyped, "--nodes", &nodes, "--policies", &policy],

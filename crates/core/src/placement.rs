@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize as _;
 use serde_json::Value;
 pub use wardset_placement::{BlastRadius, NodeCounts};
-use wardset_placement::{ClusterState, DaemonSet, KubernetesVersion, Node, ObjectChange, Update};
+use wardset_placement::{DaemonSet, KubernetesVersion, Node, NodeAnswer, ObjectChange, Placed, Update};
 
 use crate::Pointer;
 use crate::document::Document;
@@ -32,37 +32,43 @@ impl ClusterNodes {
         &self.nodes
     }
 
-    /// Counts the nodes by their answer to the DaemonSet. Returns `None` if a field has a wrong type.
+    /// Counts the nodes by their answer to the DaemonSet. Returns `None` if a field has a wrong type, or once `keep_going`
+    /// returns false: it is called before each node.
     #[must_use]
-    pub fn counts(&self, object: &Document) -> Option<NodeCounts> {
-        let nodes = self.references();
-        let alike = self.alike(&nodes);
-        read(object, |object| NodeCounts::of(&object.spec.template.spec, &nodes, alike, self.version))
+    pub fn counts(&self, object: &Document, keep_going: impl Fn() -> bool) -> Option<NodeCounts> {
+        let answers = read(object, |object| self.answers(object, keep_going)).flatten()?;
+        Some(NodeCounts::of(&self.nodes, &answers))
     }
 
     /// Predicts the effect of an update on pods. Pods are unknown, so each node on which the stored object runs counts as
-    /// one with a pod. Returns `None` if a field has a wrong type.
+    /// one with a pod. Returns `None` as [`ClusterNodes::counts`] does.
     #[must_use]
-    pub fn effect(&self, old: Option<&Document>, new: &Document) -> Option<BlastRadius> {
-        let nodes = self.references();
-        let cluster =
-            ClusterState { nodes: &nodes, alike: self.alike(&nodes), pods: None, version: self.version };
+    pub fn effect(
+        &self,
+        old: Option<&Document>,
+        new: &Document,
+        keep_going: impl Fn() -> bool,
+    ) -> Option<BlastRadius> {
         let change = old.map_or(ObjectChange::Template, |old| change(old, new));
-        let radius = |old: Option<&DaemonSet<'_>>| {
-            read(new, |new| BlastRadius::of(&Update { title: "", old, new, change }, &cluster))
+        let radius = |old: Option<Placed<'_>>| {
+            read(new, |new| {
+                let answers = self.answers(new, &keep_going)?;
+                let new = Placed { object: new, answers: &answers };
+                Some(BlastRadius::of(&Update { title: "", old, new, change }, &self.nodes, None))
+            })
+            .flatten()
         };
-        match old {
-            None => radius(None),
-            Some(old) => read(old, |old| radius(Some(old))).flatten(),
-        }
+        let Some(old) = old else { return radius(None) };
+        read(old, |old| {
+            let answers = self.answers(old, &keep_going)?;
+            radius(Some(Placed { object: old, answers: &answers }))
+        })
+        .flatten()
     }
 
-    fn alike(&self, nodes: &[&Node<'_>]) -> &[usize] {
-        self.alike.get_or_init(|| wardset_placement::alike(nodes))
-    }
-
-    fn references(&self) -> Vec<&Node<'static>> {
-        self.nodes.iter().map(|node| &**node).collect()
+    fn answers(&self, object: &DaemonSet<'_>, keep_going: impl Fn() -> bool) -> Option<Vec<NodeAnswer>> {
+        let alike = self.alike.get_or_init(|| wardset_placement::alike(&self.nodes));
+        object.spec.template.spec.answers_while(&self.nodes, alike, self.version, keep_going)
     }
 }
 
@@ -138,7 +144,7 @@ mod tests {
 
     #[test]
     fn counts_nodes_and_reads_null_as_the_api_server_does() {
-        let runs = |selector: Value| cluster().counts(&document(selector)).map(|counts| counts.runs);
+        let runs = |selector: Value| cluster().counts(&document(selector), || true).map(|counts| counts.runs);
         assert_eq!(runs(json!({"gpu": "yes"})), Some(1));
         assert_eq!(runs(json!({"gpu": null})), Some(1));
         assert_eq!(runs(Value::Null), Some(3));
@@ -147,12 +153,20 @@ mod tests {
 
     #[test]
     fn the_effect_of_an_update_counts_the_pods_that_leave() {
-        let effect = cluster().effect(Some(&document(json!({}))), &document(json!({"gpu": "yes"})));
+        let effect = cluster().effect(Some(&document(json!({}))), &document(json!({"gpu": "yes"})), || true);
         let effect = effect.expect("an effect");
         assert_eq!((effect.deleted, effect.restarted, effect.created), (2, 1, 0));
-        let effect = cluster().effect(None, &document(json!({"gpu": "yes"}))).expect("an effect");
+        let effect = cluster().effect(None, &document(json!({"gpu": "yes"})), || true).expect("an effect");
         assert_eq!((effect.deleted, effect.restarted, effect.created), (0, 0, 1));
         let same = document(json!({}));
-        assert_eq!(cluster().effect(Some(&same), &same).expect("an effect").change, ObjectChange::Nothing);
+        let effect = cluster().effect(Some(&same), &same, || true).expect("an effect");
+        assert_eq!(effect.change, ObjectChange::Nothing);
+    }
+
+    #[test]
+    fn says_nothing_once_the_time_is_over() {
+        let object = document(json!({}));
+        assert_eq!(cluster().counts(&object, || false), None);
+        assert_eq!(cluster().effect(Some(&object), &object, || false), None);
     }
 }

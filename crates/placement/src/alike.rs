@@ -1,5 +1,6 @@
 //! Nodes that get the same answers, so that one evaluation serves all of them.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
@@ -11,9 +12,9 @@ use super::{Node, PodSpec, Requirement};
 ///
 /// In a cluster of thousands of nodes, there are a few dozen different ones.
 #[must_use]
-pub fn alike(nodes: &[&Node<'_>]) -> Vec<usize> {
+pub fn alike<'n, N: Borrow<Node<'n>>>(nodes: &[N]) -> Vec<usize> {
     let mut first: HashMap<Form<'_>, usize> = HashMap::new();
-    nodes.iter().enumerate().map(|(n, node)| *first.entry(Form(node)).or_insert(n)).collect()
+    nodes.iter().enumerate().map(|(n, node)| *first.entry(Form(node.borrow())).or_insert(n)).collect()
 }
 
 impl PodSpec<'_> {
@@ -76,7 +77,7 @@ mod tests {
             node("d", "a", None),
             tainted,
         ];
-        assert_eq!(alike(&nodes.iter().collect::<Vec<_>>()), [0, 1, 0, 3, 4]);
+        assert_eq!(alike(&nodes), [0, 1, 0, 3, 4]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Existing pods and their host ports. A port does not decide where the controller creates a pod, but the pod stays
 //! Pending.
 
-use std::{collections::BTreeMap, fmt};
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
 
+use super::ports::HostPortSet;
 use super::{HostPort, Node, PodSpec};
 
 /// An existing pod.
@@ -44,13 +47,14 @@ impl fmt::Display for PortConflict<'_> {
 
 /// Returns for each node the first port of `pod` that a pod of another DaemonSet than `title` has there.
 #[must_use]
-pub fn port_conflicts<'a>(
+pub fn port_conflicts<'a, 'n, N: Borrow<Node<'n>>>(
     pod: &PodSpec<'a>,
     title: &str,
-    nodes: &[&Node<'_>],
+    nodes: &[N],
     pods: &'a [ExistingPod<'a>],
 ) -> Vec<Option<PortConflict<'a>>> {
     let wanted: Vec<HostPort<'_>> = pod.host_ports().collect();
+    let own: HostPortSet<'_> = wanted.iter().collect();
     let mut taken: BTreeMap<&str, Vec<(&HostPort<'_>, &str)>> = BTreeMap::new();
     if !wanted.is_empty() {
         for other in pods.iter().filter(|other| other.owner != title) {
@@ -59,9 +63,8 @@ pub fn port_conflicts<'a>(
     }
     let conflict = |node: &Node<'_>| {
         let taken = taken.get(&*node.name)?;
-        let (port, owner) =
-            taken.iter().find(|(port, _)| wanted.iter().any(|own| own.conflicts_with(port)))?;
+        let (port, owner) = taken.iter().find(|(port, _)| own.conflicts_with(port))?;
         Some(PortConflict { port: (*port).clone(), owner })
     };
-    nodes.iter().map(|node| conflict(node)).collect()
+    nodes.iter().map(|node| conflict(node.borrow())).collect()
 }

@@ -1,9 +1,9 @@
 //! Counts of the nodes that run a DaemonSet, and of those that refuse it, by reason.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use super::{KubernetesVersion, Node, NodeAnswer, PodSpec};
+use super::{Node, NodeAnswer};
 
 /// The nodes of a cluster by their answer to one pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,38 +31,29 @@ pub struct NodeRefusal {
 const MAX_REASONS: usize = 2;
 
 impl NodeCounts {
-    /// Counts the answers of `nodes` to the pods of a template. `alike` is the result of [`alike`](super::alike) for them, or
-    /// empty: it saves time, and changes no answer.
+    /// Counts the answers of `nodes`: one for each node, in the same order.
     #[must_use]
-    pub fn of(pod: &PodSpec<'_>, nodes: &[&Node<'_>], alike: &[usize], version: KubernetesVersion) -> Self {
-        let mut counter = Counter::default();
-        let mut line = String::new();
-        let alike = if pod.names_nodes() { &[] } else { alike };
-        let mut copies = vec![0; nodes.len()];
-        for n in 0..nodes.len() {
-            let first = alike.get(n).copied().unwrap_or(n);
-            copies[first] += 1;
-        }
-        for (node, copies) in nodes.iter().zip(copies).filter(|(_, copies)| *copies > 0) {
-            let placement = pod.on(node, version);
-            line.clear();
-            for (n, reason) in placement.reasons().iter().enumerate() {
-                // Writing to a String cannot fail.
-                let _ = write!(line, "{}{reason}", if n > 0 { "; " } else { "" });
-            }
-            counter.add(node, copies, &line);
-        }
-        counter.counts(nodes.len())
-    }
-
-    /// Counts answers that are known already: one for each node, in the same order.
-    #[must_use]
-    pub fn of_answers(nodes: &[&Node<'_>], answers: &[NodeAnswer]) -> Self {
-        let mut counter = Counter::default();
+    pub fn of<'n, N: Borrow<Node<'n>>>(nodes: &[N], answers: &[NodeAnswer]) -> Self {
+        let mut counts = Self { nodes: nodes.len(), ..Self::default() };
+        let mut refusals: BTreeMap<&str, (usize, Option<&str>)> = BTreeMap::new();
         for (node, answer) in nodes.iter().zip(answers) {
-            counter.add(node, 1, answer.reason.as_deref().unwrap_or_default());
+            let Some(reason) = answer.reason.as_deref() else {
+                counts.runs += 1;
+                continue;
+            };
+            let group = node.borrow().group();
+            let (count, common) = refusals.entry(reason).or_insert((0, group));
+            *count += 1;
+            *common = common.filter(|common| group == Some(*common));
         }
-        counter.counts(nodes.len())
+        let refusals = refusals.into_iter().map(|(reason, (nodes, group))| NodeRefusal {
+            nodes,
+            group: group.map(str::to_owned),
+            reason: reason.to_owned(),
+        });
+        counts.refusals = refusals.collect();
+        counts.refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.nodes));
+        counts
     }
 
     /// Describes the counts in one line: `runs on 12 of 15 nodes; 3 gpu nodes refuse it: taint nvidia.com/gpu:NoSchedule`.
@@ -93,41 +84,9 @@ fn noun(nodes: usize) -> &'static str {
     if nodes == 1 { "node" } else { "nodes" }
 }
 
-/// Counts nodes by the line of their reasons.
-#[derive(Default)]
-struct Counter<'n> {
-    runs: usize,
-    refusals: BTreeMap<String, (usize, Option<&'n str>)>,
-}
-
-impl<'n> Counter<'n> {
-    /// Counts equal nodes. Without a reason, the pods run there.
-    fn add(&mut self, node: &'n Node<'_>, copies: usize, reason: &str) {
-        if reason.is_empty() {
-            self.runs += copies;
-        } else if let Some((count, group)) = self.refusals.get_mut(reason) {
-            *count += copies;
-            *group = group.filter(|group| node.group() == Some(*group));
-        } else {
-            self.refusals.insert(reason.to_owned(), (copies, node.group()));
-        }
-    }
-
-    fn counts(self, nodes: usize) -> NodeCounts {
-        let refusal = |(reason, (nodes, group)): (String, (usize, Option<&str>))| NodeRefusal {
-            nodes,
-            group: group.map(str::to_owned),
-            reason,
-        };
-        let mut refusals: Vec<NodeRefusal> = self.refusals.into_iter().map(refusal).collect();
-        refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.nodes));
-        NodeCounts { nodes, runs: self.runs, refusals }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Taint, alike};
+    use super::super::{KubernetesVersion, PodSpec, Taint};
     use super::*;
 
     #[test]
@@ -140,12 +99,13 @@ mod tests {
         let answer = |reason: Option<&str>| NodeAnswer {
             runs: reason.is_none(),
             continues: true,
-            reason: reason.map(str::to_owned),
+            assumes_pod: false,
+            reason: reason.map(Into::into),
         };
         let show = |all: &[(Option<&'static str>, Option<&str>)]| {
             let nodes: Vec<Node<'_>> = all.iter().map(|(group, _)| node(*group)).collect();
             let answers: Vec<NodeAnswer> = all.iter().map(|(_, reason)| answer(*reason)).collect();
-            NodeCounts::of_answers(&nodes.iter().collect::<Vec<_>>(), &answers).summary(None)
+            NodeCounts::of(&nodes, &answers).summary(None)
         };
         assert_eq!(show(&[(None, None)]), "runs on 1 of 1 node");
         assert_eq!(
@@ -163,16 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn counts_nodes_as_their_answers_do() {
+    fn counts_nodes_by_their_reason() {
         let tainted =
             |key: &'static str| Node { taints: vec![Taint::new(key, "", "NoSchedule")], ..Node::default() };
         let nodes = [Node::default(), tainted("a"), tainted("b"), tainted("b")];
-        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-        let (pod, version) = (PodSpec::default(), KubernetesVersion::NEWEST);
-        let answers: Vec<NodeAnswer> = nodes.iter().map(|node| (&pod.on(node, version)).into()).collect();
-        let counts = NodeCounts::of(&pod, &nodes, &[], version);
-        assert_eq!(counts, NodeCounts::of(&pod, &nodes, &alike(&nodes), version));
-        assert_eq!(counts, NodeCounts::of_answers(&nodes, &answers));
+        let counts = NodeCounts::of(&nodes, &PodSpec::default().answers(&nodes, KubernetesVersion::NEWEST));
         let reasons: Vec<_> = counts.refusals.iter().map(|found| (found.nodes, &*found.reason)).collect();
         assert_eq!((counts.nodes, counts.runs), (4, 1));
         assert_eq!(reasons, [(2, "taint b:NoSchedule"), (1, "taint a:NoSchedule")]);

@@ -94,12 +94,27 @@ impl UpdateStrategy<'_> {
             ("rollingUpdate.maxUnavailable", &rolling.max_unavailable),
             ("rollingUpdate.maxSurge", &rolling.max_surge),
         ];
-        let wrong = |amount: &Amount<'_>| match amount {
+        let is_wrong = |amount: &Amount<'_>| match amount {
             Amount::Number(number) => i32::try_from(*number).map_or(true, |number| number < 0),
-            Amount::Percentage(_) => amount.of(0).is_none(),
+            Amount::Percentage(_) => amount.of(100).is_none_or(|percent| percent > 100),
         };
-        let (field, _) = fields.into_iter().find(|(_, amount)| amount.as_ref().is_some_and(wrong))?;
-        Some((field, "expected a whole number, 0 or more, or a percentage such as `10%`"))
+        if let Some((field, _)) = fields.into_iter().find(|(_, amount)| amount.as_ref().is_some_and(is_wrong))
+        {
+            return Some((field, "expected a whole number, 0 or more, or a percentage from `0%` to `100%`"));
+        }
+        // The defaults are 1 and 0.
+        let is_set = |amount: &Option<Amount<'_>>, default| {
+            amount.as_ref().map_or(default, |amount| amount.of(100) != Some(0))
+        };
+        match (is_set(&rolling.max_unavailable, true), is_set(&rolling.max_surge, false)) {
+            (true, true) => {
+                Some(("rollingUpdate.maxSurge", "expected `maxUnavailable: 0` beside it; the default is 1"))
+            }
+            (false, false) => {
+                Some(("rollingUpdate.maxUnavailable", "expected 1 or more, unless `maxSurge` is set"))
+            }
+            _ => None,
+        }
     }
 
     /// Returns the limit for a DaemonSet that runs on `desired` nodes (`updatedDesiredNodeCounts` in
@@ -200,16 +215,31 @@ mod tests {
             let strategy = UpdateStrategy::deserialize(&strategy).expect("a strategy");
             strategy.problem().map(|(field, _)| field)
         };
-        for amount in
-            [json!("5"), json!("-5%"), json!("1.5%"), json!("%"), json!("+10%"), json!(-1), json!(i64::MAX)]
-        {
+        for amount in [
+            json!("5"),
+            json!("-5%"),
+            json!("101%"),
+            json!("1.5%"),
+            json!("%"),
+            json!("+10%"),
+            json!(-1),
+            json!(i64::MAX),
+        ] {
             let field = Some("rollingUpdate.maxSurge");
             assert_eq!(problem(json!({"rollingUpdate": {"maxSurge": amount}})), field, "{amount}");
         }
         assert_eq!(problem(json!({"type": "Foo"})), Some("type"));
-        for fine in
-            [json!({}), json!({"type": "OnDelete"}), json!({"rollingUpdate": {"maxUnavailable": "10%"}})]
-        {
+        let rolling = |unavailable: Value, surge: Value| json!({"rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}});
+        let (unavailable, surge) = (Some("rollingUpdate.maxUnavailable"), Some("rollingUpdate.maxSurge"));
+        assert_eq!(problem(rolling(json!(0), json!("0%"))), unavailable);
+        assert_eq!(problem(rolling(json!(1), json!(1))), surge);
+        assert_eq!(problem(json!({"rollingUpdate": {"maxSurge": 1}})), surge);
+        for fine in [
+            json!({}),
+            json!({"type": "OnDelete"}),
+            json!({"rollingUpdate": {"maxUnavailable": "100%"}}),
+            rolling(json!(0), json!(1)),
+        ] {
             assert_eq!(problem(fine), None);
         }
     }

@@ -20,6 +20,7 @@
 
 mod affinity;
 mod alike;
+mod answer;
 mod conflict;
 mod counts;
 mod daemon_set;
@@ -40,6 +41,7 @@ mod toleration;
 
 pub use affinity::{Affinity, NodeAffinity, NodeSelector, Term};
 pub use alike::alike;
+pub use answer::NodeAnswer;
 pub use conflict::{ExistingPod, PortConflict, port_conflicts};
 pub use counts::{NodeCounts, NodeRefusal};
 pub use daemon_set::{
@@ -50,11 +52,11 @@ pub use node::Node;
 pub use node_labels::{NodeLabels, SharedLabels};
 pub use obstacle::{Obstacle, UnavailableNodes};
 pub use pod::{NodePlacement, PodSpec, Reason};
-pub use pool::{NodeAnswer, Pool, pools};
+pub use pool::{Pool, pools};
 pub use ports::{Container, ContainerPort, HostPort};
 pub use remedy::Remedy;
 pub use requirement::{Operator, Requirement};
-pub use rollout::{BlastRadius, ClusterState, ObjectChange, Update};
+pub use rollout::{BlastRadius, ObjectChange, Placed, Update};
 pub use rules::{KubernetesVersion, VersionError};
 pub use selector::{Clause, LabelSelector};
 pub use text::{Labels, Text};

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{Node, RolloutLimit};
+use super::RolloutLimit;
 
 /// A reason why a rollout cannot finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub struct UnavailableNodes {
 }
 
 /// One node's part in an update.
-pub(super) struct NodeUpdate<'a> {
-    pub(super) node: &'a Node<'a>,
+pub(super) struct NodeUpdate {
+    pub(super) is_not_ready: bool,
     /// Whether the stored object runs there.
     pub(super) ran: bool,
     pub(super) runs: bool,
@@ -84,7 +84,7 @@ enum Cause {
 
 impl Obstacle {
     /// Returns the obstacle of a rollout within a limit.
-    pub(super) fn of(limit: RolloutLimit, nodes: &[NodeUpdate<'_>]) -> Option<Self> {
+    pub(super) fn of(limit: RolloutLimit, nodes: &[NodeUpdate]) -> Option<Self> {
         match limit {
             RolloutLimit::OnDelete => None,
             RolloutLimit::MaxUnavailable(allowed) => Self::of_deletions(allowed, nodes),
@@ -98,8 +98,15 @@ impl Obstacle {
         !matches!(self, Self::Unavailable { certain: false, .. })
     }
 
+    /// Returns a sentence that says whether the rollout cannot or may not finish, and why.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let verb = if self.is_certain() { "cannot" } else { "may not" };
+        format!("the rollout {verb} finish: {self}")
+    }
+
     /// With `maxUnavailable`, the controller deletes an old pod before it creates the new one.
-    fn of_deletions(limit: usize, nodes: &[NodeUpdate<'_>]) -> Option<Self> {
+    fn of_deletions(limit: usize, nodes: &[NodeUpdate]) -> Option<Self> {
         let waiting = nodes.iter().filter(|node| node.is_protected()).count();
         if waiting == 0 {
             return None;
@@ -118,7 +125,7 @@ impl Obstacle {
     }
 
     /// With `maxSurge`, the controller creates a new pod and deletes the old one when the new one is available.
-    fn of_surge(nodes: &[NodeUpdate<'_>]) -> Option<Self> {
+    fn of_surge(nodes: &[NodeUpdate]) -> Option<Self> {
         let kept = || nodes.iter().filter(|node| node.runs && node.is_protected());
         // The new pod stays pending until the old one ends, and the old one stays until the new one is available.
         if let Some(port) = kept().find_map(|node| node.own_port.clone()) {
@@ -136,14 +143,10 @@ impl Obstacle {
     }
 }
 
-impl NodeUpdate<'_> {
+impl NodeUpdate {
     /// Whether the node uses up a part of the limit for ever, now or after the rollout has come to it.
     pub(super) fn blocks(&self, limit: RolloutLimit) -> bool {
         self.cause(limit).is_some()
-    }
-
-    fn is_not_ready(&self) -> bool {
-        self.node.ready == Some(false)
     }
 
     /// Whether the limit protects a pod here: the controller replaces or deletes an available pod only within it.
@@ -155,7 +158,7 @@ impl NodeUpdate<'_> {
         match limit {
             RolloutLimit::OnDelete => None,
             RolloutLimit::MaxUnavailable(_) if !self.runs && !self.is_bound => None,
-            RolloutLimit::MaxUnavailable(_) if self.is_not_ready() => Some(Cause::NotReady),
+            RolloutLimit::MaxUnavailable(_) if self.is_not_ready => Some(Cause::NotReady),
             // The controller creates no pod beside a pod that is being deleted.
             RolloutLimit::MaxUnavailable(_) if self.is_overdue => Some(Cause::Terminating),
             RolloutLimit::MaxUnavailable(_) => self.port_taken.then_some(Cause::PortTaken),
@@ -167,7 +170,7 @@ impl NodeUpdate<'_> {
 
     /// Why no new pod beside the old one can become available.
     fn surge_cause(&self) -> Option<Cause> {
-        if self.is_not_ready() {
+        if self.is_not_ready {
             Some(Cause::NotReady)
         } else if self.port_taken {
             Some(Cause::PortTaken)
@@ -184,9 +187,9 @@ impl UnavailableNodes {
         self.not_ready + self.terminating + self.port_taken
     }
 
-    fn of<'n, 'a: 'n>(
-        nodes: impl IntoIterator<Item = &'n NodeUpdate<'a>>,
-        cause: impl Fn(&NodeUpdate<'a>) -> Option<Cause>,
+    fn of<'n>(
+        nodes: impl IntoIterator<Item = &'n NodeUpdate>,
+        cause: impl Fn(&NodeUpdate) -> Option<Cause>,
     ) -> Self {
         let mut counts = Self::default();
         for cause in nodes.into_iter().filter_map(cause) {

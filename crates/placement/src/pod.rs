@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::text::limited;
 use super::{
     AUTOMATIC, AUTOMATIC_IN_HOST_NETWORK, Affinity, Container, HostPort, KubernetesVersion, Labels, Node,
     Requirement, Taint, Term, Text, Toleration,
@@ -37,6 +38,11 @@ pub struct PodSpec<'a> {
     #[serde(borrow)]
     pub init_containers: Vec<Container<'a>>,
 }
+
+/// Reasons in the line of a node.
+const MAX_REASONS: usize = 6;
+/// Bytes of one reason in that line.
+const MAX_REASON: usize = 400;
 
 /// The answer of the DaemonSet controller for one node (`NodeShouldRunDaemonPod` in pkg/controller/daemon).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +146,15 @@ impl<'a> NodePlacement<'a> {
         &self.reasons
     }
 
-    /// Returns the reasons as one line; `None` if the controller creates a pod.
+    /// Returns the reasons as one line of limited length; `None` if the controller creates a pod. A template
+    /// can have thousands of requirements, and a line of all of them would help nobody.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        let lines: Vec<String> = self.reasons.iter().map(Reason::to_string).collect();
+        let (shown, rest) = self.reasons.split_at(self.reasons.len().min(MAX_REASONS));
+        let mut lines: Vec<String> = shown.iter().map(|reason| limited(reason, MAX_REASON)).collect();
+        if !rest.is_empty() {
+            lines.push(format!("{} more", rest.len()));
+        }
         (!lines.is_empty()).then(|| lines.join("; "))
     }
 }

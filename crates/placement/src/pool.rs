@@ -1,19 +1,8 @@
-//! Nodes with the same answer, as one line.
+//! Pools: the nodes of one group with the same answer.
 
 use std::collections::BTreeMap;
 
-use super::{Node, NodePlacement};
-
-/// The answer for a node, without borrowed parts.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeAnswer {
-    /// Whether the controller creates a pod.
-    pub runs: bool,
-    /// Whether the controller keeps an existing pod.
-    pub continues: bool,
-    /// The reasons why it creates no pod.
-    pub reason: Option<String>,
-}
+use super::{Node, NodeAnswer};
 
 /// Nodes of one group with the same answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +15,6 @@ pub struct Pool<'n> {
     pub before: Option<NodeAnswer>,
     /// The answer after it.
     pub after: NodeAnswer,
-}
-
-impl From<&NodePlacement<'_>> for NodeAnswer {
-    fn from(placement: &NodePlacement<'_>) -> Self {
-        Self { runs: placement.runs(), continues: placement.continues(), reason: placement.reason() }
-    }
 }
 
 /// Groups nodes by their group and their answers. Large pools come first.
@@ -74,8 +57,13 @@ mod tests {
         };
         let worker = Some("node-role.kubernetes.io/worker");
         let nodes = [node("a", None), node("b", worker), node("c", worker), node("d", worker)];
-        let runs = NodeAnswer { runs: true, continues: true, reason: None };
-        let off = NodeAnswer { runs: false, continues: true, reason: Some("taint t:NoSchedule".into()) };
+        let runs = NodeAnswer { runs: true, continues: true, assumes_pod: true, reason: None };
+        let off = NodeAnswer {
+            runs: false,
+            continues: true,
+            assumes_pod: false,
+            reason: Some("taint t:NoSchedule".into()),
+        };
         let answers = [runs.clone(), runs.clone(), off.clone(), runs.clone()];
         let pools = pools(&nodes, None, &answers);
         let seen: Vec<_> = pools.iter().map(|pool| (pool.group, pool.nodes.clone(), &pool.after)).collect();

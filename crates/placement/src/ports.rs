@@ -1,5 +1,6 @@
 //! Host ports of pods.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -73,6 +74,27 @@ impl<'a> HostPort<'a> {
     }
 }
 
+/// Ports of the node, to find conflicts with others quickly: a pod can declare thousands.
+pub(super) struct HostPortSet<'p>(BTreeMap<(u32, &'p str), BTreeSet<&'p str>>);
+
+impl<'p, 'a: 'p> FromIterator<&'p HostPort<'a>> for HostPortSet<'p> {
+    fn from_iter<I: IntoIterator<Item = &'p HostPort<'a>>>(ports: I) -> Self {
+        let mut set = BTreeMap::<_, BTreeSet<_>>::new();
+        for HostPort { port, protocol, address } in ports {
+            set.entry((*port, &**protocol)).or_default().insert(&**address);
+        }
+        Self(set)
+    }
+}
+
+impl HostPortSet<'_> {
+    /// Whether a port of the set conflicts with `port`: see [`HostPort::conflicts_with`].
+    pub(super) fn conflicts_with(&self, port: &HostPort<'_>) -> bool {
+        let Some(addresses) = self.0.get(&(port.port, &*port.protocol)) else { return false };
+        &*port.address == ANY_ADDRESS || addresses.contains(&*port.address) || addresses.contains(ANY_ADDRESS)
+    }
+}
+
 impl fmt::Display for HostPort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.port, self.protocol)
@@ -95,6 +117,22 @@ mod tests {
         assert!(!port(80, "TCP", "10.0.0.1").conflicts_with(&port(80, "TCP", "10.0.0.2")));
         assert!(!any.conflicts_with(&port(81, "TCP", ANY_ADDRESS)));
         assert!(!any.conflicts_with(&port(80, "UDP", ANY_ADDRESS)));
+    }
+
+    #[test]
+    fn a_set_of_ports_conflicts_with_the_ports_that_one_of_them_conflicts_with() {
+        let addresses = [ANY_ADDRESS, "10.0.0.1", "10.0.0.2"];
+        let ports = || {
+            let addresses = addresses.into_iter();
+            addresses.flat_map(|address| [port(80, "TCP", address), port(80, "UDP", address)])
+        };
+        for one in ports() {
+            let both = [one.clone(), port(81, "TCP", ANY_ADDRESS)];
+            let set: HostPortSet<'_> = both.iter().collect();
+            for other in ports() {
+                assert_eq!(set.conflicts_with(&other), one.conflicts_with(&other), "{one:?} {other:?}");
+            }
+        }
     }
 
     #[test]

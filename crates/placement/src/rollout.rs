@@ -3,13 +3,12 @@
 //! The controller first syncs the nodes: it creates missing pods and deletes pods from nodes that no longer match, at
 //! once. Then it replaces the other pods within the limits of the update strategy (pkg/controller/daemon/update.go).
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::obstacle::{NodeUpdate, Obstacle, counted};
-use super::{
-    DaemonSet, ExistingPod, HostPort, KubernetesVersion, Node, NodePlacement, PodSpec, Reason, RolloutLimit,
-    port_conflicts,
-};
+use super::ports::HostPortSet;
+use super::{DaemonSet, ExistingPod, HostPort, Node, NodeAnswer, RolloutLimit, port_conflicts};
 
 /// The difference between the stored and the new object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,30 +23,26 @@ pub enum ObjectChange {
     Template,
 }
 
+/// A DaemonSet, and the answers of all nodes to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The DaemonSet.
+    pub object: &'a DaemonSet<'a>,
+    /// One answer for each node, in the same order.
+    pub answers: &'a [NodeAnswer],
+}
+
 /// An update, or a new DaemonSet.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
     /// The DaemonSet as `namespace/name`.
     pub title: &'a str,
     /// The stored object; `None` if the DaemonSet is new.
-    pub old: Option<&'a DaemonSet<'a>>,
+    pub old: Option<Placed<'a>>,
     /// The new object.
-    pub new: &'a DaemonSet<'a>,
+    pub new: Placed<'a>,
     /// The difference between them.
     pub change: ObjectChange,
-}
-
-/// The nodes and pods of a cluster.
-#[derive(Clone, Copy, Debug)]
-pub struct ClusterState<'a> {
-    /// All nodes.
-    pub nodes: &'a [&'a Node<'a>],
-    /// The result of [`alike`](super::alike) for the nodes; empty if it is unknown. It saves time, and changes no answer.
-    pub alike: &'a [usize],
-    /// All pods. Without them, each node on which the stored object runs counts as one with a pod.
-    pub pods: Option<&'a [ExistingPod<'a>]>,
-    /// The version of the cluster.
-    pub version: KubernetesVersion,
 }
 
 /// The effect of an update on pods.
@@ -79,13 +74,17 @@ pub struct BlastRadius {
 }
 
 impl BlastRadius {
-    /// Computes the effect.
+    /// Computes the effect. Without pods, each node on which the stored object runs counts as one with a pod.
     #[must_use]
-    pub fn of(update: &Update<'_>, cluster: &ClusterState<'_>) -> Self {
-        let nodes = node_updates(update, cluster);
-        let count = |is: &dyn Fn(&NodeUpdate<'_>) -> bool| nodes.iter().filter(|node| is(node)).count();
+    pub fn of<'n, N: Borrow<Node<'n>>>(
+        update: &Update<'_>,
+        nodes: &[N],
+        pods: Option<&[ExistingPod<'_>]>,
+    ) -> Self {
+        let nodes = node_updates(update, nodes, pods);
+        let count = |is: &dyn Fn(&NodeUpdate) -> bool| nodes.iter().filter(|node| is(node)).count();
         let desired = count(&|node| node.runs);
-        let limit = update.new.spec.update_strategy.limit(desired);
+        let limit = update.new.object.spec.update_strategy.limit(desired);
         let outdated = update.change == ObjectChange::Template;
         let rolls = outdated && limit != RolloutLimit::OnDelete;
         let mut radius = Self {
@@ -102,7 +101,7 @@ impl BlastRadius {
             obstacle: None,
         };
         if outdated {
-            let unprotected = |node: &NodeUpdate<'_>| rolls && node.pod == Some(false);
+            let unprotected = |node: &NodeUpdate| rolls && node.pod == Some(false);
             radius.restarted = count(&|node| node.runs && node.pod.is_some() && !unprotected(node));
             radius.replaced_at_once = count(&|node| node.runs && unprotected(node));
         }
@@ -179,10 +178,7 @@ impl BlastRadius {
                 counted(self.not_replaced, "pod")
             ));
         }
-        lines.extend(self.obstacle.as_ref().map(|obstacle| {
-            let verb = if obstacle.is_certain() { "cannot" } else { "may not" };
-            format!("the rollout {verb} finish: {obstacle}")
-        }));
+        lines.extend(self.obstacle.as_ref().map(Obstacle::sentence));
         if lines.is_empty() {
             lines.push(match self.change {
                 ObjectChange::Nothing => "no effect".to_owned(),
@@ -212,29 +208,33 @@ impl BlastRadius {
     }
 }
 
-fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<NodeUpdate<'a>> {
-    let all = cluster.pods.unwrap_or_default();
+fn node_updates<'n, N: Borrow<Node<'n>>>(
+    update: &Update<'_>,
+    nodes: &[N],
+    pods: Option<&[ExistingPod<'_>]>,
+) -> Vec<NodeUpdate> {
+    let all = pods.unwrap_or_default();
     let mut own: BTreeMap<&str, Vec<&ExistingPod<'_>>> = BTreeMap::new();
     for pod in all.iter().filter(|pod| pod.owner == update.title) {
         own.entry(pod.node).or_default().push(pod);
     }
-    let conflicts = port_conflicts(&update.new.spec.template.spec, update.title, cluster.nodes, all);
-    let wanted: Vec<HostPort<'_>> = update.new.spec.template.spec.host_ports().collect();
+    let pod = &update.new.object.spec.template.spec;
+    let conflicts = port_conflicts(pod, update.title, nodes, all);
+    let wanted: Vec<HostPort<'_>> = pod.host_ports().collect();
+    let wanted: HostPortSet<'_> = wanted.iter().collect();
     let port_of = |ports: &[HostPort<'_>]| {
-        let port = wanted.iter().find(|wanted| ports.iter().any(|port| wanted.conflicts_with(port)));
-        port.map(HostPort::to_string)
+        ports.iter().find(|port| wanted.conflicts_with(port)).map(HostPort::to_string)
     };
     let ports_of_old: Vec<HostPort<'_>> =
-        update.old.into_iter().flat_map(|old| old.spec.template.spec.host_ports()).collect();
+        update.old.iter().flat_map(|old| old.object.spec.template.spec.host_ports()).collect();
     let port_of_old = port_of(&ports_of_old);
-    let answers = |object: &DaemonSet<'_>| Answer::all(&object.spec.template.spec, cluster);
-    let (after, before) = (answers(update.new), update.old.map(answers));
-    let nodes = cluster.nodes.iter().zip(after).zip(conflicts).enumerate();
-    nodes
+    let answers = nodes.iter().zip(update.new.answers).zip(conflicts).enumerate();
+    answers
         .map(|(n, ((node, answer), conflict))| {
-            let stored = before.as_ref().and_then(|before| before.get(n));
+            let node: &Node<'_> = node.borrow();
+            let stored = update.old.and_then(|old| old.answers.get(n));
             let mut found = NodeUpdate {
-                node,
+                is_not_ready: node.ready == Some(false),
                 ran: stored.is_some_and(|stored| stored.runs),
                 runs: answer.runs,
                 continues: answer.continues,
@@ -245,7 +245,7 @@ fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<Node
                 port_taken: answer.runs && conflict.is_some(),
                 own_port: None,
             };
-            match (cluster.pods, stored) {
+            match (pods, stored) {
                 (Some(_), _) => {
                     let pods = own.get(&*node.name).map(Vec::as_slice).unwrap_or_default();
                     let is_live = |pod: &&&ExistingPod<'_>| !pod.terminating;
@@ -258,9 +258,9 @@ fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<Node
                     found.own_port = pods.iter().filter(stays).find_map(|pod| port_of(&pod.ports));
                 }
                 (None, Some(stored)) => {
-                    found.is_taken = stored.is_assumed;
+                    found.is_taken = stored.assumes_pod;
                     found.is_bound = found.is_taken;
-                    found.pod = found.is_taken.then_some(node.ready != Some(false));
+                    found.pod = found.is_taken.then_some(!found.is_not_ready);
                     found.own_port = port_of_old.clone().filter(|_| found.is_taken);
                 }
                 (None, None) => {}
@@ -268,42 +268,6 @@ fn node_updates<'a>(update: &Update<'a>, cluster: &ClusterState<'a>) -> Vec<Node
             found
         })
         .collect()
-}
-
-/// The answer of one node to a pod template.
-#[derive(Clone, Copy)]
-struct Answer {
-    runs: bool,
-    continues: bool,
-    /// Whether the node counts as one with a pod if pods are unknown.
-    is_assumed: bool,
-}
-
-impl Answer {
-    /// Returns the answer of each node.
-    fn all(pod: &PodSpec<'_>, cluster: &ClusterState<'_>) -> Vec<Self> {
-        let alike = if pod.names_nodes() { &[] } else { cluster.alike };
-        let mut answers: Vec<Self> = Vec::with_capacity(cluster.nodes.len());
-        for (n, node) in cluster.nodes.iter().enumerate() {
-            let known = alike.get(n).and_then(|first| answers.get(*first)).copied();
-            answers.push(known.unwrap_or_else(|| (&pod.on(node, cluster.version)).into()));
-        }
-        answers
-    }
-}
-
-impl From<&NodePlacement<'_>> for Answer {
-    fn from(placement: &NodePlacement<'_>) -> Self {
-        Self { runs: placement.runs(), continues: placement.continues(), is_assumed: is_assumed(placement) }
-    }
-}
-
-/// Whether a node counts as one with a pod if pods are unknown: the pod runs there, or only a taint of the node's
-/// condition keeps new pods off. Kubernetes adds such a taint, for example to a node that is not Ready, after the pod.
-fn is_assumed(placement: &NodePlacement<'_>) -> bool {
-    placement.reasons().iter().all(|reason| {
-        matches!(reason, Reason::Taint(taint) if taint.key.starts_with("node.kubernetes.io/") && !taint.evicts())
-    })
 }
 
 #[cfg(test)]

@@ -65,3 +65,41 @@ impl fmt::Display for Text<'_> {
         f.write_str(&self.0)
     }
 }
+
+/// Writes a value in at most about `max` bytes, and cuts the rest off. It takes no longer than that part takes.
+pub(super) fn limited(value: &impl fmt::Display, max: usize) -> String {
+    let mut line = Limited { text: String::new(), max };
+    // The only error is that the line is full.
+    let _ = fmt::write(&mut line, format_args!("{value}"));
+    line.text
+}
+
+struct Limited {
+    text: String,
+    max: usize,
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = self.max - self.text.len().min(self.max);
+        if part.len() <= room {
+            self.text.push_str(part);
+            return Ok(());
+        }
+        self.text.push_str(&part[..part.floor_char_boundary(room)]);
+        self.text.push('…');
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limited;
+
+    #[test]
+    fn a_limited_line_ends_between_two_characters() {
+        assert_eq!(limited(&"ab", 2), "ab");
+        assert_eq!(limited(&"aéb", 2), "a…");
+        assert_eq!(limited(&format_args!("{}-{}", "ab", "cd"), 3), "ab-…");
+    }
+}

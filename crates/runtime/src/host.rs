@@ -66,6 +66,16 @@ impl SandboxLimits {
         Self { memory, used: 0, deadline: own.min(review), late: review < own }
     }
 
+    /// Whether the deadline is ahead.
+    pub(crate) fn time_is_left(&self) -> bool {
+        Instant::now() < self.deadline
+    }
+
+    /// Returns the reason for which a guest is stopped after the deadline.
+    pub(crate) fn timeout(&self) -> Stopped {
+        if self.late { Stopped::Late } else { Stopped::Deadline }
+    }
+
     /// Returns the linear memory in use, in bytes.
     pub(crate) fn used(&self) -> usize {
         self.used
@@ -156,7 +166,7 @@ impl Host {
     pub(crate) fn node_counts(&self, edits: Vec<Edit>) -> Result<Option<NodeCounts>, Stopped> {
         let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
         if edits.is_empty() {
-            return Ok(nodes.counts(&evaluation.object));
+            return self.in_time(nodes.counts(&evaluation.object, || self.limits.time_is_left()));
         }
         if edits.len() > MAX_CHANGES {
             let detail = format!("expected at most {MAX_CHANGES} edits, found {}", edits.len());
@@ -164,24 +174,33 @@ impl Host {
         }
         let mut object = Document::clone(&evaluation.object);
         for edit in edits {
+            self.in_time(())?;
             let operation = PatchOperation::try_from(edit);
             let operation = operation.map_err(|failure| Stopped::Edit { detail: failure.detail })?;
             let applied = object.apply(&operation);
             applied.map_err(|error| Stopped::Edit { detail: text::with_causes(&error, MAX_DETAIL) })?;
         }
-        Ok(nodes.counts(&object))
+        self.in_time(nodes.counts(&object, || self.limits.time_is_left()))
     }
 
     /// Counts the nodes for the stored object, if there is one and nodes are known and allowed.
     pub(crate) fn old_node_counts(&self) -> Result<Option<NodeCounts>, Stopped> {
         let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
-        Ok(evaluation.old_object.as_ref().and_then(|old| nodes.counts(old)))
+        let old = evaluation.old_object.as_ref();
+        self.in_time(old.and_then(|old| nodes.counts(old, || self.limits.time_is_left())))
     }
 
     /// Predicts the effect of the object under review on pods, if nodes are known and allowed.
     pub(crate) fn pod_effect(&self) -> Result<Option<BlastRadius>, Stopped> {
         let (evaluation, Some(nodes)) = self.nodes()? else { return Ok(None) };
-        Ok(nodes.effect(evaluation.old_object.as_deref(), &evaluation.object))
+        let (old, new) = (evaluation.old_object.as_deref(), &evaluation.object);
+        self.in_time(nodes.effect(old, new, || self.limits.time_is_left()))
+    }
+
+    /// Returns `answer` unless the guest's time is over. The engine interrupts only guests, so a call that can take long
+    /// checks the time itself.
+    fn in_time<T>(&self, answer: T) -> Result<T, Stopped> {
+        if self.limits.time_is_left() { Ok(answer) } else { Err(self.limits.timeout()) }
     }
 
     /// Returns the nodes that the guest may ask about, or an error if the manifest does not declare them.
@@ -259,5 +278,63 @@ impl ResourceLimiter for SandboxLimits {
             Some(limit) if desired > limit => Err(Stopped::Table { desired, limit }.into()),
             _ => Ok(true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use wardset_core::manifest::{Manifest, ManifestParts};
+    use wardset_core::policy::{API_VERSION, Policy, Resource};
+
+    use super::*;
+
+    /// The host of a guest that may ask for nodes, and whose time ends `left` from now.
+    fn host(left: Duration, is_late: bool) -> Host {
+        let resource = json!({
+            "apiVersion": API_VERSION, "kind": "Policy", "metadata": {"name": "n"},
+            "spec": {"module": "builtin:x", "clusterData": ["nodes"]},
+        });
+        let resource: Resource = serde_json::from_value(resource).unwrap();
+        let manifest = Manifest::try_from(ManifestParts {
+            name: "n".into(),
+            version: "0".into(),
+            description: "d".into(),
+            cluster: vec![ClusterData::Nodes],
+            settings_schema: "{}".into(),
+            ..ManifestParts::default()
+        });
+        let policy = Policy::try_from(resource).unwrap();
+        let plan = Plan { policy, manifest: Arc::new(manifest.unwrap()), digest: String::new() };
+        let object = Arc::new(Document::parse(r#"{"spec":{"template":{"spec":{}}}}"#.to_owned()).unwrap());
+        let evaluation = Evaluation {
+            plan: Arc::new(plan),
+            object: Arc::clone(&object),
+            old_object: Some(object),
+            namespace_labels: None,
+            nodes: Some(Arc::new(ClusterNodes::default())),
+            logs: false,
+        };
+        let (now, later) = (Instant::now() + left, Instant::now() + left + Duration::from_secs(60));
+        let (own, review) = if is_late { (later, now) } else { (now, later) };
+        Host::new(Some(evaluation), SandboxLimits::new(0, own, review))
+    }
+
+    #[test]
+    fn questions_about_nodes_end_with_the_time_of_the_guest() {
+        let ahead = host(Duration::from_secs(60), false);
+        assert!(matches!(ahead.node_counts(Vec::new()), Ok(Some(_))));
+        assert!(matches!(ahead.old_node_counts(), Ok(Some(_))));
+        assert!(matches!(ahead.pod_effect(), Ok(Some(_))));
+
+        let over = host(Duration::ZERO, false);
+        let remove = || vec![Edit::Remove { path: "/spec/template".to_owned() }];
+        assert!(matches!(over.node_counts(Vec::new()), Err(Stopped::Deadline)));
+        assert!(matches!(over.node_counts(remove()), Err(Stopped::Deadline)));
+        assert!(matches!(over.old_node_counts(), Err(Stopped::Deadline)));
+        assert!(matches!(over.pod_effect(), Err(Stopped::Deadline)));
+        assert!(matches!(host(Duration::ZERO, true).pod_effect(), Err(Stopped::Late)));
     }
 }

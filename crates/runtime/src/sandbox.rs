@@ -31,16 +31,13 @@ impl Sandbox {
         evaluation: Option<Evaluation>,
         limits: SandboxLimits,
     ) -> Result<Self, Failure> {
-        let (deadline, late) = (limits.deadline, limits.late);
         let mut store = Store::new(&engine.wasmtime, Host::new(evaluation, limits));
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(MAX_PASSED);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if Instant::now() < deadline {
-                return Ok(UpdateDeadline::Yield(1));
-            }
-            Err(if late { Stopped::Late } else { Stopped::Deadline }.into())
+        store.epoch_deadline_callback(move |store| {
+            let limits = &store.data().limits;
+            if limits.time_is_left() { Ok(UpdateDeadline::Yield(1)) } else { Err(limits.timeout().into()) }
         });
         let instance = guest.start(&mut store).await.map_err(|error| failure(&error, Stage::Start))?;
         Ok(Self { store, instance })

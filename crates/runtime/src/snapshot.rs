@@ -8,7 +8,7 @@ pub use measure::MeasuredEvaluation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::SemaphorePermit;
 use wardset_core::agreement::Difference;
@@ -284,7 +284,7 @@ fn prepare(
 ) -> Result<(Evaluation, SandboxLimits), Failure> {
     let policy = &turn.plan.policy;
     let limits = sandbox::limits(policy.limits.timeout, policy.limits.memory, deadline);
-    if limits.deadline.saturating_duration_since(Instant::now()) == Duration::ZERO {
+    if !limits.time_is_left() {
         return Err(Failure::new(FailureClass::Late, "the review's deadline passed before its turn"));
     }
     let evaluation = Evaluation {

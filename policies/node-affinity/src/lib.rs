@@ -9,7 +9,7 @@ use exemption::Treatment;
 use serde::Deserialize;
 use wardset_policy_sdk::{
     ClusterData, Denial, Domain, Manifest, Operator, Outcome, Patch, Placement, Policy, Requirement, Review,
-    SettingsError, Stop, Text, Verdict, Wanted, export_policy, settings::RequirementSetting,
+    SettingsError, Stop, Text, Toleration, Verdict, Wanted, export_policy, settings::RequirementSetting,
 };
 
 /// The policy.
@@ -175,7 +175,7 @@ impl Policy for NodeAffinity {
             .collect();
         let mut patch = Patch::new(review);
         Ok(match placement.narrow(&wanted, &mut patch)? {
-            Outcome::Narrowed { .. } if settings.never_empty && empties(review, &patch) => verdict.with_warning(
+            Outcome::Narrowed { .. } if settings.never_empty && empties(review, &patch)? => verdict.with_warning(
                 AFFINITY,
                 "no node of this cluster would be left, so the policy left node affinity alone (`neverEmpty`)",
             ),
@@ -243,13 +243,27 @@ impl Settings {
 }
 
 /// Whether the patch removes the DaemonSet from its last node. If the host does not know the nodes, the answer is no.
-fn empties(review: &Review, patch: &Patch<'_>) -> bool {
+fn empties(review: &Review, patch: &Patch<'_>) -> Result<bool, Stop> {
     if patch.changes().is_empty() {
-        return false;
+        return Ok(false);
     }
     // If the nodes are unknown, the host need not read the changes.
-    let Some(now) = review.node_counts() else { return false };
-    now.runs > 0 && review.node_counts_with(patch).is_some_and(|after| after.runs == 0)
+    let Some(now) = review.node_counts() else { return Ok(false) };
+    let runs = |patch: &Patch<'_>| review.node_counts_with(patch).map_or(0, |counts| counts.runs);
+    if runs(patch) > 0 {
+        return Ok(false);
+    }
+    // If taints keep it off all nodes, a later toleration must still find one. So the taints do not count then.
+    let mut tolerant = Patch::new(review);
+    tolerate_all(&mut tolerant)?;
+    let mut tolerant_and_narrow = patch.clone();
+    tolerate_all(&mut tolerant_and_narrow)?;
+    Ok(now.runs > 0 || (runs(&tolerant) > 0 && runs(&tolerant_and_narrow) == 0))
+}
+
+fn tolerate_all(patch: &mut Patch<'_>) -> Result<(), Stop> {
+    let all = Toleration { operator: "Exists".into(), ..Toleration::default() };
+    patch.append(exemption::TOLERATIONS, [(all, String::new())])
 }
 
 fn no_node_left(pointer: String, requirement: &str) -> Denial {

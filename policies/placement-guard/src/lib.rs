@@ -116,27 +116,35 @@ impl Policy for PlacementGuard {
         let is_nowhere = counts.runs == 0 && counts.nodes > 0 && is_caused;
         let accepts_nowhere = is_nowhere && acceptance.covers(acceptance::ZERO_NODES);
         if is_nowhere && !accepts_nowhere {
-            let found = zero_nodes(review, &counts, before);
-            verdict = answer(verdict, settings.zero_nodes, found, acceptance::ZERO_NODES, &acceptance);
+            let found = Found { effect: zero_nodes(review, &counts, before), reasons: reasons(&counts) };
+            verdict = answer(verdict, settings.zero_nodes, &found, acceptance::ZERO_NODES, &acceptance);
         }
         if let Some(shrink) = settings.shrink.as_ref().filter(|shrink| shrink.is_exceeded(lost, before))
             && verdict.denials.is_empty()
             && !accepts_nowhere
             && !acceptance.covers(acceptance::SHRINK)
         {
-            let found = shrinks(&counts, &effect, lost, before);
-            verdict = answer(verdict, shrink.action, found, acceptance::SHRINK, &acceptance);
+            let found = Found { effect: shrinks(&counts, &effect, lost, before), reasons: reasons(&counts) };
+            verdict = answer(verdict, shrink.action, &found, acceptance::SHRINK, &acceptance);
         }
         if let Some(obstacle) = effect.obstacle.as_ref().filter(|_| !review.is_create())
             && settings.stuck_rollout == StuckRollout::Warn
             && !acceptance.covers(acceptance::STUCK_ROLLOUT)
         {
             let accept = acceptance.advice(acceptance::STUCK_ROLLOUT);
-            let message = format!("the rollout cannot finish: {obstacle}; {accept}");
+            let message = format!("{obstacle}; {accept}");
             verdict = verdict.with_warning(UPDATE_STRATEGY, message);
         }
         Ok(verdict)
     }
+}
+
+/// What the policy found.
+struct Found {
+    /// The nodes that the DaemonSet would have and lose.
+    effect: String,
+    /// Why nodes refuse it, to follow the effect.
+    reasons: String,
 }
 
 impl Shrink {
@@ -150,12 +158,11 @@ impl Shrink {
 }
 
 fn zero_nodes(review: &Review, counts: &NodeCounts, before: u32) -> String {
-    let subject = if review.is_create() {
+    if review.is_create() {
         format!("it runs on none of {}", nodes(counts.nodes))
     } else {
         format!("it would run on none of {} (now {before})", nodes(counts.nodes))
-    };
-    format!("{subject}{}", reasons(counts))
+    }
 }
 
 fn shrinks(counts: &NodeCounts, effect: &PodEffect, lost: u32, before: u32) -> String {
@@ -165,11 +172,10 @@ fn shrinks(counts: &NodeCounts, effect: &PodEffect, lost: u32, before: u32) -> S
         pods => format!(", and Kubernetes deletes {pods} pods at once"),
     };
     format!(
-        "it would lose {lost} of {}{deleted}; it would run on {} of {}{}",
+        "it would lose {lost} of {}{deleted}; it would run on {} of {}",
         nodes(before),
         counts.runs,
-        nodes(counts.nodes),
-        reasons(counts)
+        nodes(counts.nodes)
     )
 }
 
@@ -191,15 +197,15 @@ fn nodes(count: u32) -> String {
     format!("{count} {}", if count == 1 { "node" } else { "nodes" })
 }
 
-fn answer(verdict: Verdict, action: Action, found: String, key: &str, acceptance: &Acceptance) -> Verdict {
+fn answer(verdict: Verdict, action: Action, found: &Found, key: &str, acceptance: &Acceptance) -> Verdict {
+    let (Found { effect, reasons }, accept) = (found, acceptance.advice(key));
     match action {
-        Action::Warn => verdict.with_warning(POD, format!("{found}; {}", acceptance.advice(key))),
+        // A warning has at most 256 bytes, and the API server cuts off the end of a longer one.
+        Action::Warn => verdict.with_warning(POD, format!("{effect}; {accept}{reasons}")),
         Action::Deny => {
-            let fix = format!(
-                "correct `nodeSelector`, `affinity` or `tolerations`; or, {} to the DaemonSet",
-                acceptance.advice(key)
-            );
-            verdict.with_denial(Denial::forbidden(POD, found, fix))
+            let fix =
+                format!("correct `nodeSelector`, `affinity` or `tolerations`; or, {accept} to the DaemonSet");
+            verdict.with_denial(Denial::forbidden(POD, format!("{effect}{reasons}"), fix))
         }
     }
 }

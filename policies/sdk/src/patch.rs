@@ -7,7 +7,7 @@ use crate::{Change, Edit, Placed, Review, Stop, pointer};
 /// The changes that a policy asks for, in order.
 ///
 /// It reads the document without the changes of the patch, but it remembers the maps and lists that the patch creates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Patch<'r> {
     review: &'r Review,
     changes: Vec<Change>,

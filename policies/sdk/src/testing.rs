@@ -14,7 +14,7 @@ use crate::{
     Change, ClusterData, Denial, DenialCode, Edit, Exported, Level, NodeCounts, Operation, PodEffect, Policy,
     Refusal, Request, Review, TemplateGate, Verdict,
     cases::{self, Case, CaseAnswer, CaseGate, CaseOutcome, Remark},
-    placement::{self, BlastRadius, ClusterState, DaemonSet, KubernetesVersion, Node, ObjectChange, Update},
+    placement::{self, BlastRadius, DaemonSet, KubernetesVersion, Node, ObjectChange, Placed, Update},
     pointer::is_within,
 };
 
@@ -59,7 +59,6 @@ impl Document {
 
     pub(crate) fn pod_effect(&self) -> Option<PodEffect> {
         let (nodes, version) = (self.nodes()?, KubernetesVersion::default());
-        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
         let new = DaemonSet::deserialize(&self.object).ok()?;
         let old = match &self.old_object {
             Value::Null => None,
@@ -68,25 +67,26 @@ impl Document {
         let template = |object: &Value| object.pointer("/spec/template").cloned();
         let same = old.is_some() && template(&self.object) == template(&self.old_object);
         let change = if same { ObjectChange::Metadata } else { ObjectChange::Template };
-        let update = Update { title: "", old: old.as_ref(), new: &new, change };
-        let radius =
-            BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods: None, version });
+        let answers = |object: &DaemonSet<'_>| object.spec.template.spec.answers(&nodes, version);
+        let (before, after) = (old.as_ref().map(answers), answers(&new));
+        let old = old.as_ref().zip(before.as_ref()).map(|(object, answers)| Placed { object, answers });
+        let update = Update { title: "", old, new: Placed { object: &new, answers: &after }, change };
+        let radius = BlastRadius::of(&update, &nodes, None);
         Some(PodEffect {
             gained: number(radius.gained),
             lost: number(radius.lost),
             created: number(radius.created),
             deleted: number(radius.deleted),
             restarted: number(radius.restarted + radius.replaced_at_once),
-            obstacle: radius.obstacle.map(|obstacle| obstacle.to_string()),
+            obstacle: radius.obstacle.map(|obstacle| obstacle.sentence()),
         })
     }
 
     fn counts(&self, object: &Value) -> Option<NodeCounts> {
         let nodes = self.nodes()?;
         let object = DaemonSet::deserialize(object).ok()?;
-        let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-        let counts =
-            placement::NodeCounts::of(&object.spec.template.spec, &nodes, &[], KubernetesVersion::default());
+        let answers = object.spec.template.spec.answers(&nodes, KubernetesVersion::default());
+        let counts = placement::NodeCounts::of(&nodes, &answers);
         let refusals = counts.refusals.into_iter();
         Some(NodeCounts {
             nodes: number(counts.nodes),

@@ -237,7 +237,7 @@ typedef struct wardset_policy_placement_pod_effect_t {
   // Pods on nodes that run the new object and get a new template. With `OnDelete`, the controller replaces
   // such a pod only after somebody deletes it.
   uint32_t   restarted;
-  // Why the rollout cannot finish, as one line; none if it can.
+  // A sentence that says whether the rollout cannot or may not finish, and why; none if it can finish.
   policy_option_string_t   obstacle;
 } wardset_policy_placement_pod_effect_t;
 

@@ -207,7 +207,7 @@ declare module "wardset:policy/placement@0.1.1" {
      * such a pod only after somebody deletes it.
      */
     restarted: number;
-    /** Why the rollout cannot finish, as one line; none if it can. */
+    /** A sentence that says whether the rollout cannot or may not finish, and why; none if it can finish. */
     obstacle: string | undefined;
   }
   /**

@@ -301,3 +301,22 @@ fn a_reason_is_one_line_and_names_the_closest_term() {
         Some("nodeSelector gpu=true; affinity zone In [x, y] (term 2 of 2); taint t=v:NoExecute")
     );
 }
+
+#[test]
+fn the_line_of_reasons_is_short_for_a_template_of_any_size() {
+    let requirement = |n| json!({"key": format!("key-{n:04}"), "operator": "Exists"});
+    let terms = json!([{"matchExpressions": (0..1000).map(requirement).collect::<Vec<_>>()}]);
+    let selector: serde_json::Map<_, _> = (0..1000).map(|n| (format!("label-{n:04}"), json!("x"))).collect();
+    let required = json!({"nodeSelectorTerms": terms});
+    let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+    let line = |pod: Value| {
+        let node = Node::default();
+        let pod = PodSpec::deserialize(&pod).expect("a pod");
+        pod.on(&node, KubernetesVersion::NEWEST).reason().expect("a reason")
+    };
+    let long = line(json!({"affinity": affinity}));
+    assert!(long.starts_with("affinity key-0000 Exists and key-0001") && long.ends_with('…'), "{long}");
+    assert!(long.len() < 500, "{}", long.len());
+    let many = line(json!({"nodeSelector": selector}));
+    assert!(many.ends_with("nodeSelector label-0005=x; 994 more"), "{many}");
+}

@@ -1,7 +1,7 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::super::{RolloutLimit, UnavailableNodes};
+use super::super::{KubernetesVersion, UnavailableNodes};
 use super::*;
 
 const TITLE: &str = "monitoring/agent";
@@ -27,9 +27,11 @@ fn radius(
     let new = DaemonSet::deserialize(new).expect("a DaemonSet");
     let version = KubernetesVersion::NEWEST;
     let change = ObjectChange::Template;
-    let update = Update { title: TITLE, old: old.as_ref(), new: &new, change };
-    let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-    BlastRadius::of(&update, &ClusterState { nodes: &nodes, alike: &[], pods, version })
+    let answers = |object: &DaemonSet<'_>| object.spec.template.spec.answers(nodes, version);
+    let (before, after) = (old.as_ref().map(answers), answers(&new));
+    let old = old.as_ref().zip(before.as_ref()).map(|(object, answers)| Placed { object, answers });
+    let update = Update { title: TITLE, old, new: Placed { object: &new, answers: &after }, change };
+    BlastRadius::of(&update, nodes, pods)
 }
 
 fn own<'a>(nodes: &'a [Node<'a>], available: bool) -> Vec<ExistingPod<'a>> {
@@ -185,11 +187,11 @@ fn metadata_alone_restarts_no_pod() {
     let object = daemon_set(json!({}), json!({}));
     let typed = DaemonSet::deserialize(&object).expect("a DaemonSet");
     let nodes = nodes(3, 0);
-    let nodes: Vec<&Node<'_>> = nodes.iter().collect();
-    let cluster = ClusterState { nodes: &nodes, alike: &[], pods: None, version: KubernetesVersion::NEWEST };
+    let answers = typed.spec.template.spec.answers(&nodes, KubernetesVersion::NEWEST);
+    let placed = Placed { object: &typed, answers: &answers };
     let lines = |change| {
-        let update = Update { title: TITLE, old: Some(&typed), new: &typed, change };
-        BlastRadius::of(&update, &cluster).lines()
+        let update = Update { title: TITLE, old: Some(placed), new: placed, change };
+        BlastRadius::of(&update, &nodes, None).lines()
     };
     assert_eq!(lines(ObjectChange::Metadata), ["metadata only: no pod restarts"]);
     assert_eq!(lines(ObjectChange::Nothing), ["no effect"]);

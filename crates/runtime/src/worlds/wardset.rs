@@ -194,7 +194,7 @@ impl From<BlastRadius> for placement::PodEffect {
             created: number(radius.created),
             deleted: number(radius.deleted),
             restarted: number(radius.restarted + radius.replaced_at_once),
-            obstacle: radius.obstacle.map(|obstacle| obstacle.to_string()),
+            obstacle: radius.obstacle.map(|obstacle| obstacle.sentence()),
         }
     }
 }

@@ -48,7 +48,7 @@ Deleted uint32
 // Pods on nodes that run the new object and get a new template. With `OnDelete`, the controller replaces
 // such a pod only after somebody deletes it.
 Restarted uint32
-// Why the rollout cannot finish, as one line; none if it can.
+// A sentence that says whether the rollout cannot or may not finish, and why; none if it can finish.
 Obstacle witTypes.Option[string]
 }
 
