@@ -9,17 +9,20 @@ use serde_json::{Value, json};
 use wardset_cases::{Case, CaseAnswer, CaseDenial, CaseGate, CaseOutcome, Remark};
 use wardset_core::decision::{Decision, PolicyResult};
 use wardset_core::patch;
-use wardset_core::placement::{ClusterNodes, resolve_nulls};
+use wardset_core::placement::ClusterNodes;
 use wardset_core::plan::Phase;
-use wardset_core::policy::{API_VERSION, Mode, ModuleRef, NamespaceLabels, OnError, TemplateRule};
+use wardset_core::policy::{
+    API_VERSION, ClusterData, Mode, ModuleRef, NamespaceLabels, OnError, TemplateRule,
+};
 use wardset_core::review::{Question, Review};
 use wardset_core::verdict::{DenialCode, FailureClass};
-use wardset_placement::{KubernetesVersion, Node};
+use wardset_placement::KubernetesVersion;
 use wardset_runtime::{Evaluator, Finding, MeasuredEvaluation, SettingsError, Snapshot, Unusable};
 
 use super::{CaseProblem, TestOptions, read_object};
 use crate::admission::{Judge, NamespaceSource, NodeSource};
 use crate::offline::request::DaemonSetRequest;
+use crate::preview::Inventory;
 use crate::supply::PoliciesError;
 use crate::supply::modules::Modules;
 use crate::supply::policy_files::{self, FoundPolicy};
@@ -64,7 +67,7 @@ impl Subject {
         let case = with_files(case, folder)?;
         case.check().map_err(CaseProblem::Broken)?;
         let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
-        let nodes = case.nodes.as_deref().map(read_nodes).transpose()?;
+        let nodes = case.nodes.as_deref().map(read_nodes).transpose()?.flatten();
         let judge = |snapshot| {
             Judge::new(
                 Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -79,6 +82,11 @@ impl Subject {
         let named = found.iter().map(FoundPolicy::module);
         let named = named.map(|(module, folder)| (module.clone(), folder.to_owned())).collect();
         let policies = match load(modules, found, &case, options).await? {
+            Ok(snapshot) if nodes.is_some() && !asks_for_nodes(&snapshot) => {
+                let unused = "`nodes`: no policy of the case asks for nodes; hint: remove the field, or let the \
+                              policy ask (cluster data `nodes` in its manifest, and `clusterData: [nodes]`)";
+                return Err(CaseProblem::Broken(unused.to_owned()));
+            }
             Ok(snapshot) => judge(snapshot),
             Err(refused) => return Ok(Err(refused)),
         };
@@ -228,20 +236,30 @@ async fn load(
     }
 }
 
-/// Reads the nodes of a case.
-fn read_nodes(nodes: &[Value]) -> Result<Arc<ClusterNodes>, CaseProblem> {
-    let read = |(position, node): (usize, &Value)| {
+/// Reads the nodes of a case. `apiVersion` and `kind` may be missing.
+fn read_nodes(nodes: &[Value]) -> Result<Option<Arc<ClusterNodes>>, CaseProblem> {
+    let mut inventory = Inventory::new(KubernetesVersion::default());
+    for (position, node) in nodes.iter().enumerate() {
+        let origin = format!("`nodes[{position}]`");
         let mut node = node.clone();
-        resolve_nulls(&mut node);
-        if !node.is_object() {
-            return Err(CaseProblem::Broken(format!("`nodes[{position}]`: expected a Node, found `{node}`")));
+        if let Some(members) = node.as_object_mut() {
+            members.entry("apiVersion").or_insert_with(|| "v1".into());
+            members.entry("kind").or_insert_with(|| "Node".into());
         }
-        let read: Result<Node<'_>, _> = serde_path_to_error::deserialize(&node);
-        let read = read.map_err(|error| CaseProblem::Broken(format!("`nodes[{position}]`: {error}")))?;
-        Ok(Arc::new(read.into_owned()))
-    };
-    let nodes = nodes.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-    Ok(Arc::new(ClusterNodes::new(nodes, KubernetesVersion::default())))
+        let is_node = node["kind"] == "Node";
+        let added = inventory.add(node, &origin);
+        let added = added.map_err(|error| CaseProblem::Broken(format!("{:#}", anyhow::Error::new(error))))?;
+        if !added || !is_node {
+            return Err(CaseProblem::Broken(format!("{origin}: expected a Node (`apiVersion: v1`)")));
+        }
+    }
+    Ok(inventory.cluster_nodes())
+}
+
+/// Whether a policy may ask for nodes.
+fn asks_for_nodes(policies: &Snapshot) -> bool {
+    let asks = |data: &[ClusterData]| data.contains(&ClusterData::Nodes);
+    policies.plans().iter().any(|plan| asks(&plan.manifest.cluster) && asks(&plan.policy.cluster_data))
 }
 
 fn broken(error: PoliciesError) -> CaseProblem {

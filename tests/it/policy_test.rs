@@ -357,6 +357,25 @@ fn bad_input_exits_2_and_names_the_thing() {
     assert_eq!(code, 1);
     assert!(out.contains("`exempt`: expected a law (idempotent, additive,"), "{out}");
 
+    let node = |name: &str| json!({"metadata": {"name": name}});
+    for (nodes, expected) in [
+        (json!([[node("n1")]]), "`nodes[0]`: expected a Kubernetes object, found a list"),
+        (json!([{"kind": "Pod", "metadata": {"name": "n1"}}]), "`nodes[0]`: expected a Node"),
+        (json!([node("n1"), node("n1")]), "`nodes[1]`: Node `n1` occurs twice"),
+        (json!([{"metadata": {}}]), "`nodes[0]`: expected a name in `metadata.name` of the Node"),
+        (
+            json!([{"metadata": {"name": "n1"}, "spec": {"taints": "no"}}]),
+            "`nodes[0]`: failed to read Node `n1`: `spec.taints`",
+        ),
+        (json!([node("n1")]), "`nodes`: no policy of the case asks for nodes"),
+    ] {
+        let mut with_nodes = case("a");
+        with_nodes["nodes"] = nodes;
+        let (code, out, _) = Project::new(READS_UNKNOWN_FIELDS, &[with_nodes]).program(&[]);
+        assert_eq!(code, 1);
+        assert!(out.contains(expected), "expected {expected}, found {out}");
+    }
+
     let output = support::wardset(&["policy", "test", project.path("cases").to_str().unwrap()], "");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("hint: pass --module or --policies"));
