@@ -5,13 +5,10 @@ use std::sync::Arc;
 use wardset_core::decision::{self, Decision};
 use wardset_core::plan::Phase;
 use wardset_core::policy::Mode;
-use wardset_core::text;
+use wardset_core::text::{self, MAX_LOGGED};
 
 use super::judge::{Decided, Observer};
 use crate::metrics::Metrics;
-
-/// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
-const MAX_LOGGED: usize = 256;
 
 /// Maximum length of the changed paths in a log line, in bytes. A policy may request 1,024 paths of a KiB each, and the
 /// log's queue is limited by the number of lines.

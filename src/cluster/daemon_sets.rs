@@ -14,13 +14,10 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_all};
 use kube::{Api, Client, ResourceExt as _};
 use serde::{Deserialize, Serialize};
-use wardset_core::text;
+use wardset_core::text::{self, MAX_LOGGED};
 
 use super::watching::{backoff, watch_failed};
 use crate::metrics::Metrics;
-
-/// Bytes of a name in a log line. Kubernetes' own names have at most 253.
-const MAX_LOGGED: usize = 256;
 
 /// No field of `spec` matters. The watch drops all of them while it reads them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use wardset_core::Pointer;
 use wardset_core::document::Document;
 use wardset_core::placement::resolve_nulls;
 use wardset_core::review::Review;
-use wardset_core::text;
+use wardset_core::text::{self, MAX_LOGGED};
 
 const TEMPLATE: &Pointer = Pointer::from_static("/spec/template");
 const SPEC: &Pointer = Pointer::from_static("/spec");
@@ -23,9 +23,6 @@ const UID: &Pointer = Pointer::from_static("/metadata/uid");
 
 /// Maximum number of revisions in one list request. A DaemonSet keeps ten by default.
 const MAX_REVISIONS: u32 = 500;
-
-/// Bytes of a name in a log line. Kubernetes' own names have at most 253.
-const MAX_LOGGED: usize = 256;
 
 /// Reads the revisions of DaemonSets.
 pub struct Revisions {

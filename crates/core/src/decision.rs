@@ -192,13 +192,12 @@ impl Decision {
         reports: Vec<PolicyReport>,
     ) -> Self {
         let outcome = outcome(reports.iter());
-        let changed =
-            phase == Phase::Mutate && outcome == Outcome::Allowed && !Arc::ptr_eq(&review.object, &object);
+        let is_allowed = outcome == Outcome::Allowed;
         Self {
             uid: review.uid.clone(),
-            patch: if changed { document::diff(&review.object, &object) } else { Vec::new() },
+            patch: if is_allowed { patch(review, phase, &object) } else { Vec::new() },
             warnings: budget::warnings(&reports),
-            audit: budget::audit(&reports, outcome == Outcome::Allowed),
+            audit: budget::audit(&reports, is_allowed),
             outcome,
             object,
             reports,
@@ -215,9 +214,7 @@ impl Decision {
             return;
         }
         self.outcome = Outcome::Allowed;
-        if phase == Phase::Mutate && !Arc::ptr_eq(&review.object, &self.object) {
-            self.patch = document::diff(&review.object, &self.object);
-        }
+        self.patch = patch(review, phase, &self.object);
         let warnings = budget::of_rollback(&self.reports, revision);
         self.warn(warnings);
         self.audit = budget::audit(&self.reports, true);
@@ -239,6 +236,14 @@ impl Decision {
         let all = std::mem::take(&mut self.warnings).into_iter().chain(warnings);
         self.warnings = budget::fit(all.collect());
     }
+}
+
+/// Returns the operations that make the object under review `object`. The validating webhook must not change it.
+fn patch(review: &Review, phase: Phase, object: &Arc<Document>) -> Vec<PatchOperation> {
+    if phase == Phase::Validate || Arc::ptr_eq(&review.object, object) {
+        return Vec::new();
+    }
+    document::diff(&review.object, object)
 }
 
 /// Combines the results of all enforced policies.

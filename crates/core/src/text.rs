@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+/// Maximum length of a name in a log line, in bytes. Kubernetes' own names have at most 253.
+pub const MAX_LOGGED: usize = 256;
+
 /// Returns `text` as one line of printable characters, at most `most` bytes long.
 ///
 /// Control characters could forge log lines, break HTTP headers and control terminals.
