@@ -43,14 +43,21 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         assert_eq!(serde_json::to_value(&read).expect("policies are JSON"), json!([typed]), "{written}");
         match Policy::try_from(resource) {
             Err(error) => wardset_fuzz::assert_line(&text::with_causes(&error, 512), 512),
-            Ok(policy) => check(policy, typed["spec"]["match"]["conditions"] != json!([])),
+            Ok(policy) => {
+                let scope = &typed["spec"]["match"];
+                // The reviews come without the labels of their namespaces.
+                let selects =
+                    scope["namespaceSelector"] != json!({"matchLabels": {}, "matchExpressions": []});
+                check(policy, selects || scope["conditions"] != json!([]));
+            }
         }
     }
     Corpus::Keep
 });
 
-/// Checks a valid policy. Only a condition may fail, for example because the object lacks a key.
-fn check(policy: Policy, has_conditions: bool) {
+/// Checks a valid policy. Only `match` may fail, and only if it `can_fail`: a condition fails if the object lacks a key,
+/// and `namespaceSelector` if it needs labels that are unknown.
+fn check(policy: Policy, can_fail: bool) {
     assert!((1..=63).contains(&policy.name.len()));
     let limits = (&policy.limits.timeout, &policy.limits.memory);
     assert!((Duration::from_millis(1)..=Duration::from_secs(10)).contains(limits.0), "{limits:?}");
@@ -63,7 +70,7 @@ fn check(policy: Policy, has_conditions: bool) {
         let decision = decide(review, &plans, Phase::Mutate, |_| Ok(add("/metadata/labels/l", &json!("v"))));
         assert_decision(review, &decision);
         if let Some(PolicyResult::Failed(failure)) = decision.reports.first().map(|report| &report.result) {
-            assert!(has_conditions && failure.class == FailureClass::Match, "{failure}");
+            assert!(can_fail && failure.class == FailureClass::Match, "{failure}");
         }
     }
 }
