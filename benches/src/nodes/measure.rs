@@ -206,6 +206,8 @@ impl Bench<'_> {
     fn start(&self, policies: &Path) -> Result<Server> {
         let mut command = self.lab.cluster(&self.lab.path("cache"))?;
         command.arg("--policies").arg(policies).env("KUBECONFIG", self.kubeconfig);
+        // As in the chart.
+        command.env("MIMALLOC_PURGE_DELAY", "0");
         pin(self.cores.server)?;
         let server = Server::start(command);
         pin(self.cores.load)?;
