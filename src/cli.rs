@@ -13,6 +13,8 @@ mod policy_compile;
 mod policy_dev;
 mod policy_inspect;
 mod policy_new;
+mod policy_pull;
+mod policy_push;
 mod policy_test;
 mod project;
 mod review;
@@ -60,6 +62,8 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
                 args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
+                args::PolicyCommand::Push(push) => policy_push::run(push).await,
+                args::PolicyCommand::Pull(pull) => policy_pull::run(pull).await,
             },
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
             args::Command::Completions(completions) => documents::completions(&completions),

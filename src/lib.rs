@@ -19,6 +19,7 @@ pub mod offline;
 pub mod policy_bench;
 pub mod policy_test;
 pub mod preview;
+pub mod registry;
 pub mod server;
 pub mod supply;
 pub mod telemetry;

@@ -60,7 +60,7 @@ pub(super) struct PolicySources {
     #[arg(long = "policies", value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
 
-    /// Folder for compiled modules. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
+    /// Folder for compiled modules and content of registries. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
     #[arg(
         long,
         value_name = "DIR",
@@ -70,7 +70,7 @@ pub(super) struct PolicySources {
     )]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// Compile modules at every start instead of caching them
+    /// Pull and compile modules at every start instead of caching them
     #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
     pub(super) no_cache: bool,
 
@@ -84,6 +84,21 @@ pub(super) struct PolicySources {
     #[arg(long, value_name = "MIB", hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) compile_memory: Option<u32>,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+}
+
+/// How to reach registries, shared by all commands that load modules.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct RegistryArgs {
+    /// File with CAs of registries (PEM), beside those of the system
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) registry_ca: Option<PathBuf>,
+
+    /// Registry that has plain HTTP only: its host, with the port if the reference has one. Repeatable
+    #[arg(long = "insecure-registry", value_name = "HOST", hide_short_help = true)]
+    pub(super) insecure_registries: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -453,6 +468,10 @@ pub(super) enum PolicyCommand {
     Inspect(PolicyInspect),
     /// Compile modules into the cache folder, so that a server with the same folder starts without compiling them
     Compile(PolicyCompile),
+    /// Store a module in a registry, and print its reference with the digest
+    Push(PolicyPush),
+    /// Write a module from a registry to a file
+    Pull(PolicyPull),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -503,7 +522,7 @@ pub(super) struct PolicyBuild {
 /// The cache of compiled modules, and the limits of compilation.
 #[derive(Debug, ClapArgs)]
 pub(super) struct CompileArgs {
-    /// Folder for compiled modules. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
+    /// Folder for compiled modules and content of registries. Default: $XDG_CACHE_HOME/wardset, else ~/.cache/wardset
     #[arg(long, value_name = "DIR", env = "WARDSET_CACHE_DIR", hide_env_values = true)]
     pub(super) cache_dir: Option<PathBuf>,
 
@@ -517,15 +536,19 @@ pub(super) struct CompileArgs {
     #[arg(long, value_name = "MIB", hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub(super) compile_memory: Option<u32>,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
 }
 
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "\
 Examples:
   wardset policy inspect policy.wasm
+  wardset policy inspect oci://registry.example.com/team/policy:1.0.0
   wardset policy inspect builtin:node-affinity --docs  the settings as a Markdown table")]
 pub(super) struct PolicyInspect {
-    /// Module: `builtin:NAME`, `file:PATH` or the path of a file
+    /// Module: `builtin:NAME`, `file:PATH`, `oci://HOST/NAME:TAG`, `oci://HOST/NAME@sha256:…` or the path of a file
     #[arg(value_name = "MODULE")]
     pub(super) module: String,
 
@@ -547,12 +570,55 @@ Examples:
   wardset policy compile policy.wasm --cache-dir /var/cache/wardset
   wardset policy compile builtin:node-affinity other.wasm")]
 pub(super) struct PolicyCompile {
-    /// Modules: `builtin:NAME`, `file:PATH` or the path of a file
+    /// Modules: `builtin:NAME`, `file:PATH`, `oci://…` or the path of a file
     #[arg(value_name = "MODULE", required = true)]
     pub(super) modules: Vec<String>,
 
     #[command(flatten)]
     pub(super) compile: CompileArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+The command compiles the module first, so a broken one never reaches the registry. Credentials come from the files of
+Docker and Podman.
+
+Examples:
+  wardset policy push policy.wasm oci://registry.example.com/team/policy:1.0.0
+  wardset policy push policy.wasm oci://localhost:5000/policy:dev --insecure-registry localhost:5000")]
+pub(super) struct PolicyPush {
+    /// Module: `builtin:NAME`, `file:PATH` or the path of a file
+    #[arg(value_name = "MODULE")]
+    pub(super) module: String,
+
+    /// Name and tag in the registry: `oci://HOST/NAME:TAG`
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+
+    /// Annotation of the artifact's manifest, beside title, version, description and the schema of the settings.
+    /// Repeatable
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(super) annotations: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(super) compile: CompileArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Example:
+  wardset policy pull oci://registry.example.com/team/policy:1.0.0 --output policy.wasm")]
+pub(super) struct PolicyPull {
+    /// Module: `oci://HOST/NAME:TAG` or `oci://HOST/NAME@sha256:…`
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+
+    /// File to write. Default: the last part of NAME, with `.wasm`, in the current folder. It must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
 }
 
 /// Default of `--policies` of the commands that run cases. The other commands default to the built-in policies.
@@ -577,7 +643,7 @@ pub(super) struct PolicyTest {
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
     pub(super) cases: Vec<PathBuf>,
 
-    /// Module under test, for cases without `policies`: `builtin:NAME` or `file:PATH`. Default: the module of the project
+    /// Module under test, for cases without `policies`: `builtin:NAME`, `file:PATH` or `oci://…`. Default: the module of the project
     /// in the current folder, if there is one
     #[arg(long, value_name = "MODULE", conflicts_with = "paths")]
     pub(super) module: Option<String>,
@@ -648,7 +714,7 @@ pub(super) struct PolicyBench {
     #[arg(value_name = "FILE|DIR", default_value = "cases")]
     pub(super) cases: Vec<PathBuf>,
 
-    /// Module to measure, for cases without `policies`: `builtin:NAME` or `file:PATH`. Default: the module of the project
+    /// Module to measure, for cases without `policies`: `builtin:NAME`, `file:PATH` or `oci://…`. Default: the module of the project
     /// in the current folder, if there is one
     #[arg(long, value_name = "MODULE", conflicts_with = "paths")]
     pub(super) module: Option<String>,

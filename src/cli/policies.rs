@@ -8,8 +8,9 @@ use serde_json::json;
 use wardset_core::plan::Plan;
 use wardset_core::text::printable_lines;
 
-use super::args::{CompileArgs, ListOutput, Policies, PolicySources};
+use super::args::{CompileArgs, ListOutput, Policies, PolicySources, RegistryArgs};
 use super::setup::{self, SupplyOptions};
+use crate::registry::RegistryOptions;
 use crate::telemetry;
 
 pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
@@ -30,7 +31,7 @@ impl From<PolicySources> for SupplyOptions {
             Duration::from_secs(typed.compile_seconds.into()),
             typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
         );
-        Self { policies: typed.paths, cache, compile }
+        Self { policies: typed.paths, cache, compile, registry: typed.registry.into() }
     }
 }
 
@@ -42,7 +43,14 @@ impl From<CompileArgs> for SupplyOptions {
             no_cache: false,
             compile_seconds: typed.compile_seconds,
             compile_memory: typed.compile_memory,
+            registry: typed.registry,
         })
+    }
+}
+
+impl From<RegistryArgs> for RegistryOptions {
+    fn from(typed: RegistryArgs) -> Self {
+        Self { ca: typed.registry_ca, insecure: typed.insecure_registries, ..Self::default() }
     }
 }
 

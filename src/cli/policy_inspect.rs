@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use wardset_core::PointerBuf;
+use wardset_core::policy::ModuleRef;
 use wardset_core::text::printable_lines;
 use wardset_runtime::Module;
 
@@ -42,13 +43,18 @@ fn kind(loaded: &LoadedModule) -> &'static str {
     if loaded.module.manifest.writes.is_empty() { "validating" } else { "mutating" }
 }
 
+/// Returns the reference of a module from a registry, with the digest of its artifact.
+fn reference(loaded: &LoadedModule) -> Option<String> {
+    matches!(loaded.name, ModuleRef::Oci(_)).then(|| loaded.name.to_string())
+}
+
 fn json(loaded: &LoadedModule, schema: &Value) -> Value {
     let manifest = &loaded.module.manifest;
     json!({
         "name": manifest.name, "version": manifest.version, "description": manifest.description,
         "kind": kind(loaded), "reads": texts(&manifest.reads), "writes": texts(&manifest.writes),
         "clusterData": manifest.cluster, "imports": Module::imports_of(&loaded.bytes),
-        "bytes": loaded.bytes.len(), "digest": format!("sha256:{}", loaded.module.digest),
+        "reference": reference(loaded), "bytes": loaded.bytes.len(), "digest": format!("sha256:{}", loaded.module.digest),
         "settingsSchema": schema,
     })
 }
@@ -78,7 +84,10 @@ fn text(loaded: &LoadedModule, schema: &Value) -> String {
         ("imports", list(imports.iter().map(String::as_str).collect())),
         ("size", format!("{} bytes", loaded.bytes.len())),
         ("digest", format!("sha256:{}", loaded.module.digest)),
-    ] {
+    ]
+    .into_iter()
+    .chain(reference(loaded).map(|reference| ("reference", reference)))
+    {
         let _ = writeln!(out, "{name:14}{value}");
     }
     let settings = settings(schema);

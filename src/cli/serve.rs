@@ -147,6 +147,7 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
     }
     let sources: SupplyOptions = args.policies.into();
     let store = Arc::new(Store::new(setup::modules(&sources)?, Arc::clone(metrics))?);
+    tasks.spawn(Arc::clone(&store).keep_retrying());
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {

@@ -18,6 +18,7 @@ use crate::offline::input::{self, InputError, InputFile, InputSource};
 use crate::offline::request::{self, Built};
 use crate::offline::text;
 use crate::preview::Inventory;
+use crate::registry::{ContentCache, RegistryOptions};
 use crate::supply::modules::{CompilingModule, Modules};
 use crate::supply::policy_files;
 use crate::yaml;
@@ -27,11 +28,16 @@ use crate::yaml;
 pub(crate) struct SupplyOptions {
     /// Files and folders with policies. If empty, the built-in policies apply.
     pub(crate) policies: Vec<PathBuf>,
-    /// Folder of compiled modules. If none, modules are compiled at every start.
+    /// Folder of compiled modules and content of registries. If none, every start pulls and compiles them.
     pub(crate) cache: Option<PathBuf>,
     /// Limits of one compilation.
     pub(crate) compile: CompileLimits,
+    /// How to reach registries.
+    pub(crate) registry: RegistryOptions,
 }
+
+/// Folder of the content from registries, in the folder of compiled modules.
+const CONTENT: &str = "registry";
 
 /// Returns the module store, with no module loaded yet. If the cache folder cannot be opened, the server logs a
 /// warning and runs without a cache, which makes each start slower.
@@ -47,13 +53,17 @@ pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
             let error = anyhow::Error::new(error);
             tracing::warn!(
                 error = format!("{error:#}"),
-                "failed to open the cache of compiled modules: every start compiles them again; \
+                "failed to open the cache of modules: every start pulls and compiles them again; \
                  hint: pass a writable folder by `--cache-dir`"
             );
             None
         }
     });
-    Ok(Arc::new(Modules::new(engine, cache, compiler(sources.compile)?)))
+    // If compiled modules cannot be stored there, neither can anything else.
+    let folder = sources.cache.as_ref().filter(|_| cache.is_some());
+    let content = folder.map(|folder| ContentCache::at(folder.join(CONTENT)));
+    let modules = Modules::new(engine, cache, compiler(sources.compile)?);
+    Ok(Arc::new(modules.with_registries(sources.registry.clone(), content)))
 }
 
 /// Minimum memory of one compilation if the user sets no limit: enough for the built-in modules, with a reserve.

@@ -114,7 +114,7 @@ impl Followed {
         let modules = self.read.values().flatten().filter_map(|wanted| match &wanted.policy {
             Ok((policy, folder)) => match &policy.module {
                 ModuleRef::File(path) => Some(folder.join(path)),
-                ModuleRef::Builtin(_) => None,
+                ModuleRef::Builtin(_) | ModuleRef::Oci(_) => None,
             },
             Err(_) => None,
         });

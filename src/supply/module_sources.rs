@@ -1,36 +1,50 @@
-//! The sources of modules: the binary itself, and files.
+//! The sources of modules: the binary itself, files, and registries.
 
 mod fetch_error;
 mod file;
+mod registries;
 
-use std::borrow::Cow;
 use std::panic::resume_unwind;
 use std::path::Path;
 
+use bytes::Bytes;
 use wardset_core::policy::ModuleRef;
 use wardset_runtime::Module;
 
 use super::builtin;
+use crate::registry::{ContentCache, RegistryOptions};
+use registries::Registries;
 
 pub(super) use fetch_error::FetchError;
 
 /// Fetches the bytes of modules.
-pub(super) struct Sources;
+pub(super) struct Sources {
+    registries: Registries,
+}
 
 /// The bytes of a module.
 pub(super) struct Fetched {
-    pub(super) bytes: Cow<'static, [u8]>,
+    pub(super) bytes: Bytes,
     /// SHA-256 of the bytes, in hexadecimal.
     pub(super) digest: String,
+    /// The module's name. For a registry, it has the digest of the manifest.
+    pub(super) module: ModuleRef,
 }
 
 impl Sources {
+    /// Creates the sources. With `cache`, content of registries is kept on disk.
+    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>) -> Self {
+        Self { registries: Registries::new(options, cache) }
+    }
+
     /// Returns the bytes of a module. A relative `file:` path starts at `folder`.
     pub(super) async fn fetch(&self, module: &ModuleRef, folder: &Path) -> Result<Fetched, FetchError> {
-        let bytes: Cow<'static, [u8]> = match module {
+        let mut name = module.clone();
+        let bytes = match module {
             ModuleRef::Builtin(name) => {
                 let module = builtin::MODULES.iter().find(|module| module.name == name);
-                module.ok_or_else(|| FetchError::NoBuiltin { name: name.clone() })?.bytes.into()
+                let module = module.ok_or_else(|| FetchError::NoBuiltin { name: name.clone() })?;
+                Bytes::from_static(module.bytes)
             }
             ModuleRef::File(path) => {
                 let path = folder.join(path);
@@ -40,8 +54,13 @@ impl Sources {
                 };
                 read.map_err(|source| FetchError::File { path, source })?.into()
             }
+            ModuleRef::Oci(reference) => {
+                let pulled = self.registries.pull(reference).await?;
+                name = ModuleRef::Oci(pulled.reference.clone());
+                pulled.component.clone()
+            }
         };
-        Ok(Fetched { digest: Module::digest_of(&bytes), bytes })
+        Ok(Fetched { digest: Module::digest_of(&bytes), bytes, module: name })
     }
 }
 

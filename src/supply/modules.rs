@@ -2,18 +2,19 @@
 //!
 //! Several modules load concurrently. A module that compiles slowly delays only the policies that use it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{OnceCell, watch};
-use wardset_core::policy::{ModuleRef, Policy, Resource};
+use wardset_core::policy::{Mode, ModuleRef, Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, MeasuredCompilation, Member, Module};
 
 use super::module_sources::{FetchError, Fetched, Sources, blocking};
 use super::policies_error::PoliciesError;
+use crate::registry::{ContentCache, RegistryOptions};
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -44,7 +45,9 @@ pub struct LoadedModule {
     /// The module.
     pub module: Arc<Module>,
     /// The bytes of the component.
-    pub bytes: Cow<'static, [u8]>,
+    pub bytes: Bytes,
+    /// The module's name. For a registry, it has the digest of the manifest.
+    pub name: ModuleRef,
 }
 
 /// An error in a module without a policy.
@@ -71,13 +74,19 @@ impl Modules {
     #[must_use]
     pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
         Self {
-            sources: Sources,
+            sources: Sources::new(RegistryOptions::default(), None),
             engine,
             cache,
             compiler,
             known: Mutex::default(),
             compiling: watch::Sender::default(),
         }
+    }
+
+    /// Sets how to reach registries. With `cache`, their content is kept on disk.
+    #[must_use]
+    pub fn with_registries(self, options: RegistryOptions, cache: Option<ContentCache>) -> Self {
+        Self { sources: Sources::new(options, cache), ..self }
     }
 
     /// Returns the engine in which the modules run.
@@ -92,7 +101,20 @@ impl Modules {
     ///
     /// A module that cannot be found or loaded, or that rejects the policy's settings.
     pub async fn member(&self, policy: Policy, folder: &Path) -> Result<Member, PoliciesError> {
-        let module = self.module(&policy, folder).await?;
+        let LoadedModule { module, name, .. } = self.module(&policy, folder).await?;
+        if let ModuleRef::Oci(reference) = &policy.module
+            && reference.digest().is_none()
+            && policy.mode == Mode::Enforce
+        {
+            tracing::warn!(
+                policy = &*policy.name,
+                module = %policy.module,
+                resolved = %name,
+                "the policy enforces a module whose tag can move; hint: write `module: {name}`"
+            );
+        }
+        // The active policy names the digest that runs.
+        let policy = Policy { module: name, ..policy };
         Ok(Member::new(&self.engine, policy, module).await?)
     }
 
@@ -135,8 +157,8 @@ impl Modules {
         });
     }
 
-    async fn module(&self, policy: &Policy, folder: &Path) -> Result<Arc<Module>, PoliciesError> {
-        self.load(&policy.module, folder).await.map(|loaded| loaded.module).map_err(|error| {
+    async fn module(&self, policy: &Policy, folder: &Path) -> Result<LoadedModule, PoliciesError> {
+        self.load(&policy.module, folder).await.map_err(|error| {
             let (policy, module) = (Arc::clone(&policy.name), policy.module.clone());
             match error {
                 ModuleError::Fetch(source) => PoliciesError::Fetch { policy, source },
@@ -151,7 +173,7 @@ impl Modules {
     ///
     /// A module that cannot be found or loaded.
     pub async fn load(&self, module: &ModuleRef, folder: &Path) -> Result<LoadedModule, ModuleError> {
-        let Fetched { bytes, digest } = self.sources.fetch(module, folder).await?;
+        let Fetched { bytes, digest, module: name } = self.sources.fetch(module, folder).await?;
         let cell = self.cell(&digest);
         // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
         // one starts again.
@@ -167,7 +189,7 @@ impl Modules {
                 self.forget(&digest, &cell);
             }
         })?;
-        Ok(LoadedModule { module, bytes })
+        Ok(LoadedModule { module, bytes, name })
     }
 
     /// Lists a module as being compiled until the returned value is dropped.

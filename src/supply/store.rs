@@ -19,12 +19,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
-use wardset_core::policy::Policy;
+use wardset_core::policy::{ModuleRef, Policy};
 use wardset_core::text;
 use wardset_runtime::{Member, Snapshot, Unusable};
 
 use crate::metrics::Metrics;
 use crate::supply::modules::Modules;
+use crate::supply::policies_error::PoliciesError;
 
 /// Maximum length of a policy's problem, in bytes.
 const MAX_PROBLEM: usize = 1024;
@@ -32,6 +33,10 @@ const MAX_PROBLEM: usize = 1024;
 /// Time for which a change of several policies waits for the slowest one, so that they become active together. Usual
 /// modules compile in a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time between two attempts for policies whose registry did not answer or refused: after the first failure, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// A source of policies. If two policies have the same name, the one from the first source is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,8 +69,21 @@ pub struct Standing {
     pub revision: Arc<str>,
     /// The state of the desired revision.
     pub state: State,
-    /// Name, version and digest of the active module.
-    pub module: Option<(String, String, String)>,
+    /// The active module.
+    pub module: Option<ActiveModule>,
+}
+
+/// The module of an active policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveModule {
+    /// The name in its manifest.
+    pub name: String,
+    /// The version in its manifest.
+    pub version: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub digest: String,
+    /// The reference with the digest of its artifact, if it comes from a registry.
+    pub reference: Option<String>,
 }
 
 /// The state of a desired revision.
@@ -101,6 +119,8 @@ struct HeldPolicy {
     state: State,
     /// The attempt to load the desired revision, while it is pending.
     attempt: Option<Attempt>,
+    /// Whether the last attempt failed for a reason that may pass.
+    may_pass: bool,
 }
 
 /// An attempt to load a revision.
@@ -112,9 +132,16 @@ struct Attempt {
 
 /// The result of an attempt.
 struct Tried {
-    member: Result<Member, String>,
+    member: Result<Member, LoadProblem>,
     /// The revision that was active before this server started.
     last_good: Option<Member>,
+}
+
+/// The reason why a revision does not load.
+struct LoadProblem {
+    text: String,
+    /// Whether the same revision may load later, because its registry may answer then.
+    may_pass: bool,
 }
 
 type PolicyKey = (Source, Arc<str>);
@@ -230,8 +257,11 @@ impl Store {
         let last_good = wanted.last_good.clone().filter(|_| !goes_on);
         tokio::spawn(async move {
             let member = match policy {
-                Ok((policy, folder)) => modules.member(policy, &folder).await.map_err(|error| said(&error)),
-                Err(problem) => Err(problem),
+                Ok((policy, folder)) => modules.member(policy, &folder).await.map_err(|error| LoadProblem {
+                    may_pass: matches!(&error, PoliciesError::Fetch { source, .. } if source.may_pass()),
+                    text: said(&error),
+                }),
+                Err(text) => Err(LoadProblem { text, may_pass: false }),
             };
             let last_good = match last_good {
                 Some(policy) if member.is_err() => modules.member(policy, Path::new("")).await.ok(),
@@ -239,6 +269,32 @@ impl Store {
             };
             Tried { member, last_good }
         })
+    }
+
+    /// Tries the policies again whose registry did not answer or refused, until the process ends. The time between two
+    /// attempts of all such policies grows from 30 s to 5 minutes.
+    pub async fn keep_retrying(self: Arc<Self>) {
+        let mut pause = FIRST_RETRY;
+        loop {
+            tokio::time::sleep(pause).await;
+            let some = self.retry().await;
+            pause = if some { (2 * pause).min(LAST_RETRY) } else { FIRST_RETRY };
+        }
+    }
+
+    /// Starts another attempt for each policy whose registry did not answer or refused. Their states and active revisions
+    /// stay until the attempts end. Returns whether there are any.
+    pub async fn retry(self: &Arc<Self>) -> bool {
+        let mut held = self.held.lock().await;
+        let mut some = false;
+        for (key, policy) in held.iter_mut().filter(|(_, policy)| policy.may_pass) {
+            some = true;
+            if policy.attempt.is_none() {
+                let task = self.attempt(Some(policy), &policy.wanted);
+                policy.attempt = Some(self.settle_later(task, key.clone()));
+            }
+        }
+        some
     }
 
     /// Returns the policy's state while its module is compiled. `task` activates the policy later.
@@ -249,13 +305,19 @@ impl Store {
         task: JoinHandle<Tried>,
         key: PolicyKey,
     ) -> HeldPolicy {
+        let attempt = self.settle_later(task, key);
+        compiling(before, wanted, Some(attempt))
+    }
+
+    /// Lets an attempt end in the background.
+    fn settle_later(self: &Arc<Self>, task: JoinHandle<Tried>, key: PolicyKey) -> Attempt {
         let attempt = Attempt { task: task.abort_handle(), stale: false };
         let (id, store) = (attempt.task.id(), Arc::clone(self));
         tokio::spawn(async move {
             let tried = task.await.unwrap_or_else(Tried::broken);
             store.arrived(key, id, tried).await;
         });
-        compiling(before, wanted, Some(attempt))
+        attempt
     }
 
     /// Activates a pending policy once its attempt has ended.
@@ -306,8 +368,15 @@ impl Store {
             };
             self.metrics.policy_ready(name, state == State::Ready);
             let module = held.member.as_ref().map(Member::plan).filter(|plan| !plan.digest.is_empty());
-            let module = module
-                .map(|plan| (plan.manifest.name.clone(), plan.manifest.version.clone(), plan.digest.clone()));
+            let module = module.map(|plan| ActiveModule {
+                name: plan.manifest.name.clone(),
+                version: plan.manifest.version.clone(),
+                digest: plan.digest.clone(),
+                reference: match &plan.policy.module {
+                    ModuleRef::Oci(reference) => Some(reference.to_string()),
+                    ModuleRef::Builtin(_) | ModuleRef::File(_) => None,
+                },
+            });
             let revision = Arc::clone(&held.wanted.revision);
             (*source, Standing { name: Arc::clone(name), revision, state, module })
         };
@@ -329,7 +398,8 @@ impl HeldPolicy {
 impl Tried {
     /// Returns the result of a task that panicked, which is a bug.
     fn broken(error: tokio::task::JoinError) -> Self {
-        Self { member: Err(said(&error)), last_good: None }
+        let problem = LoadProblem { text: said(&error), may_pass: false };
+        Self { member: Err(problem), last_good: None }
     }
 }
 
@@ -361,7 +431,7 @@ fn compiling(before: Option<HeldPolicy>, wanted: Wanted, attempt: Option<Attempt
     );
     // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the meantime.
     let member = before.and_then(|held| held.member);
-    HeldPolicy { wanted, member, state: State::Compiling(module), attempt }
+    HeldPolicy { wanted, member, state: State::Compiling(module), attempt, may_pass: false }
 }
 
 /// Returns a policy's new state after an attempt.
@@ -379,10 +449,12 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
                 let module = &*member.plan().digest;
                 tracing::info!(policy = &*wanted.name, module, "activated the policy");
             }
-            return HeldPolicy { wanted, member: Some(member), state: State::Ready, attempt: None };
+            let member = Some(member);
+            return HeldPolicy { wanted, member, state: State::Ready, attempt: None, may_pass: false };
         }
         Err(problem) => problem,
     };
+    let LoadProblem { text: problem, may_pass } = problem;
     let last_good = before.filter(HeldPolicy::goes_on).and_then(|held| held.member).or(tried.last_good);
     let policy = &*wanted.name;
     let (member, state) = match last_good {
@@ -405,7 +477,7 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
             (policy.map(|policy| Member::unready(policy, &problem)), State::Unready(problem))
         }
     };
-    HeldPolicy { wanted, member, state, attempt: None }
+    HeldPolicy { wanted, member, state, attempt: None, may_pass }
 }
 
 fn said(error: &(dyn std::error::Error + 'static)) -> String {

@@ -69,10 +69,8 @@ impl Tally {
 fn client(server: SocketAddr, ca: &[u8]) -> reqwest::Client {
     // Fails if a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut builder = reqwest::Client::builder().tls_built_in_root_certs(false);
-    for certificate in reqwest::Certificate::from_pem_bundle(ca).unwrap() {
-        builder = builder.add_root_certificate(certificate);
-    }
+    let builder =
+        reqwest::Client::builder().tls_certs_only(reqwest::Certificate::from_pem_bundle(ca).unwrap());
     builder.resolve("wardset.wardset.svc", server).build().unwrap()
 }
 

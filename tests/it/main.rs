@@ -24,6 +24,7 @@ mod policy_bench;
 mod policy_dev;
 mod policy_new;
 mod policy_test;
+mod registry;
 mod review;
 mod rotation;
 mod serve;

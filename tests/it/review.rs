@@ -63,6 +63,8 @@ fn help_matches_the_golden_files() {
         ("help-policy-dev", &["policy", "dev", "--help"]),
         ("help-policy-inspect", &["policy", "inspect", "--help"]),
         ("help-policy-new", &["policy", "new", "--help"]),
+        ("help-policy-pull", &["policy", "pull", "--help"]),
+        ("help-policy-push", &["policy", "push", "--help"]),
         ("help-policy-test", &["policy", "test", "--help"]),
     ] {
         let output = wardset(arguments);

@@ -49,6 +49,7 @@ const STEPS: &[Step] = &[
     step("tests of the policies", Place::Policies, TEST),
     step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
+    step("a real registry", Place::Root, &["xtask", "registry"]),
     step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
     step("faults", Place::Root, &["xtask", "faults", "--quick"]),
     // A smoke run: give it more time to search deeper.

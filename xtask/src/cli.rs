@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::repository::Repository;
 use crate::{
     Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, languages, packages, policies, prose,
+    registry,
 };
 
 /// Reads the command line and runs the task.
@@ -26,6 +27,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Hostile => hostile::run(&repository),
         Task::Languages(options) => languages::run(&repository, &options),
         Task::Packages(options) => packages::run(&repository, &options),
+        Task::Registry(options) => registry::run(&repository, &options),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Prose(options) => prose::run(&repository, &options),
         Task::Ci => ci::run(&repository),
@@ -78,6 +80,8 @@ enum Task {
     Languages(languages::Options),
     /// Pack the SDKs for crates.io, npm and PyPI, and build a policy with each packed file
     Packages(packages::Options),
+    /// Push modules to a real registry and pull them, over TLS and with a login; needs Debian's `docker-registry`
+    Registry(registry::Options),
     /// Run the fuzz targets in `fuzz`, one after the other; needs a C++ compiler
     Fuzz(fuzz::Options),
     /// Count signs of hard English in comments and documents; fails if there are too many

@@ -27,6 +27,7 @@ mod packages;
 mod policies;
 mod process;
 mod prose;
+mod registry;
 mod repository;
 mod toolchain;
 

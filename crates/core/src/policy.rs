@@ -8,18 +8,20 @@
 //! module exists and accepts the settings.
 
 mod condition;
+mod module_ref;
+mod oci_reference;
 mod resource;
 mod scope;
 mod selector;
 
 pub use condition::{Condition, ConditionError};
+pub use module_ref::ModuleRef;
+pub use oci_reference::OciReference;
 pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
 pub(crate) use scope::LazyVariables;
 pub use scope::{Exclusion, Match, Mismatch, NamespaceLabels, ScopeError};
 pub use selector::{MatchSelector, Selector, SelectorError};
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,35 +56,6 @@ pub struct Policy {
     pub cluster_data: Vec<ClusterData>,
     /// Whether reviews warn about the nodes of the DaemonSet.
     pub warn_placement: bool,
-}
-
-/// The source of a policy's module.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModuleRef {
-    /// `builtin:NAME`, a module inside the binary.
-    Builtin(String),
-    /// `file:PATH`; a relative path starts at the folder of the policy's file.
-    File(String),
-}
-
-impl ModuleRef {
-    /// Returns whether the module's bytes can change while its name stays the same.
-    #[must_use]
-    pub fn may_change(&self) -> bool {
-        match self {
-            Self::Builtin(_) => false,
-            Self::File(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for ModuleRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Builtin(name) => write!(f, "builtin:{name}"),
-            Self::File(path) => write!(f, "file:{path}"),
-        }
-    }
 }
 
 /// The effect of a policy's verdict.
@@ -237,22 +210,6 @@ impl TryFrom<Resource> for Policy {
             cluster_data: spec.cluster_data,
             warn_placement: spec.warn_placement,
         })
-    }
-}
-
-impl FromStr for ModuleRef {
-    type Err = PolicyError;
-
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let problem = match text.split_once(':') {
-            Some(("builtin", name)) if !name.is_empty() => return Ok(Self::Builtin(name.to_owned())),
-            Some(("file", path)) if !path.is_empty() => return Ok(Self::File(path.to_owned())),
-            Some(("oci", _)) => {
-                "modules from registries are not supported yet; download it and use `file:PATH`".into()
-            }
-            _ => format!("expected `builtin:NAME` or `file:PATH`, found `{text}`"),
-        };
-        Err(PolicyError::Field { field: "spec.module", problem })
     }
 }
 

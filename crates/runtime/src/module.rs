@@ -98,22 +98,13 @@ impl Module {
     /// Returns the names of the interfaces that a component imports, as far as its bytes can be read.
     #[must_use]
     pub fn imports_of(bytes: &[u8]) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut depth = 0;
-        for payload in wasmparser::Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-            match payload {
-                wasmparser::Payload::Version { .. } => depth += 1,
-                wasmparser::Payload::End(_) => depth -= 1,
-                wasmparser::Payload::ComponentImportSection(section) if depth == 1 => {
-                    let imports = section.into_iter().map_while(Result::ok);
-                    let imports = imports.map(|import| import.name.name.to_owned());
-                    // Types that the component imports beside interfaces have plain names.
-                    names.extend(imports.filter(|name| name.contains(':')));
-                }
-                _ => {}
-            }
-        }
-        names
+        interfaces_of(bytes).0
+    }
+
+    /// Returns the names of the interfaces that a component exports, as far as its bytes can be read.
+    #[must_use]
+    pub fn exports_of(bytes: &[u8]) -> Vec<String> {
+        interfaces_of(bytes).1
     }
 
     /// Asks the module twice whether it accepts a policy's settings.
@@ -225,4 +216,28 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// Returns the names of the interfaces that a component imports and exports.
+fn interfaces_of(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    // Types beside interfaces have plain names.
+    let is_interface = |name: &str| name.contains(':');
+    let mut depth = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        match payload {
+            wasmparser::Payload::Version { .. } => depth += 1,
+            wasmparser::Payload::End(_) => depth -= 1,
+            wasmparser::Payload::ComponentImportSection(section) if depth == 1 => {
+                let names = section.into_iter().map_while(Result::ok).map(|import| import.name.name);
+                imports.extend(names.filter(|name| is_interface(name)).map(str::to_owned));
+            }
+            wasmparser::Payload::ComponentExportSection(section) if depth == 1 => {
+                let names = section.into_iter().map_while(Result::ok).map(|export| export.name.name);
+                exports.extend(names.filter(|name| is_interface(name)).map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    (imports, exports)
 }

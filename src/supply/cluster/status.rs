@@ -63,6 +63,9 @@ pub struct ModuleStatus {
     pub version: String,
     /// `sha256:…` of its bytes.
     pub digest: String,
+    /// `oci://…@sha256:…`, if it comes from a registry. The digest names the artifact to which a tag led.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// A `spec` that was active.
@@ -156,7 +159,9 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
             } else {
                 "until then no revision is active"
             };
-            ("False", "Compiling", format!("compiling the module `{module}`; {meanwhile}"))
+            // A module from a registry may be on its way.
+            let verb = if module.starts_with("oci:") { "pulling or compiling" } else { "compiling" };
+            ("False", "Compiling", format!("{verb} the module `{module}`; {meanwhile}"))
         }
         State::Unready(problem) => ("False", "NotInForce", problem.clone()),
     };
@@ -178,10 +183,11 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
             before.and_then(|before| before.last_good.clone())
         }
     };
-    let module = standing.module.clone().map(|(name, version, digest)| ModuleStatus {
-        name,
-        version,
-        digest: format!("sha256:{digest}"),
+    let module = standing.module.clone().map(|module| ModuleStatus {
+        name: module.name,
+        version: module.version,
+        digest: format!("sha256:{}", module.digest),
+        reference: module.reference,
     });
     PolicyStatus { observed_generation: generation, conditions: vec![condition], module, last_good }
 }
@@ -189,8 +195,9 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supply::store::ActiveModule;
 
-    fn condition(state: State, module: Option<(String, String, String)>) -> StatusCondition {
+    fn condition(state: State, module: Option<ActiveModule>) -> StatusCondition {
         let resource = json!({
             "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "a", "generation": 2}, "spec": {},
         });
@@ -204,7 +211,12 @@ mod tests {
     #[test]
     fn a_policy_whose_module_is_compiled_says_so_and_names_it() {
         let compiling = || State::Compiling("file:python.wasm".to_owned());
-        let active = ("labels".to_owned(), "1.0.0".to_owned(), "00".to_owned());
+        let active = ActiveModule {
+            name: "labels".to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: "00".to_owned(),
+            reference: None,
+        };
         for (module, meanwhile) in
             [(None, "no revision is active"), (Some(active), "the last good revision stays active")]
         {

@@ -1,9 +1,11 @@
 //! The reasons why a module's bytes cannot be read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wardset_core::text::nearest;
 
+use crate::registry::RegistryError;
 use crate::supply::builtin;
 
 /// An error of a source.
@@ -23,6 +25,16 @@ pub enum FetchError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The registry does not provide the module.
+    #[error(transparent)]
+    Registry(Arc<RegistryError>),
+}
+
+impl FetchError {
+    /// Returns whether the same module may be there later, although nobody changes the policy or a file.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Registry(error) if error.may_pass())
+    }
 }
 
 /// Names the built-in module that was probably meant, or all of them.

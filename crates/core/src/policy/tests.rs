@@ -46,14 +46,18 @@ fn a_policy_with_only_a_module_has_the_documented_defaults() {
 #[test]
 fn errors_name_the_invalid_field_and_the_expected_value() {
     for (spec, message) in [
-        (json!({"module": "x"}), "`spec.module`: expected `builtin:NAME` or `file:PATH`, found `x`"),
+        (
+            json!({"module": "x"}),
+            "`spec.module`: expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`, found `x`",
+        ),
         (
             json!({"module": "builtin:"}),
-            "`spec.module`: expected `builtin:NAME` or `file:PATH`, found `builtin:`",
+            "`spec.module`: expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`, found `builtin:`",
         ),
         (
             json!({"module": "oci://r/x"}),
-            "`spec.module`: modules from registries are not supported yet; download it and use `file:PATH`",
+            "`spec.module`: expected a digest after `x`, found none; hint: `@sha256:…` names one artifact for ever, and \
+             a tag such as `:1.0.0` works too",
         ),
         (
             json!({"module": "builtin:x", "limits": {"timeout": "1m"}}),

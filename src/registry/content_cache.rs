@@ -1,0 +1,175 @@
+//! Manifests and modules on disk, by digest, so that a start needs no registry.
+//!
+//! The name of a file is the SHA-256 of its content, and each read checks it. So a damaged or forged file is pulled
+//! again, and the folder needs no owner of its own.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use super::artifact::digest_of;
+
+/// Maximum size of all files, in bytes: four modules of the maximum size. The chart's volume has room for it beside the
+/// compiled modules.
+const MAX_SIZE: u64 = 128 << 20;
+
+/// A folder of content from registries.
+#[derive(Debug, Clone)]
+pub struct ContentCache {
+    folder: PathBuf,
+}
+
+impl ContentCache {
+    /// Returns the cache in `folder`, which the first write creates.
+    #[must_use]
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Returns the content of a digest, if the folder has it. `most` is the maximum size, in bytes.
+    pub(super) fn get(&self, digest: &str, most: u64) -> Option<Vec<u8>> {
+        let path = self.path(digest)?;
+        // To open a pipe would wait for somebody to write to it.
+        if !fs::metadata(&path).ok()?.is_file() {
+            return None;
+        }
+        let file = File::open(&path).ok()?;
+        let mut bytes = Vec::new();
+        (&file).take(most + 1).read_to_end(&mut bytes).ok()?;
+        if bytes.len() as u64 > most || digest_of(&bytes) != digest {
+            tracing::warn!(path = %path.display(), "a cached file of a registry is damaged; pulling it again");
+            return None;
+        }
+        // The time of the last use, for `evict`. A failure makes the file look older than it is.
+        let _ = file.set_modified(SystemTime::now());
+        Some(bytes)
+    }
+
+    /// Stores content. A failure only costs another pull, so it goes to the log.
+    pub(super) fn put(&self, digest: &str, bytes: &[u8]) {
+        let Some(path) = self.path(digest) else { return };
+        let stored = self.write(&path, bytes).and_then(|()| self.evict(MAX_SIZE));
+        if let Err(error) = stored {
+            tracing::warn!(path = %path.display(), %error, "failed to cache content of a registry");
+        }
+    }
+
+    /// Writes beside the place and renames, so that no reader ever sees half a file.
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        // Two threads of this process may store the same content at once, so the process id alone is not unique.
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.folder.join(format!("part-{}-{number}", std::process::id()));
+        fs::create_dir_all(&self.folder)?;
+        let written = File::create(&unfinished).and_then(|mut file| file.write_all(bytes));
+        written.and_then(|()| fs::rename(&unfinished, path)).inspect_err(|_| {
+            // Nothing more can be done for a file that can't be removed either.
+            let _ = fs::remove_file(&unfinished);
+        })
+    }
+
+    /// Returns the file of a digest, or none if the digest is malformed.
+    fn path(&self, digest: &str) -> Option<PathBuf> {
+        let hex = digest.strip_prefix("sha256:")?;
+        is_content(hex).then(|| self.folder.join(hex))
+    }
+
+    /// Removes the files that were used longest ago, until the others have at most `most` bytes. Unfinished files of
+    /// killed processes count too.
+    fn evict(&self, most: u64) -> std::io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_ours = name.to_str().is_some_and(|name| is_content(name) || name.starts_with("part-"));
+            // Another process may have removed the file.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if is_ours && metadata.is_file() {
+                files.push((metadata.modified()?, entry.path(), metadata.len()));
+            }
+        }
+        files.sort();
+        let mut size: u64 = files.iter().map(|(.., len)| len).sum();
+        for (_, path, len) in files {
+            if size <= most {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => size -= len,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_content(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MOST: u64 = 1000;
+
+    #[test]
+    fn returns_only_content_that_matches_its_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ContentCache::at(folder.path().join("new"));
+        let digest = digest_of(b"content");
+        assert_eq!(cache.get(&digest, MOST), None);
+        cache.put(&digest, b"content");
+        assert_eq!(cache.get(&digest, MOST).unwrap(), b"content");
+        assert_eq!(cache.get(&digest, 6), None, "it has seven bytes");
+
+        let path = cache.path(&digest).unwrap();
+        fs::write(&path, b"forged").unwrap();
+        assert_eq!(cache.get(&digest, MOST), None);
+        cache.put(&digest, b"content");
+        assert_eq!(cache.get(&digest, MOST).unwrap(), b"content");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(cache.get(&digest, MOST), None);
+    }
+
+    #[test]
+    fn a_malformed_digest_names_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ContentCache::at(folder.path());
+        for digest in
+            ["", "sha256:", "sha256:../../etc/passwd", "../x", &format!("sha256:{}", "A".repeat(64))]
+        {
+            cache.put(digest, b"");
+            assert_eq!(cache.get(digest, MOST), None, "{digest}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_files_used_longest_ago_are_removed_until_the_others_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ContentCache::at(folder.path());
+        let names = ["a", "b", "c"].map(|name| name.repeat(64));
+        for (used, name) in (1..).zip(&names) {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_len(10).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(used)).unwrap();
+        }
+        File::create(folder.path().join("notes")).unwrap().set_len(100).unwrap();
+        for (most, left) in [(30, 3), (29, 2), (20, 2), (10, 1), (9, 0)] {
+            cache.evict(most).unwrap();
+            let found = names.iter().filter(|name| folder.path().join(name).exists());
+            assert_eq!(
+                found.collect::<Vec<_>>(),
+                names[3 - left..].iter().collect::<Vec<_>>(),
+                "{most} bytes"
+            );
+        }
+        assert!(folder.path().join("notes").exists());
+    }
+}
