@@ -1,0 +1,46 @@
+//! Signatures of policy modules in registries.
+//!
+//! ```text
+//! PrivateKey ─► simple_signing::sign, bundle::sign ─► the registry, beside the artifact
+//! the registry ─► Evidence ─┐
+//! Trust (rules of the operator) ─► Rule::check ─► Signer or Refusal
+//! ```
+//!
+//! A signature is about the digest of an artifact's manifest, and the manifest names the digest of the module. The crate
+//! reads no files and opens no connections.
+
+pub mod bundle;
+mod digest;
+mod encrypted;
+mod key;
+pub mod simple_signing;
+
+pub use digest::{DigestError, ManifestDigest};
+pub use key::{KeyError, PrivateKey, PublicKey};
+
+/// A reason why a signature proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSignature {
+    /// The signature has another form than cosign writes.
+    #[error("expected {expected}: {detail}")]
+    Form {
+        /// Such as `a sigstore bundle`.
+        expected: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The signature is about another artifact.
+    #[error("it signs {found}, not {expected}")]
+    Digest {
+        /// The digest of the artifact's manifest.
+        expected: String,
+        /// The digest in the signature.
+        found: String,
+    },
+    /// No trusted key made the signature, or somebody changed what it signs.
+    #[error("the signature does not fit the key")]
+    Key,
+    /// The certificate, its signer or the entry in the transparency log is not trusted.
+    #[error("{0}")]
+    Keyless(String),
+}
