@@ -3,6 +3,8 @@
 //! The bundle signs a statement (in-toto) about the digest of the artifact. With a key, that is all. Without one
 //! (keyless), it also has a short-lived certificate with the name of the signer, and an entry of a transparency log.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::json;
 use sigstore_verify::trust_root::TrustedRoot;
@@ -31,6 +33,18 @@ pub struct Identity {
     pub issuer: String,
     /// The name: an email address, or the URL of a workflow.
     pub subject: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (issuer {})", self.subject, self.issuer)
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorities")
+    }
 }
 
 /// A trusted root that cannot be used.
@@ -81,21 +95,25 @@ pub fn verify_key(bundle: &str, key: &PublicKey, digest: ManifestDigest) -> Resu
     if key.made(&envelope.signature.sig, &envelope.pae()) { Ok(()) } else { Err(BadSignature::Key) }
 }
 
-/// Checks that `identity` signed the digest, with a certificate and a log of `authorities`. Returns nothing more, because
-/// the issuer and the subject have to be equal to those of `identity`.
+/// Returns who signed the digest without a key: the name in the certificate. The certificate has to be one of `authorities`,
+/// and the signature has to be in one of their transparency logs.
 ///
 /// # Errors
-/// The signer is another one, the certificate or the log is unknown, or it is about another artifact.
-pub fn verify_identity(
+/// The bundle has no certificate, the certificate or the log is unknown, or it is about another artifact.
+pub fn signer(
     bundle: &str,
-    identity: &Identity,
     authorities: &Authorities,
     digest: ManifestDigest,
-) -> Result<(), BadSignature> {
+) -> Result<Identity, BadSignature> {
     let (bundle, _) = read(bundle, digest)?;
-    let policy = VerificationPolicy::new(identity.subject.as_str(), identity.issuer.as_str());
-    let verified = authorities.0.verify(digest.hash(), &bundle, &policy);
-    verified.map(drop).map_err(|error| BadSignature::Keyless(error.to_string()))
+    let verified = authorities.0.verify(digest.hash(), &bundle, &VerificationPolicy::any_identity());
+    let verified = verified.map_err(|error| BadSignature::Keyless(error.to_string()))?;
+    match (verified.issuer(), verified.identity()) {
+        (Some(issuer), Some(subject)) => {
+            Ok(Identity { issuer: issuer.to_owned(), subject: subject.as_str().to_owned() })
+        }
+        _ => Err(BadSignature::Keyless("the certificate names no issuer or no signer".to_owned())),
+    }
 }
 
 /// Reads a bundle and its envelope, and checks that it is about the digest. This does not check the signature.
@@ -192,10 +210,9 @@ mod tests {
     #[test]
     fn a_signature_of_a_key_has_no_identity() {
         let bundle = sign(&private_key(), digest("0a")).unwrap();
-        let identity = Identity { issuer: "https://issuer.example".into(), subject: "a@example.com".into() };
         let empty = json!({"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"});
         let authorities = Authorities::from_json(&empty.to_string()).unwrap();
-        let error = verify_identity(&bundle, &identity, &authorities, digest("0a")).unwrap_err();
+        let error = signer(&bundle, &authorities, digest("0a")).unwrap_err();
         assert!(matches!(error, BadSignature::Keyless(_)), "{error}");
     }
 }

@@ -80,10 +80,6 @@ impl PublicKey {
         STANDARD.encode(sigstore_verify::crypto::sha256(self.der.as_bytes()).as_bytes())
     }
 
-    pub(crate) fn der(&self) -> &DerPublicKey {
-        &self.der
-    }
-
     pub(crate) fn made(&self, signature: &SignatureBytes, data: &[u8]) -> bool {
         self.key.verify(data, signature).is_ok()
     }
@@ -152,6 +148,11 @@ pub(crate) mod tests {
     /// Returns a new key in a block `PRIVATE KEY`.
     pub(crate) fn pem() -> String {
         rcgen::KeyPair::generate().unwrap().serialize_pem()
+    }
+
+    /// Returns the public half in a block `PUBLIC KEY`.
+    pub(crate) fn public_pem(key: &PrivateKey) -> String {
+        key.public_key().unwrap().der.to_pem()
     }
 
     pub(crate) fn private_key() -> PrivateKey {

@@ -3,7 +3,7 @@
 //! ```text
 //! PrivateKey ─► simple_signing::sign, bundle::sign ─► the registry, beside the artifact
 //! the registry ─► Evidence ─┐
-//! Trust (rules of the operator) ─► Rule::check ─► Signer or Refusal
+//! Trust (rules of the operator) ─► Rule ─► check ─► TrustedSigner or Refusal
 //! ```
 //!
 //! A signature is about the digest of an artifact's manifest, and the manifest names the digest of the module. The crate
@@ -14,9 +14,11 @@ mod digest;
 mod encrypted;
 mod key;
 pub mod simple_signing;
+mod trust;
 
 pub use digest::{DigestError, ManifestDigest};
 pub use key::{KeyError, PrivateKey, PublicKey};
+pub use trust::{Evidence, Refusal, Rule, Trust, TrustError, TrustedSigner};
 
 /// A reason why a signature proves nothing.
 #[derive(Debug, thiserror::Error)]

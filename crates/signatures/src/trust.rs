@@ -1,0 +1,397 @@
+//! The operator's rules: which signatures a module from a registry needs.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::bundle::{self, Authorities, AuthoritiesError, Identity};
+use crate::simple_signing::{self, Signed};
+use crate::{BadSignature, KeyError, ManifestDigest, PublicKey};
+
+/// The file of `--trust`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TrustFile {
+    /// The path of a trusted root of sigstore, for identities.
+    trusted_root: Option<String>,
+    rules: Vec<RuleFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RuleFile {
+    /// A registry, or a registry and the first segments of a repository. `*` is every registry.
+    prefix: String,
+    #[serde(default = "yes")]
+    require: bool,
+    /// Public keys: paths, or texts in PEM.
+    #[serde(default)]
+    keys: Vec<String>,
+    #[serde(default)]
+    identities: Vec<IdentityFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IdentityFile {
+    issuer: String,
+    subject: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The rules of an operator.
+#[derive(Debug, Default)]
+pub struct Trust {
+    rules: Vec<Rule>,
+}
+
+/// What the modules of some repositories need.
+#[derive(Debug)]
+pub struct Rule {
+    /// The registry and the first segments of the repositories; `*` is every registry.
+    pub prefix: String,
+    /// Whether modules need a signature. Otherwise they are exempt from the rule of a shorter prefix.
+    pub require: bool,
+    /// The signers of which one must have signed. At least one, if a signature is required.
+    pub signers: Vec<TrustedSigner>,
+}
+
+/// A signer that a rule trusts.
+#[derive(Debug, Clone)]
+pub enum TrustedSigner {
+    /// The owner of a key.
+    Key(Arc<PublicKey>),
+    /// A person or a workflow that signs without a key.
+    Identity(Identity, Arc<Authorities>),
+}
+
+/// A signature that a registry has beside an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// The older form.
+    Simple(Signed),
+    /// A sigstore bundle as JSON.
+    Bundle(String),
+}
+
+/// Rules that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file has another form.
+    #[error("`{field}`: {detail}")]
+    Form {
+        /// The field, such as `rules[0].prefix`.
+        field: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A key cannot be read.
+    #[error("`{field}`")]
+    Key {
+        /// The field.
+        field: String,
+        /// The reason.
+        source: KeyError,
+    },
+    /// A file that the rules name cannot be read.
+    #[error("`{field}`: failed to read {path}")]
+    File {
+        /// The field.
+        field: String,
+        /// The path.
+        path: String,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The trusted root cannot be used.
+    #[error("`trustedRoot`")]
+    Authorities(#[source] AuthoritiesError),
+}
+
+/// A module that a rule refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The registry has no signature of the artifact.
+    #[error("no signature, but the rule for `{prefix}` needs one")]
+    Unsigned {
+        /// The rule.
+        prefix: String,
+    },
+    /// No signature is good.
+    #[error("no good signature for the rule for `{prefix}`: {}", listed(.problems))]
+    BadSignature {
+        /// The rule.
+        prefix: String,
+        /// The reason for each signature and signer.
+        problems: Vec<BadSignature>,
+    },
+    /// The signatures are good, and their signers are not those of the rule.
+    #[error("signed by {}, but the rule for `{prefix}` does not trust this signer", listed(.found))]
+    WrongIdentity {
+        /// The rule.
+        prefix: String,
+        /// The signers.
+        found: Vec<Identity>,
+    },
+}
+
+impl Refusal {
+    /// The reason in one word, for the status of a policy.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unsigned { .. } => "Unsigned",
+            Self::BadSignature { .. } => "BadSignature",
+            Self::WrongIdentity { .. } => "WrongIdentity",
+        }
+    }
+}
+
+fn listed(all: &[impl std::fmt::Display]) -> String {
+    let mut lines: Vec<String> = all.iter().map(ToString::to_string).collect();
+    lines.dedup();
+    lines.join("; ")
+}
+
+impl Trust {
+    /// Reads rules. `value` is the content of the file as JSON, and `read` reads a file that it names.
+    ///
+    /// # Errors
+    /// A field is unknown, missing or of another type; a rule needs a signature and trusts nobody; two rules have the same
+    /// prefix; a key or the trusted root cannot be read.
+    pub fn read(
+        value: &serde_json::Value,
+        read: impl Fn(&str) -> std::io::Result<String>,
+    ) -> Result<Self, TrustError> {
+        let file = TrustFile::deserialize(value);
+        let file =
+            file.map_err(|error| TrustError::Form { field: "trust".to_owned(), detail: error.to_string() })?;
+        let load = |field: &str, path: &str| {
+            let failed = |source| TrustError::File { field: field.to_owned(), path: path.to_owned(), source };
+            read(path).map_err(failed)
+        };
+        let authorities = match &file.trusted_root {
+            None => None,
+            Some(path) => {
+                let read = Authorities::from_json(&load("trustedRoot", path)?);
+                Some(Arc::new(read.map_err(TrustError::Authorities)?))
+            }
+        };
+        let mut rules: Vec<Rule> = Vec::with_capacity(file.rules.len());
+        for (n, rule) in file.rules.into_iter().enumerate() {
+            let at = |field: &str| format!("rules[{n}].{field}");
+            let form = |field: &str, detail: String| TrustError::Form { field: at(field), detail };
+            check_prefix(&rule.prefix).map_err(|detail| form("prefix", detail))?;
+            if rules.iter().any(|other| other.prefix == rule.prefix) {
+                return Err(form("prefix", format!("two rules for `{}`; join them", rule.prefix)));
+            }
+            if rule.require && rule.keys.is_empty() && rule.identities.is_empty() {
+                let detail = "the rule trusts nobody; add `keys` or `identities`, or set `require: false`";
+                return Err(form("require", detail.to_owned()));
+            }
+            let mut signers = Vec::new();
+            for (k, key) in rule.keys.iter().enumerate() {
+                let field = at(&format!("keys[{k}]"));
+                let text =
+                    if key.trim_start().starts_with("-----BEGIN") { key.clone() } else { load(&field, key)? };
+                let key = PublicKey::from_pem(&text).map_err(|source| TrustError::Key { field, source })?;
+                signers.push(TrustedSigner::Key(Arc::new(key)));
+            }
+            for (k, identity) in rule.identities.into_iter().enumerate() {
+                let Some(authorities) = &authorities else {
+                    let detail = "identities need `trustedRoot`, a file of `cosign trusted-root create`";
+                    return Err(form(&format!("identities[{k}]"), detail.to_owned()));
+                };
+                let IdentityFile { issuer, subject } = identity;
+                signers.push(TrustedSigner::Identity(Identity { issuer, subject }, Arc::clone(authorities)));
+            }
+            rules.push(Rule { prefix: rule.prefix, require: rule.require, signers });
+        }
+        Ok(Self { rules })
+    }
+
+    /// Returns the rule for a repository, such as `registry.example/policies/labels`: the one with the longest prefix.
+    #[must_use]
+    pub fn rule(&self, repository: &str) -> Option<&Rule> {
+        let covers = |rule: &&Rule| {
+            let rest = repository.strip_prefix(&rule.prefix);
+            rule.prefix == "*" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let length = |rule: &&Rule| if rule.prefix == "*" { 0 } else { rule.prefix.len() };
+        self.rules.iter().filter(covers).max_by_key(length)
+    }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), String> {
+    let is_whole = !prefix.is_empty() && prefix.split('/').all(|segment| !segment.is_empty());
+    let is_plain = !prefix.contains(['*', '@', ' ']) && !prefix.contains("://");
+    if prefix == "*" || (is_whole && is_plain) {
+        return Ok(());
+    }
+    Err(format!(
+        "expected a registry, with or without segments of a repository, such as `registry.example/policies`, or `*`; found `{prefix}`"
+    ))
+}
+
+impl Rule {
+    /// Finds a good signature of a trusted signer for the digest. Returns `None` if the rule needs none.
+    ///
+    /// # Errors
+    /// There is no such signature.
+    pub fn check(
+        &self,
+        evidence: &[Evidence],
+        digest: ManifestDigest,
+    ) -> Result<Option<&TrustedSigner>, Refusal> {
+        if !self.require {
+            return Ok(None);
+        }
+        let prefix = self.prefix.clone();
+        let (mut problems, mut strangers) = (Vec::new(), Vec::new());
+        for evidence in evidence {
+            for signer in &self.signers {
+                match signer.check(evidence, digest) {
+                    Ok(Found::Trusted) => return Ok(Some(signer)),
+                    Ok(Found::Stranger(identity)) => strangers.push(identity),
+                    Ok(Found::OtherKind) => {}
+                    Err(problem) => problems.push(problem),
+                }
+            }
+        }
+        Err(match (strangers.is_empty(), problems.is_empty()) {
+            (false, _) => Refusal::WrongIdentity { prefix, found: strangers },
+            (true, false) => Refusal::BadSignature { prefix, problems },
+            (true, true) => Refusal::Unsigned { prefix },
+        })
+    }
+}
+
+enum Found {
+    Trusted,
+    /// A good signature of somebody else.
+    Stranger(Identity),
+    /// Identities have no signatures in the older form.
+    OtherKind,
+}
+
+impl TrustedSigner {
+    fn check(&self, evidence: &Evidence, digest: ManifestDigest) -> Result<Found, BadSignature> {
+        match (self, evidence) {
+            (Self::Key(key), Evidence::Simple(signed)) => {
+                simple_signing::verify(signed, key, digest).map(|()| Found::Trusted)
+            }
+            (Self::Key(key), Evidence::Bundle(text)) => {
+                bundle::verify_key(text, key, digest).map(|()| Found::Trusted)
+            }
+            (Self::Identity(..), Evidence::Simple(_)) => Ok(Found::OtherKind),
+            (Self::Identity(wanted, authorities), Evidence::Bundle(text)) => {
+                let found = bundle::signer(text, authorities, digest)?;
+                Ok(if found == *wanted { Found::Trusted } else { Found::Stranger(found) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::PrivateKey;
+    use crate::key::tests::{private_key, public_pem};
+
+    fn trust(value: &Value) -> Result<Trust, TrustError> {
+        Trust::read(value, |path| Err(std::io::Error::other(format!("no {path}"))))
+    }
+
+    fn digest(byte: &str) -> ManifestDigest {
+        format!("sha256:{}", byte.repeat(32)).parse().unwrap()
+    }
+
+    fn rule_of(key: &PrivateKey) -> Trust {
+        let pem = public_pem(key);
+        trust(&json!({"rules": [{"prefix": "registry.example", "keys": [pem]}]})).unwrap()
+    }
+
+    #[test]
+    fn the_rule_with_the_longest_prefix_counts() {
+        let key = public_pem(&private_key());
+        let rules = json!({"rules": [
+            {"prefix": "*", "keys": [key]},
+            {"prefix": "registry.example", "keys": [key]},
+            {"prefix": "registry.example/team", "require": false},
+        ]});
+        let trust = trust(&rules).unwrap();
+        let prefix = |repository: &str| trust.rule(repository).map(|rule| (&*rule.prefix, rule.require));
+        assert_eq!(prefix("registry.example/team/labels"), Some(("registry.example/team", false)));
+        assert_eq!(prefix("registry.example/teams"), Some(("registry.example", true)));
+        assert_eq!(prefix("registry.example.org/team"), Some(("*", true)));
+        assert!(Trust::default().rule("registry.example/team").is_none());
+    }
+
+    #[test]
+    fn one_good_signature_of_a_trusted_key_is_enough() {
+        let (key, stranger) = (private_key(), private_key());
+        let trust = rule_of(&key);
+        let rule = trust.rule("registry.example/labels").unwrap();
+        let simple = |key| Evidence::Simple(simple_signing::sign(key, "r/labels", digest("0a")).unwrap());
+        let bundle = |key| Evidence::Bundle(bundle::sign(key, digest("0a")).unwrap());
+        for good in [simple(&key), bundle(&key)] {
+            let all = [simple(&stranger), good];
+            assert!(matches!(rule.check(&all, digest("0a")), Ok(Some(TrustedSigner::Key(_)))));
+            let refusal = rule.check(&all, digest("0b")).unwrap_err();
+            assert_eq!(refusal.reason(), "BadSignature", "{refusal}");
+        }
+        let refusal = rule.check(&[bundle(&stranger)], digest("0a")).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "no good signature for the rule for `registry.example`: the signature does not fit the key"
+        );
+        let refusal = rule.check(&[], digest("0a")).unwrap_err();
+        assert_eq!(
+            (refusal.reason(), &*refusal.to_string()),
+            ("Unsigned", "no signature, but the rule for `registry.example` needs one")
+        );
+    }
+
+    #[test]
+    fn a_rule_that_needs_no_signature_takes_any_module() {
+        let trust = trust(&json!({"rules": [{"prefix": "*", "require": false}]})).unwrap();
+        assert!(matches!(trust.rule("r/x").unwrap().check(&[], digest("0a")), Ok(None)));
+    }
+
+    #[test]
+    fn wrong_rules_are_named() {
+        let key = public_pem(&private_key());
+        let identity = json!({"issuer": "https://issuer.example", "subject": "a@example.com"});
+        for (value, expected) in [
+            (json!({"rule": []}), "`trust`: unknown field `rule`, expected `trustedRoot` or `rules`"),
+            (json!({"rules": [{"prefix": "r"}]}), "`rules[0].require`: the rule trusts nobody"),
+            (
+                json!({"rules": [{"prefix": "https://r", "keys": [key]}]}),
+                "`rules[0].prefix`: expected a registry",
+            ),
+            (json!({"rules": [{"prefix": "r/", "keys": [key]}]}), "found `r/`"),
+            (
+                json!({"rules": [{"prefix": "r", "keys": [key]}, {"prefix": "r", "keys": [key]}]}),
+                "`rules[1].prefix`: two rules for `r`",
+            ),
+            (
+                json!({"rules": [{"prefix": "r", "keys": ["cosign.pub"]}]}),
+                "`rules[0].keys[0]`: failed to read cosign.pub",
+            ),
+            (json!({"rules": [{"prefix": "r", "keys": ["-----BEGIN x"]}]}), "`rules[0].keys[0]`"),
+            (
+                json!({"rules": [{"prefix": "r", "identities": [identity]}]}),
+                "`rules[0].identities[0]`: identities need `trustedRoot`",
+            ),
+            (json!({"trustedRoot": "root.json", "rules": []}), "`trustedRoot`: failed to read root.json"),
+        ] {
+            let error = trust(&value).unwrap_err().to_string();
+            assert!(error.contains(expected), "expected {expected}, found {error}");
+        }
+    }
+}
