@@ -18,6 +18,7 @@ mod http;
 mod options;
 mod problem;
 mod session;
+mod signatures;
 mod transfer;
 
 pub use artifact::{Annotations, ModuleArtifact};

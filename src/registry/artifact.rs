@@ -143,7 +143,8 @@ pub(super) fn check_component(bytes: &[u8]) -> Result<(), RegistryProblem> {
     Err(RegistryProblem::NoComponent { found })
 }
 
-fn descriptor(media_type: &str, content: &[u8]) -> Descriptor {
+/// Returns the descriptor of content.
+pub(super) fn descriptor(media_type: &str, content: &[u8]) -> Descriptor {
     Descriptor { media_type: media_type.to_owned(), digest: digest_of(content), size: content.len() as u64 }
 }
 

@@ -53,7 +53,7 @@ impl RegistryClient {
             if let Some(pulled) = cached(reference, cache)? {
                 return Ok(pulled);
             }
-            let mut session = Session::new(&self.options, self.http().await?, reference, "pull");
+            let mut session = self.session(reference, "pull").await?;
             let (manifest, digest) = transfer::manifest(&mut session, reference).await?;
             let (layer, annotations) = artifact::layer_of(&manifest)?;
             let known = cache.and_then(|cache| cache.get(&layer.digest, layer.size));
@@ -92,7 +92,7 @@ impl RegistryClient {
         artifact: &ModuleArtifact,
     ) -> Result<OciReference, RegistryError> {
         self.operate("push", reference, async {
-            let mut session = Session::new(&self.options, self.http().await?, reference, "push");
+            let mut session = self.session(reference, "push").await?;
             transfer::upload(&mut session, &artifact.layer).await?;
             transfer::upload(&mut session, &artifact.config).await?;
             transfer::put_manifest(&mut session, reference, &artifact.manifest).await?;
@@ -101,8 +101,17 @@ impl RegistryClient {
         .await
     }
 
+    /// Starts a session for an operation on a repository.
+    pub(super) async fn session<'c>(
+        &'c self,
+        reference: &'c OciReference,
+        operation: &'static str,
+    ) -> Result<Session<'c>, RegistryProblem> {
+        Ok(Session::new(&self.options, self.http().await?, reference, operation))
+    }
+
     /// Runs an operation within its time limit.
-    async fn operate<T>(
+    pub(super) async fn operate<T>(
         &self,
         operation: &'static str,
         reference: &OciReference,

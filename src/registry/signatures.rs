@@ -1,0 +1,275 @@
+//! Signatures beside an artifact, in both forms in which cosign stores them.
+//!
+//! ```text
+//! NAME:sha256-<hex>.sig            an artifact with a payload for each signature (older)
+//! NAME@sha256:… with a subject     an artifact with a bundle (newer), found by the referrers API,
+//! NAME:sha256-<hex>                or, if the registry has none, by this index
+//! ```
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wardset_core::policy::OciReference;
+use wardset_signatures::{Evidence, bundle, simple_signing};
+
+use super::artifact::{Annotations, Descriptor, MANIFEST, descriptor, digest_of};
+use super::attempts::Attempts;
+use super::client::RegistryClient;
+use super::http;
+use super::problem::{RegistryError, RegistryProblem};
+use super::session::Session;
+use super::transfer::{self, MAX_MANIFEST, Tried};
+
+/// The media type of a list of manifests.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The header by which a registry confirms that it lists the artifact among the referrers of its subject.
+const LISTS_REFERRERS: &str = "oci-subject";
+/// Maximum number of signatures that are read in each form. The rest is left out.
+const MAX_SIGNATURES: usize = 32;
+/// Maximum size of a payload or bundle, in bytes. A bundle with certificates and a log's proof has about 10 KiB.
+const MAX_SIGNATURE: u64 = 1 << 20;
+
+/// The parts of a manifest or an index that matter here.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Listing {
+    layers: Vec<Entry>,
+    manifests: Vec<Entry>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+}
+
+impl RegistryClient {
+    /// Returns the signatures of an artifact. `reference` has its digest.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer or refuses, or a signature is too large.
+    pub async fn signatures(&self, reference: &OciReference) -> Result<Vec<Evidence>, RegistryError> {
+        self.operate("read the signatures of", reference, async {
+            let mut session = self.session(reference, "pull").await?;
+            let mut found = simple(&mut session, reference).await?;
+            found.extend(bundles(&mut session, reference).await?);
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Stores signatures of an artifact beside it, and keeps those that are there. `reference` has its digest.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer or refuses, or has no such artifact.
+    pub async fn attach(
+        &self,
+        reference: &OciReference,
+        signatures: &[Evidence],
+    ) -> Result<(), RegistryError> {
+        self.operate("sign", reference, async {
+            let mut session = self.session(reference, "push").await?;
+            let (artifact, _) = transfer::manifest(&mut session, reference).await?;
+            for signature in signatures {
+                match signature {
+                    Evidence::Simple(signed) => attach_simple(&mut session, reference, signed).await?,
+                    Evidence::Bundle(text) => {
+                        attach_bundle(&mut session, reference, &artifact, text.as_bytes()).await?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Returns the tag of an artifact's signatures: `sha256-<hex>` and a suffix.
+fn tag(reference: &OciReference, suffix: &str) -> String {
+    format!("{}{suffix}", reference.digest().unwrap_or_default().replace(':', "-"))
+}
+
+async fn simple(session: &mut Session<'_>, reference: &OciReference) -> Result<Vec<Evidence>, Tried> {
+    let path = format!("manifests/{}", tag(reference, ".sig"));
+    let listing = listing(session, &path, MANIFEST).await?;
+    let mut found = Vec::new();
+    let layers = listing.into_iter().flat_map(|listing| listing.layers);
+    for layer in layers.filter(is_payload).take(MAX_SIGNATURES) {
+        let signature = layer.annotations.and_then(|mut all| all.remove(simple_signing::ANNOTATION));
+        let Some(signature) = signature else { continue };
+        let payload = small_blob(session, &layer.descriptor).await?;
+        found.push(Evidence::Simple(simple_signing::Signed { payload, signature }));
+    }
+    Ok(found)
+}
+
+async fn bundles(session: &mut Session<'_>, reference: &OciReference) -> Result<Vec<Evidence>, Tried> {
+    let digest = reference.digest().unwrap_or_default();
+    let referrers = match listing(session, &format!("referrers/{digest}"), INDEX).await? {
+        Some(referrers) => Some(referrers),
+        None => listing(session, &format!("manifests/{}", tag(reference, "")), INDEX).await?,
+    };
+    let mut found = Vec::new();
+    let entries = referrers.into_iter().flat_map(|listing| listing.manifests);
+    for entry in entries.filter(is_bundle).take(MAX_SIGNATURES) {
+        let artifact = reference.clone().pinned(&entry.descriptor.digest);
+        let (manifest, _) = transfer::manifest(session, &artifact).await?;
+        let layers = read(session, &manifest)?.layers;
+        for layer in layers.iter().filter(|layer| layer.descriptor.media_type == bundle::MEDIA_TYPE).take(1) {
+            let text = small_blob(session, &layer.descriptor).await?;
+            // A bundle that is no text is as good as none that fits: the check says so.
+            found.push(Evidence::Bundle(String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn is_payload(entry: &Entry) -> bool {
+    entry.descriptor.media_type == simple_signing::MEDIA_TYPE
+}
+
+fn is_bundle(entry: &Entry) -> bool {
+    entry.artifact_type.as_deref() == Some(bundle::MEDIA_TYPE)
+        && OciReference::is_digest(&entry.descriptor.digest)
+}
+
+/// Returns a manifest or an index; `None` if there is none.
+async fn listing(session: &mut Session<'_>, path: &str, accept: &str) -> Result<Option<Listing>, Tried> {
+    let mut attempts = Attempts::new(&session.options.times);
+    loop {
+        match listing_once(session, path, accept).await {
+            Ok(listing) => return Ok(listing),
+            Err(problem) => attempts.wait_after(problem).await?,
+        }
+    }
+}
+
+async fn listing_once(
+    session: &mut Session<'_>,
+    path: &str,
+    accept: &str,
+) -> Result<Option<Listing>, RegistryProblem> {
+    let url = session.url(path)?;
+    let get = |http: &reqwest::Client| http.get(url.clone()).header(ACCEPT, accept);
+    let response = session.send("list of signatures", &[StatusCode::OK, StatusCode::NOT_FOUND], get).await?;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    let times = &session.options.times;
+    let body = http::body(response, session.host(), "a list of signatures", MAX_MANIFEST, times).await?;
+    read(session, &body).map(Some)
+}
+
+fn read(session: &Session<'_>, body: &[u8]) -> Result<Listing, RegistryProblem> {
+    let listing = serde_json::from_slice(body);
+    listing.map_err(|error| {
+        session.protocol(format!("a malformed list of signatures (line {}, column {})", error.line(), error.column()))
+    })
+}
+
+async fn small_blob(session: &mut Session<'_>, descriptor: &Descriptor) -> Result<Vec<u8>, Tried> {
+    let most = MAX_SIGNATURE;
+    if descriptor.size > most {
+        let found = descriptor.size.to_string();
+        return Err(RegistryProblem::TooLarge { thing: "a signature", most, found }.into());
+    }
+    if !OciReference::is_digest(&descriptor.digest) {
+        return Err(session.protocol("a signature with a malformed digest".to_owned()).into());
+    }
+    transfer::blob(session, descriptor).await
+}
+
+/// Adds a signature to the artifact under the tag `sha256-<hex>.sig`.
+async fn attach_simple(
+    session: &mut Session<'_>,
+    reference: &OciReference,
+    signed: &simple_signing::Signed,
+) -> Result<(), Tried> {
+    let path = format!("manifests/{}", tag(reference, ".sig"));
+    let mut layers = listing(session, &path, MANIFEST).await?.unwrap_or_default().layers;
+    let layer = descriptor(simple_signing::MEDIA_TYPE, &signed.payload);
+    let signature = Annotations::from([(simple_signing::ANNOTATION.to_owned(), signed.signature.clone())]);
+    layers.push(Entry { descriptor: layer, artifact_type: None, annotations: Some(signature) });
+    transfer::upload(session, &signed.payload).await?;
+    let digests: Vec<&String> = layers.iter().map(|layer| &layer.descriptor.digest).collect();
+    // cosign reads it as an image, which must have a config.
+    let config = json!({
+        "architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": digests},
+    });
+    let config = config.to_string().into_bytes();
+    transfer::upload(session, &config).await?;
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "layers": layers,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+    });
+    put(session, &path, MANIFEST, &manifest).await.map(drop)
+}
+
+/// Adds a bundle as a referrer of the artifact.
+async fn attach_bundle(
+    session: &mut Session<'_>,
+    reference: &OciReference,
+    artifact: &[u8],
+    bundle: &[u8],
+) -> Result<(), Tried> {
+    const EMPTY: &[u8] = b"{}";
+    transfer::upload(session, bundle).await?;
+    transfer::upload(session, EMPTY).await?;
+    let annotations = json!({
+        "dev.sigstore.bundle.content": "dsse-envelope",
+        "dev.sigstore.bundle.predicateType": bundle::PREDICATE_TYPE,
+    });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": bundle::MEDIA_TYPE,
+        "config": descriptor("application/vnd.oci.empty.v1+json", EMPTY),
+        "layers": [descriptor(bundle::MEDIA_TYPE, bundle)],
+        "subject": descriptor(MANIFEST, artifact),
+        "annotations": annotations,
+    });
+    let content = manifest.to_string().into_bytes();
+    let digest = digest_of(&content);
+    if put(session, &format!("manifests/{digest}"), MANIFEST, &manifest).await? {
+        return Ok(());
+    }
+    // The registry does not list referrers, so the client keeps the list (distribution specification 1.1).
+    let path = format!("manifests/{}", tag(reference, ""));
+    let mut manifests = listing(session, &path, INDEX).await?.unwrap_or_default().manifests;
+    if manifests.iter().any(|entry| entry.descriptor.digest == digest) {
+        return Ok(());
+    }
+    let entry = descriptor(MANIFEST, &content);
+    let mut entry = serde_json::to_value(&entry).unwrap_or_default();
+    entry["artifactType"] = bundle::MEDIA_TYPE.into();
+    entry["annotations"] = annotations;
+    let known = manifests.drain(..).map(|entry| serde_json::to_value(entry).unwrap_or_default());
+    let all: Vec<Value> = known.chain([entry]).collect();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": all});
+    put(session, &path, INDEX, &index).await.map(drop)
+}
+
+/// Stores a manifest. Returns whether the registry lists it among the referrers of its subject.
+async fn put(
+    session: &mut Session<'_>,
+    path: &str,
+    media_type: &str,
+    manifest: &Value,
+) -> Result<bool, Tried> {
+    let url = session.url(path)?;
+    let body = manifest.to_string();
+    let put = |http: &reqwest::Client| http.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
+    let mut attempts = Attempts::new(&session.options.times);
+    loop {
+        match session.send("repository", &[StatusCode::CREATED], put).await {
+            Ok(response) => return Ok(response.headers().contains_key(LISTS_REFERRERS)),
+            Err(problem) => attempts.wait_after(problem).await?,
+        }
+    }
+}
