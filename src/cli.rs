@@ -15,7 +15,9 @@ mod policy_inspect;
 mod policy_new;
 mod policy_pull;
 mod policy_push;
+mod policy_sign;
 mod policy_test;
+mod policy_verify;
 mod project;
 mod review;
 mod serve;
@@ -64,6 +66,8 @@ pub fn run() -> ExitCode {
                 args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
                 args::PolicyCommand::Push(push) => policy_push::run(push).await,
                 args::PolicyCommand::Pull(pull) => policy_pull::run(pull).await,
+                args::PolicyCommand::Sign(sign) => policy_sign::run(sign).await,
+                args::PolicyCommand::Verify(verify) => policy_verify::run(verify).await,
             },
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
             args::Command::Completions(completions) => documents::completions(&completions),

@@ -14,6 +14,7 @@ pub mod modules;
 mod policies_error;
 pub mod policy_files;
 pub mod store;
+pub mod trust_file;
 
 pub use follow::Followed;
 pub use policies_error::PoliciesError;

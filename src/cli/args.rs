@@ -99,6 +99,10 @@ pub(super) struct RegistryArgs {
     /// Registry that has plain HTTP only: its host, with the port if the reference has one. Repeatable
     #[arg(long = "insecure-registry", value_name = "HOST", hide_short_help = true)]
     pub(super) insecure_registries: Vec<String>,
+
+    /// File with the rules for signatures of modules from registries. Default: modules need no signature
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) trust: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -472,6 +476,10 @@ pub(super) enum PolicyCommand {
     Push(PolicyPush),
     /// Write a module from a registry to a file
     Pull(PolicyPull),
+    /// Sign a module in a registry with a key
+    Sign(PolicySign),
+    /// Check the signatures of a module in a registry
+    Verify(PolicyVerify),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -616,6 +624,47 @@ pub(super) struct PolicyPull {
     /// File to write. Default: the last part of NAME, with `.wasm`, in the current folder. It must not exist
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+The signature is stored beside the module, in both forms that cosign knows. It is about the digest: if the reference has only
+a tag, the command resolves it and prints the digest.
+
+Examples:
+  wardset policy sign oci://registry.example.com/team/policy:1.0.0 --key cosign.key
+  COSIGN_PASSWORD=… wardset policy sign oci://registry.example.com/team/policy@sha256:… --key cosign.key")]
+pub(super) struct PolicySign {
+    /// Module: `oci://HOST/NAME@sha256:…` or `oci://HOST/NAME:TAG`
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+
+    /// Private key (PEM): `cosign.key`, whose password is in $COSIGN_PASSWORD, or a key of openssl (PKCS #8)
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Exits 1 if no signature is good.
+
+Examples:
+  wardset policy verify oci://registry.example.com/team/policy:1.0.0 --key cosign.pub
+  wardset policy verify oci://registry.example.com/team/policy:1.0.0 --trust trust.yaml")]
+pub(super) struct PolicyVerify {
+    /// Module: `oci://HOST/NAME@sha256:…` or `oci://HOST/NAME:TAG`
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+
+    /// Public key (PEM), such as `cosign.pub`, instead of the rules of `--trust`
+    #[arg(long, value_name = "FILE", conflicts_with = "trust", required_unless_present = "trust")]
+    pub(super) key: Option<PathBuf>,
 
     #[command(flatten)]
     pub(super) registry: RegistryArgs,

@@ -31,7 +31,8 @@ impl From<PolicySources> for SupplyOptions {
             Duration::from_secs(typed.compile_seconds.into()),
             typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
         );
-        Self { policies: typed.paths, cache, compile, registry: typed.registry.into() }
+        let trust = typed.registry.trust.clone();
+        Self { policies: typed.paths, cache, compile, registry: typed.registry.into(), trust }
     }
 }
 

@@ -421,7 +421,8 @@ mod tests {
 
     #[test]
     fn each_state_has_a_line_that_says_which_revision_is_active() {
-        let standing = |state| Standing { name: "a".into(), revision: "1".into(), state, module: None };
+        let standing =
+            |state| Standing { name: "a".into(), revision: "1".into(), state, module: None, refusal: None };
         let problem = || "policy `a`: bad".to_owned();
         for (state, is_built, shown) in [
             (State::Ready, true, "policy  `a` is active\n"),

@@ -21,6 +21,7 @@ use crate::preview::Inventory;
 use crate::registry::{ContentCache, RegistryOptions};
 use crate::supply::modules::{CompilingModule, Modules};
 use crate::supply::policy_files;
+use crate::supply::trust_file;
 use crate::yaml;
 
 /// The locations of policies and compiled modules, and the limits of compilation.
@@ -34,6 +35,8 @@ pub(crate) struct SupplyOptions {
     pub(crate) compile: CompileLimits,
     /// How to reach registries.
     pub(crate) registry: RegistryOptions,
+    /// File with the rules for signatures. Without it, modules need none.
+    pub(crate) trust: Option<PathBuf>,
 }
 
 /// Folder of the content from registries, in the folder of compiled modules.
@@ -63,7 +66,8 @@ pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
     let folder = sources.cache.as_ref().filter(|_| cache.is_some());
     let content = folder.map(|folder| ContentCache::at(folder.join(CONTENT)));
     let modules = Modules::new(engine, cache, compiler(sources.compile)?);
-    Ok(Arc::new(modules.with_registries(sources.registry.clone(), content)))
+    let trust = sources.trust.as_deref().map(trust_file::read).transpose()?.unwrap_or_default();
+    Ok(Arc::new(modules.with_registries(sources.registry.clone(), content, trust)))
 }
 
 /// Minimum memory of one compilation if the user sets no limit: enough for the built-in modules, with a reserve.

@@ -101,6 +101,23 @@ impl RegistryClient {
         .await
     }
 
+    /// Returns a reference with its digest. If it has none, the registry says to which one the tag leads.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer, refuses, or has no such tag.
+    pub async fn resolve(&self, reference: &OciReference) -> Result<OciReference, RegistryError> {
+        if reference.digest().is_some() {
+            return Ok(reference.clone());
+        }
+        self.operate("resolve", reference, async {
+            let mut session = self.session(reference, "pull").await?;
+            let (_, digest) = transfer::manifest(&mut session, reference).await?;
+            Ok(reference.clone().pinned(&digest))
+        })
+        .await
+    }
+
     /// Starts a session for an operation on a repository.
     pub(super) async fn session<'c>(
         &'c self,

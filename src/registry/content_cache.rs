@@ -9,11 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use wardset_signatures::Evidence;
+
 use super::artifact::digest_of;
 
 /// Maximum size of all files, in bytes: four modules of the maximum size. The chart's volume has room for it beside the
 /// compiled modules.
 const MAX_SIZE: u64 = 128 << 20;
+
+/// The end of the names of files with signatures.
+const SIGNATURES: &str = ".signatures";
 
 /// A folder of content from registries.
 #[derive(Debug, Clone)]
@@ -56,6 +61,28 @@ impl ContentCache {
         }
     }
 
+    /// Returns the signatures of an artifact that were good when they were stored. Whoever uses them checks them again.
+    pub(crate) fn signatures(&self, digest: &str) -> Option<Vec<Evidence>> {
+        let bytes = fs::read(self.signatures_path(digest)?).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Stores the signatures of an artifact, so that its module can load while the registry is away.
+    pub(crate) fn put_signatures(&self, digest: &str, signatures: &[Evidence]) {
+        let Some(path) = self.signatures_path(digest) else { return };
+        // Texts and bytes can always be written.
+        let bytes = serde_json::to_vec(signatures).unwrap_or_default();
+        if let Err(error) = self.write(&path, &bytes) {
+            tracing::warn!(path = %path.display(), %error, "failed to cache signatures of a module");
+        }
+    }
+
+    fn signatures_path(&self, digest: &str) -> Option<PathBuf> {
+        let mut path = self.path(digest)?.into_os_string();
+        path.push(SIGNATURES);
+        Some(path.into())
+    }
+
     /// Writes beside the place and renames, so that no reader ever sees half a file.
     fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         // Two threads of this process may store the same content at once, so the process id alone is not unique.
@@ -83,7 +110,9 @@ impl ContentCache {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let is_ours = name.to_str().is_some_and(|name| is_content(name) || name.starts_with("part-"));
+            let is_ours = name.to_str().is_some_and(|name| {
+                is_content(name.strip_suffix(SIGNATURES).unwrap_or(name)) || name.starts_with("part-")
+            });
             // Another process may have removed the file.
             let Ok(metadata) = entry.metadata() else { continue };
             if is_ours && metadata.is_file() {

@@ -171,7 +171,11 @@ async fn listing_once(
 fn read(session: &Session<'_>, body: &[u8]) -> Result<Listing, RegistryProblem> {
     let listing = serde_json::from_slice(body);
     listing.map_err(|error| {
-        session.protocol(format!("a malformed list of signatures (line {}, column {})", error.line(), error.column()))
+        session.protocol(format!(
+            "a malformed list of signatures (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 
@@ -264,7 +268,8 @@ async fn put(
 ) -> Result<bool, Tried> {
     let url = session.url(path)?;
     let body = manifest.to_string();
-    let put = |http: &reqwest::Client| http.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
+    let put =
+        |http: &reqwest::Client| http.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
     let mut attempts = Attempts::new(&session.options.times);
     loop {
         match session.send("repository", &[StatusCode::CREATED], put).await {

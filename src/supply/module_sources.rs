@@ -10,6 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use wardset_core::policy::ModuleRef;
 use wardset_runtime::Module;
+use wardset_signatures::Trust;
 
 use super::builtin;
 use crate::registry::{ContentCache, RegistryOptions};
@@ -33,8 +34,8 @@ pub(super) struct Fetched {
 
 impl Sources {
     /// Creates the sources. With `cache`, content of registries is kept on disk.
-    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>) -> Self {
-        Self { registries: Registries::new(options, cache) }
+    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>, trust: Trust) -> Self {
+        Self { registries: Registries::new(options, cache, trust) }
     }
 
     /// Returns the bytes of a module. A relative `file:` path starts at `folder`.

@@ -12,6 +12,8 @@ use tokio::sync::{OnceCell, watch};
 use wardset_core::policy::{Mode, ModuleRef, Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, MeasuredCompilation, Member, Module};
 
+use wardset_signatures::Trust;
+
 use super::module_sources::{FetchError, Fetched, Sources, blocking};
 use super::policies_error::PoliciesError;
 use crate::registry::{ContentCache, RegistryOptions};
@@ -74,7 +76,7 @@ impl Modules {
     #[must_use]
     pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
         Self {
-            sources: Sources::new(RegistryOptions::default(), None),
+            sources: Sources::new(RegistryOptions::default(), None, Trust::default()),
             engine,
             cache,
             compiler,
@@ -83,10 +85,15 @@ impl Modules {
         }
     }
 
-    /// Sets how to reach registries. With `cache`, their content is kept on disk.
+    /// Sets how to reach registries, and which signatures their modules need. With `cache`, their content is kept on disk.
     #[must_use]
-    pub fn with_registries(self, options: RegistryOptions, cache: Option<ContentCache>) -> Self {
-        Self { sources: Sources::new(options, cache), ..self }
+    pub fn with_registries(
+        self,
+        options: RegistryOptions,
+        cache: Option<ContentCache>,
+        trust: Trust,
+    ) -> Self {
+        Self { sources: Sources::new(options, cache, trust), ..self }
     }
 
     /// Returns the engine in which the modules run.

@@ -71,6 +71,8 @@ pub struct Standing {
     pub state: State,
     /// The active module.
     pub module: Option<ActiveModule>,
+    /// `Unsigned`, `BadSignature` or `WrongIdentity`, if the rules of `--trust` refuse the desired revision's module.
+    pub refusal: Option<&'static str>,
 }
 
 /// The module of an active policy.
@@ -121,6 +123,8 @@ struct HeldPolicy {
     attempt: Option<Attempt>,
     /// Whether the last attempt failed for a reason that may pass.
     may_pass: bool,
+    /// Why the rules of `--trust` refused the module of the last attempt.
+    refusal: Option<&'static str>,
 }
 
 /// An attempt to load a revision.
@@ -142,6 +146,8 @@ struct LoadProblem {
     text: String,
     /// Whether the same revision may load later, because its registry may answer then.
     may_pass: bool,
+    /// Why the rules of `--trust` refuse the module.
+    refusal: Option<&'static str>,
 }
 
 type PolicyKey = (Source, Arc<str>);
@@ -259,9 +265,13 @@ impl Store {
             let member = match policy {
                 Ok((policy, folder)) => modules.member(policy, &folder).await.map_err(|error| LoadProblem {
                     may_pass: matches!(&error, PoliciesError::Fetch { source, .. } if source.may_pass()),
+                    refusal: match &error {
+                        PoliciesError::Fetch { source, .. } => source.refusal(),
+                        _ => None,
+                    },
                     text: said(&error),
                 }),
-                Err(text) => Err(LoadProblem { text, may_pass: false }),
+                Err(text) => Err(LoadProblem { text, may_pass: false, refusal: None }),
             };
             let last_good = match last_good {
                 Some(policy) if member.is_err() => modules.member(policy, Path::new("")).await.ok(),
@@ -378,7 +388,7 @@ impl Store {
                 },
             });
             let revision = Arc::clone(&held.wanted.revision);
-            (*source, Standing { name: Arc::clone(name), revision, state, module })
+            (*source, Standing { name: Arc::clone(name), revision, state, module, refusal: held.refusal })
         };
         self.standings.send_replace(Arc::new(held.iter().map(standing).collect()));
     }
@@ -398,7 +408,7 @@ impl HeldPolicy {
 impl Tried {
     /// Returns the result of a task that panicked, which is a bug.
     fn broken(error: tokio::task::JoinError) -> Self {
-        let problem = LoadProblem { text: said(&error), may_pass: false };
+        let problem = LoadProblem { text: said(&error), may_pass: false, refusal: None };
         Self { member: Err(problem), last_good: None }
     }
 }
@@ -431,7 +441,7 @@ fn compiling(before: Option<HeldPolicy>, wanted: Wanted, attempt: Option<Attempt
     );
     // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the meantime.
     let member = before.and_then(|held| held.member);
-    HeldPolicy { wanted, member, state: State::Compiling(module), attempt, may_pass: false }
+    HeldPolicy { wanted, member, state: State::Compiling(module), attempt, may_pass: false, refusal: None }
 }
 
 /// Returns a policy's new state after an attempt.
@@ -450,11 +460,12 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
                 tracing::info!(policy = &*wanted.name, module, "activated the policy");
             }
             let member = Some(member);
-            return HeldPolicy { wanted, member, state: State::Ready, attempt: None, may_pass: false };
+            let state = State::Ready;
+            return HeldPolicy { wanted, member, state, attempt: None, may_pass: false, refusal: None };
         }
         Err(problem) => problem,
     };
-    let LoadProblem { text: problem, may_pass } = problem;
+    let LoadProblem { text: problem, may_pass, refusal } = problem;
     let last_good = before.filter(HeldPolicy::goes_on).and_then(|held| held.member).or(tried.last_good);
     let policy = &*wanted.name;
     let (member, state) = match last_good {
@@ -477,7 +488,7 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
             (policy.map(|policy| Member::unready(policy, &problem)), State::Unready(problem))
         }
     };
-    HeldPolicy { wanted, member, state, attempt: None, may_pass }
+    HeldPolicy { wanted, member, state, attempt: None, may_pass, refusal }
 }
 
 fn said(error: &(dyn std::error::Error + 'static)) -> String {

@@ -4,6 +4,7 @@ mod errors;
 mod policies;
 mod real;
 mod server;
+mod signatures;
 
 use std::path::Path;
 use std::time::Duration;

@@ -41,7 +41,7 @@ struct Image {
 }
 
 /// A payload with its signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// The payload as JSON.
     pub payload: Vec<u8>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::{self, Authorities, AuthoritiesError, Identity};
 use crate::simple_signing::{self, Signed};
@@ -69,7 +69,7 @@ pub enum TrustedSigner {
 }
 
 /// A signature that a registry has beside an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
     /// The older form.
     Simple(Signed),
@@ -213,6 +213,13 @@ impl Trust {
         Ok(Self { rules })
     }
 
+    /// Returns one rule: modules of all registries need a signature of this key.
+    #[must_use]
+    pub fn of_key(key: Arc<PublicKey>) -> Self {
+        let signers = vec![TrustedSigner::Key(key)];
+        Self { rules: vec![Rule { prefix: "*".to_owned(), require: true, signers }] }
+    }
+
     /// Returns the rule for a repository, such as `registry.example/policies/labels`: the one with the longest prefix.
     #[must_use]
     pub fn rule(&self, repository: &str) -> Option<&Rule> {
@@ -264,8 +271,14 @@ impl Rule {
         Err(match (strangers.is_empty(), problems.is_empty()) {
             (false, _) => Refusal::WrongIdentity { prefix, found: strangers },
             (true, false) => Refusal::BadSignature { prefix, problems },
-            (true, true) => Refusal::Unsigned { prefix },
+            (true, true) => self.unsigned(),
         })
+    }
+
+    /// Returns the refusal of a module without a signature.
+    #[must_use]
+    pub fn unsigned(&self) -> Refusal {
+        Refusal::Unsigned { prefix: self.prefix.clone() }
     }
 }
 

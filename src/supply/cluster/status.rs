@@ -42,7 +42,8 @@ pub struct StatusCondition {
     pub r#type: String,
     /// `True` or `False`.
     pub status: String,
-    /// `InForce`, `LastGoodInForce`, `NotInForce` or `Compiling`.
+    /// `InForce`, `LastGoodInForce`, `NotInForce` or `Compiling`; or `Unsigned`, `BadSignature` or `WrongIdentity`, if the rules
+    /// of `--trust` refuse the module.
     pub reason: String,
     /// Explanation for people.
     pub message: String,
@@ -148,10 +149,11 @@ async fn write(client: &Client, resources: &Resources, standing: &Standing) -> R
 
 fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyStatus>) -> PolicyStatus {
     let generation = resource.metadata.generation.unwrap_or_default();
+    let because = |reason| standing.refusal.unwrap_or(reason);
     let (ready, reason, message) = match &standing.state {
         State::Ready => ("True", "InForce", "active".to_owned()),
         State::LastGood(problem) => {
-            ("False", "LastGoodInForce", format!("the last good revision stays active: {problem}"))
+            ("False", because("LastGoodInForce"), format!("the last good revision stays active: {problem}"))
         }
         State::Compiling(module) => {
             let meanwhile = if standing.module.is_some() {
@@ -163,7 +165,7 @@ fn status(resource: &DynamicObject, standing: &Standing, before: Option<&PolicyS
             let verb = if module.starts_with("oci:") { "pulling or compiling" } else { "compiling" };
             ("False", "Compiling", format!("{verb} the module `{module}`; {meanwhile}"))
         }
-        State::Unready(problem) => ("False", "NotInForce", problem.clone()),
+        State::Unready(problem) => ("False", because("NotInForce"), problem.clone()),
     };
     let known = before.and_then(|before| before.conditions.iter().find(|known| known.r#type == "Ready"));
     let since = known.filter(|known| known.status == ready).map(|known| known.last_transition_time.clone());
@@ -202,7 +204,7 @@ mod tests {
             "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "a", "generation": 2}, "spec": {},
         });
         let resource: DynamicObject = serde_json::from_value(resource).unwrap();
-        let standing = Standing { name: "a".into(), revision: "1".into(), state, module };
+        let standing = Standing { name: "a".into(), revision: "1".into(), state, module, refusal: None };
         let status = status(&resource, &standing, None);
         assert_eq!((status.observed_generation, status.conditions.len()), (2, 1));
         status.conditions[0].clone()

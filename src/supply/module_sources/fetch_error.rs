@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wardset_core::text::nearest;
+use wardset_signatures::Refusal;
 
 use crate::registry::RegistryError;
 use crate::supply::builtin;
@@ -28,12 +29,35 @@ pub enum FetchError {
     /// The registry does not provide the module.
     #[error(transparent)]
     Registry(Arc<RegistryError>),
+    /// The rules of `--trust` refuse the module.
+    #[error("the module `{reference}` is not trusted")]
+    Untrusted {
+        /// The reference with the digest.
+        reference: String,
+        /// The rule and the reason.
+        source: Arc<Refusal>,
+    },
 }
 
 impl FetchError {
     /// Returns whether the same module may be there later, although nobody changes the policy or a file.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Registry(error) if error.may_pass())
+        match self {
+            Self::Registry(error) => error.may_pass(),
+            // Somebody may sign it.
+            Self::Untrusted { .. } => true,
+            Self::NoBuiltin { .. } | Self::File { .. } => false,
+        }
+    }
+}
+
+impl FetchError {
+    /// Returns why the rules of `--trust` refuse the module, in one word, if they do.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Untrusted { source, .. } => Some(source.reason()),
+            _ => None,
+        }
     }
 }
 

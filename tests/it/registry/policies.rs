@@ -9,12 +9,13 @@ use wardset::metrics::Metrics;
 use wardset::supply::modules::Modules;
 use wardset::supply::policy_files;
 use wardset::supply::store::{Source, Standing, State, Store, Wanted};
+use wardset_signatures::Trust;
 
 use super::*;
 use crate::support;
 
 /// Returns a policy with a module of the registry that adds the label `team`.
-fn policy(name: &str, module: &OciReference, mode: &str) -> String {
+pub(super) fn policy(name: &str, module: &OciReference, mode: &str) -> String {
     format!(
         "---\napiVersion: wardset.dev/v1alpha1\nkind: Policy\nmetadata: {{name: {name}}}\nspec:\n  module: {module}\n  \
          mode: {mode}\n  settings: {{labels: {{team: x}}}}\n"
@@ -22,17 +23,17 @@ fn policy(name: &str, module: &OciReference, mode: &str) -> String {
 }
 
 fn modules(registry: &FakeRegistry, cache: Option<&Path>) -> Modules {
-    support::modules().with_registries(options(registry), cache.map(super::cache))
+    support::modules().with_registries(options(registry), cache.map(super::cache), Trust::default())
 }
 
-fn wanted(yaml: &str) -> Vec<Wanted> {
+pub(super) fn wanted(yaml: &str) -> Vec<Wanted> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("p.yaml"), yaml).unwrap();
     let found = policy_files::read(&[folder.path().to_owned()]).unwrap();
     found.into_iter().map(Into::into).collect()
 }
 
-fn standings(store: &Store) -> Vec<Standing> {
+pub(super) fn standings(store: &Store) -> Vec<Standing> {
     store.standings().borrow().iter().map(|(_, standing)| standing.clone()).collect()
 }
 

@@ -1,0 +1,54 @@
+//! `wardset policy verify`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use wardset_signatures::{ManifestDigest, PublicKey, Rule, Trust, TrustedSigner};
+
+use super::args::PolicyVerify;
+use super::policy_pull;
+use crate::registry::RegistryClient;
+use crate::supply::trust_file;
+use crate::telemetry;
+
+pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
+    telemetry::for_commands();
+    let reference = policy_pull::reference(&args.reference)?;
+    let repository = format!("{}/{}", reference.host(), reference.repository());
+    let trust = match (&args.key, &args.registry.trust) {
+        (Some(key), _) => Trust::of_key(public_key(key)?),
+        (None, Some(rules)) => trust_file::read(rules)?,
+        (None, None) => Trust::default(),
+    };
+    let rule: &Rule = trust.rule(&repository).ok_or_else(|| {
+        anyhow!("no rule covers `{repository}`; hint: add a rule with a `prefix` of it, or pass `--key`")
+    })?;
+    let client = RegistryClient::new(args.registry.into());
+    let reference = client.resolve(&reference).await?;
+    let digest: ManifestDigest = reference.digest().unwrap_or_default().parse()?;
+    let signatures = client.signatures(&reference).await?;
+    match rule.check(&signatures, digest) {
+        Ok(signer) => {
+            super::print_data(&format!("{reference}\n"))?;
+            super::say_line(&match signer {
+                Some(TrustedSigner::Key(key)) => format!("signed by the key {}", key.id()),
+                Some(TrustedSigner::Identity(identity, _)) => format!("signed by {identity}"),
+                None => format!("the rule for `{}` needs no signature", rule.prefix),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => {
+            super::say_line(&format!("{reference}: {}: {refusal}", refusal.reason()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn public_key(path: &Path) -> anyhow::Result<Arc<PublicKey>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let key = PublicKey::from_pem(&text);
+    key.map(Arc::new).with_context(|| format!("failed to read the key `{}`", path.display()))
+}
