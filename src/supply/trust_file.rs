@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use wardset_signatures::{Trust, TrustError};
+use wardset_signatures::{Trust, TrustRulesError};
 
 use crate::yaml::{self, EncodingError, YamlError};
 
@@ -48,7 +48,7 @@ pub enum TrustFileError {
         /// The file.
         path: PathBuf,
         /// The rule and its problem.
-        source: TrustError,
+        source: TrustRulesError,
     },
 }
 

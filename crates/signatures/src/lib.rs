@@ -3,7 +3,7 @@
 //! ```text
 //! PrivateKey ─► simple_signing::sign, bundle::sign ─► the registry, beside the artifact
 //! the registry ─► Evidence ─┐
-//! Trust (rules of the operator) ─► Rule ─► check ─► TrustedSigner or Refusal
+//! Trust (rules of the operator) ─► Rule ─► check ─► TrustedSigner or SignatureRefusal
 //! ```
 //!
 //! A signature is about the digest of an artifact's manifest, and the manifest names the digest of the module. The crate
@@ -18,7 +18,7 @@ mod trust;
 
 pub use digest::{DigestError, ManifestDigest};
 pub use key::{KeyError, PrivateKey, PublicKey};
-pub use trust::{Evidence, Refusal, Rule, Trust, TrustError, TrustedSigner};
+pub use trust::{Evidence, Rule, SignatureRefusal, Trust, TrustRulesError, TrustedSigner};
 
 /// A reason why a signature proves nothing.
 #[derive(Debug, thiserror::Error)]

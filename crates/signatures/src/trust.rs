@@ -79,7 +79,7 @@ pub enum Evidence {
 
 /// Rules that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TrustError {
+pub enum TrustRulesError {
     /// The file has another form.
     #[error("`{field}`: {detail}")]
     Form {
@@ -113,7 +113,7 @@ pub enum TrustError {
 
 /// A module that a rule refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum SignatureRefusal {
     /// The registry has no signature of the artifact.
     #[error("no signature, but the rule for `{prefix}` needs one")]
     Unsigned {
@@ -138,7 +138,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl SignatureRefusal {
     /// The reason in one word, for the status of a policy.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -165,25 +165,28 @@ impl Trust {
     pub fn read(
         value: &serde_json::Value,
         read: impl Fn(&str) -> std::io::Result<String>,
-    ) -> Result<Self, TrustError> {
+    ) -> Result<Self, TrustRulesError> {
         let file = TrustFile::deserialize(value);
-        let file =
-            file.map_err(|error| TrustError::Form { field: "trust".to_owned(), detail: error.to_string() })?;
+        let file = file.map_err(|error| TrustRulesError::Form {
+            field: "trust".to_owned(),
+            detail: error.to_string(),
+        })?;
         let load = |field: &str, path: &str| {
-            let failed = |source| TrustError::File { field: field.to_owned(), path: path.to_owned(), source };
+            let failed =
+                |source| TrustRulesError::File { field: field.to_owned(), path: path.to_owned(), source };
             read(path).map_err(failed)
         };
         let authorities = match &file.trusted_root {
             None => None,
             Some(path) => {
                 let read = Authorities::from_json(&load("trustedRoot", path)?);
-                Some(Arc::new(read.map_err(TrustError::Authorities)?))
+                Some(Arc::new(read.map_err(TrustRulesError::Authorities)?))
             }
         };
         let mut rules: Vec<Rule> = Vec::with_capacity(file.rules.len());
         for (n, rule) in file.rules.into_iter().enumerate() {
             let at = |field: &str| format!("rules[{n}].{field}");
-            let form = |field: &str, detail: String| TrustError::Form { field: at(field), detail };
+            let form = |field: &str, detail: String| TrustRulesError::Form { field: at(field), detail };
             check_prefix(&rule.prefix).map_err(|detail| form("prefix", detail))?;
             if rules.iter().any(|other| other.prefix == rule.prefix) {
                 return Err(form("prefix", format!("two rules for `{}`; join them", rule.prefix)));
@@ -197,7 +200,8 @@ impl Trust {
                 let field = at(&format!("keys[{k}]"));
                 let text =
                     if key.trim_start().starts_with("-----BEGIN") { key.clone() } else { load(&field, key)? };
-                let key = PublicKey::from_pem(&text).map_err(|source| TrustError::Key { field, source })?;
+                let key =
+                    PublicKey::from_pem(&text).map_err(|source| TrustRulesError::Key { field, source })?;
                 signers.push(TrustedSigner::Key(Arc::new(key)));
             }
             for (k, identity) in rule.identities.into_iter().enumerate() {
@@ -252,7 +256,7 @@ impl Rule {
         &self,
         evidence: &[Evidence],
         digest: ManifestDigest,
-    ) -> Result<Option<&TrustedSigner>, Refusal> {
+    ) -> Result<Option<&TrustedSigner>, SignatureRefusal> {
         if !self.require {
             return Ok(None);
         }
@@ -269,16 +273,16 @@ impl Rule {
             }
         }
         Err(match (strangers.is_empty(), problems.is_empty()) {
-            (false, _) => Refusal::WrongIdentity { prefix, found: strangers },
-            (true, false) => Refusal::BadSignature { prefix, problems },
+            (false, _) => SignatureRefusal::WrongIdentity { prefix, found: strangers },
+            (true, false) => SignatureRefusal::BadSignature { prefix, problems },
             (true, true) => self.unsigned(),
         })
     }
 
     /// Returns the refusal of a module without a signature.
     #[must_use]
-    pub fn unsigned(&self) -> Refusal {
-        Refusal::Unsigned { prefix: self.prefix.clone() }
+    pub fn unsigned(&self) -> SignatureRefusal {
+        SignatureRefusal::Unsigned { prefix: self.prefix.clone() }
     }
 }
 
@@ -316,7 +320,7 @@ mod tests {
     use crate::PrivateKey;
     use crate::key::tests::{private_key, public_pem};
 
-    fn trust(value: &Value) -> Result<Trust, TrustError> {
+    fn trust(value: &Value) -> Result<Trust, TrustRulesError> {
         Trust::read(value, |path| Err(std::io::Error::other(format!("no {path}"))))
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wardset_core::text::nearest;
-use wardset_signatures::Refusal;
+use wardset_signatures::SignatureRefusal;
 
 use crate::registry::RegistryError;
 use crate::supply::builtin;
@@ -35,7 +35,7 @@ pub enum FetchError {
         /// The reference with the digest.
         reference: String,
         /// The rule and the reason.
-        source: Arc<Refusal>,
+        source: Arc<SignatureRefusal>,
     },
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 use wardset_core::policy::OciReference;
-use wardset_signatures::{ManifestDigest, Refusal, Trust};
+use wardset_signatures::{ManifestDigest, SignatureRefusal, Trust};
 
 use super::FetchError;
 use crate::registry::{ContentCache, PulledModule, RegistryClient, RegistryError, RegistryOptions};
@@ -25,7 +25,7 @@ type Pull = OnceCell<Result<Arc<PulledModule>, Failed>>;
 enum Failed {
     Registry(Arc<RegistryError>),
     /// The reference with its digest, and why its signatures do not do.
-    Untrusted(String, Arc<Refusal>),
+    Untrusted(String, Arc<SignatureRefusal>),
 }
 
 struct Puller {
