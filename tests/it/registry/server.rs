@@ -117,6 +117,10 @@ impl FakeRegistry {
         self.state.content.lock().unwrap().insert(path.to_owned(), (media_type.to_owned(), bytes.into()));
     }
 
+    pub(crate) fn remove(&self, path: &str) {
+        self.state.content.lock().unwrap().remove(path);
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Bytes> {
         self.state.content.lock().unwrap().get(path).map(|(_, bytes)| bytes.clone())
     }
