@@ -72,7 +72,7 @@ fn controller_places_pods_as_the_oracle_predicts() {
     create(&kubectl, generated.collect());
     // A watch waits until the controller has counted the nodes for each DaemonSet.
     let observed = "--for=jsonpath={.status.observedGeneration}=1";
-    namespace.succeed(&["wait", "daemonsets", "--all", observed, "--timeout=60s"]);
+    namespace.succeed(&["wait", "daemonsets", "--all", observed, "--timeout=300s"]);
     let (stored, pods) = eventually(Duration::from_secs(60), "the controller has created all pods", || {
         let (stored, pods) =
             (items(&namespace.json(&["get", "daemonsets"])), items(&namespace.json(&["get", "pods"])));
