@@ -1,18 +1,16 @@
-# The image of `wardset serve`. The project does not publish it yet: see deploy/README.md.
+# The image of `wardset serve`, for those who build with a container engine. `cargo xtask image` makes the same without one.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
-ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
-RUN cargo build --profile dist --locked --bin wardset
-# Copy the program and its shared libraries (the dynamic linker and glibc) to the paths where it expects them.
-RUN mkdir -p /image/etc \
-    && cp target/dist/wardset /image/ \
-    && ldd /image/wardset | grep -o '/lib[^ ]*' | xargs -n 1 cp --parents --dereference --target-directory=/image \
-    && echo 'wardset:x:65532:65532::/nonexistent:/nonexistent' > /image/etc/passwd \
-    && echo 'wardset:x:65532:' > /image/etc/group
+# The program, its shared libraries and its user.
+RUN cargo run --locked --package xtask -- image --root /image
 
 FROM scratch
 COPY --from=build /image/ /
+LABEL org.opencontainers.image.title="wardset" \
+      org.opencontainers.image.description="The admission gate for Kubernetes DaemonSets" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 USER 65532:65532
 EXPOSE 8443 8081
 ENTRYPOINT ["/wardset"]

@@ -33,6 +33,7 @@ mod registration;
 mod requests;
 mod rollout;
 mod rollouts;
+mod spread;
 mod support;
 #[path = "../it/placement/worlds.rs"]
 mod worlds;

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
 use crate::{
-    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, languages, packages, policies, prose,
-    registry,
+    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, image, languages, packages, policies,
+    prose, registry,
 };
 
 /// Reads the command line and runs the task.
@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Bench(options) => bench::run(&repository, &options),
         Task::Faults(options) => faults::run(&repository, &options),
         Task::Hostile => hostile::run(&repository),
+        Task::Image(options) => image::run(&repository, &options),
         Task::Languages(options) => languages::run(&repository, &options),
         Task::Packages(options) => packages::run(&repository, &options),
         Task::Registry(options) => registry::run(&repository, &options),
@@ -76,6 +77,8 @@ enum Task {
     Faults(faults::Options),
     /// Run the hostile guests, and print the mechanism that contains each, and its milliseconds
     Hostile,
+    /// Make the container image of the program, as a folder and as an archive, without a container engine
+    Image(image::Options),
     /// Build the examples of each language with its own tools, run their cases, and print a table
     Languages(languages::Options),
     /// Pack the SDKs for crates.io, npm and PyPI, and build a policy with each packed file

@@ -19,6 +19,7 @@ mod faults;
 mod fuzz;
 mod guest;
 mod hostile;
+mod image;
 mod interrupt;
 mod languages;
 mod lock;

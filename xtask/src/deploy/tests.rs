@@ -261,11 +261,33 @@ fn selectors_match_the_pods() {
         assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
         selectors.push(constraint["labelSelector"]["matchLabels"].clone());
     }
+    let preferred = &pod()["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
+    for term in list(preferred) {
+        selectors.push(term["podAffinityTerm"]["labelSelector"]["matchLabels"].clone());
+    }
     assert_eq!(selectors.len(), 5);
     for selector in selectors {
         let selector = selector.as_object().unwrap();
         assert!(!selector.is_empty());
         assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)), "{selector:?}");
+    }
+}
+
+/// The scheduler ignores nodes that lack the label of any soft constraint, so two of them spread nothing if nodes have
+/// no zones. A hard one would leave a replica pending if one of few nodes is full.
+#[test]
+fn replicas_prefer_other_nodes_and_have_one_soft_constraint() {
+    let constraints = list(&pod()["topologySpreadConstraints"]);
+    assert_eq!(constraints.len(), 1);
+    assert_eq!(constraints[0]["topologyKey"], "topology.kubernetes.io/zone");
+    let affinity = pod()["affinity"]["podAntiAffinity"].clone();
+    let preferred = list(&affinity["preferredDuringSchedulingIgnoredDuringExecution"]);
+    assert_eq!(preferred.len(), 1);
+    assert_eq!(preferred[0]["podAffinityTerm"]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(affinity.as_object().unwrap().len(), 1);
+    // During a rollout, a node with an old replica is as good as another.
+    for term in [&constraints[0], &preferred[0]["podAffinityTerm"]] {
+        assert_eq!(term["matchLabelKeys"], json!(["pod-template-hash"]));
     }
 }
 

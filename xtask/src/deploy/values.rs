@@ -92,6 +92,16 @@ const RENDERED: &[(&[&str], &[&str], &[&str])] = &[
             "priorityClassName: system-cluster-critical",
         ],
     ),
+    (
+        &["--set-json=affinity={\"nodeAffinity\":{\"note\":\"mine\"}}"],
+        &["note: mine", "podAntiAffinity:", "- weight: 100"],
+        &[],
+    ),
+    (
+        &["--set-json=affinity={\"podAntiAffinity\":{}}"],
+        &["podAntiAffinity: {}"],
+        &["podAntiAffinity:", "- weight: 100"],
+    ),
     (&["--set=crds.install=false"], &["kind: Deployment"], &["kind: CustomResourceDefinition"]),
 ];
 
