@@ -19,6 +19,7 @@ mod policy_sign;
 mod policy_test;
 mod policy_verify;
 mod project;
+mod remote_module;
 mod review;
 mod serve;
 mod setup;

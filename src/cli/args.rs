@@ -87,6 +87,9 @@ pub(super) struct PolicySources {
 
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 /// How to reach registries, shared by all commands that load modules.
@@ -99,7 +102,11 @@ pub(super) struct RegistryArgs {
     /// Registry that has plain HTTP only: its host, with the port if the reference has one. Repeatable
     #[arg(long = "insecure-registry", value_name = "HOST", hide_short_help = true)]
     pub(super) insecure_registries: Vec<String>,
+}
 
+/// Which signatures modules from registries need.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct TrustArgs {
     /// File with the rules for signatures of modules from registries. Default: modules need no signature
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) trust: Option<PathBuf>,
@@ -547,6 +554,9 @@ pub(super) struct CompileArgs {
 
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -627,6 +637,9 @@ pub(super) struct PolicyPull {
 
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -668,6 +681,9 @@ pub(super) struct PolicyVerify {
 
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 /// Default of `--policies` of the commands that run cases. The other commands default to the built-in policies.

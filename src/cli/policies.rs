@@ -31,8 +31,8 @@ impl From<PolicySources> for SupplyOptions {
             Duration::from_secs(typed.compile_seconds.into()),
             typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
         );
-        let trust = typed.registry.trust.clone();
-        Self { policies: typed.paths, cache, compile, registry: typed.registry.into(), trust }
+        let (registry, trust) = (typed.registry.into(), typed.trust.trust);
+        Self { policies: typed.paths, cache, compile, registry, trust }
     }
 }
 
@@ -45,6 +45,7 @@ impl From<CompileArgs> for SupplyOptions {
             compile_seconds: typed.compile_seconds,
             compile_memory: typed.compile_memory,
             registry: typed.registry,
+            trust: typed.trust,
         })
     }
 }

@@ -5,19 +5,26 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
-use wardset_core::policy::OciReference;
+use anyhow::Context as _;
 
 use super::args::PolicyPull;
+use super::remote_module;
 use crate::registry::RegistryClient;
+use crate::supply::trust_file;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyPull) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = reference(&args.reference)?;
+    let reference = remote_module::reference(&args.reference)?;
     let last = reference.repository().rsplit('/').next().unwrap_or_default();
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{last}.wasm")));
-    let pulled = RegistryClient::new(args.registry.into()).pull(&reference, None).await?;
+    let trust = args.trust.trust.as_deref().map(trust_file::read).transpose()?.unwrap_or_default();
+    let client = RegistryClient::new(args.registry.into());
+    let pulled = client.pull(&reference, None).await?;
+    if let Some(rule) = trust.rule(&format!("{}/{}", reference.host(), reference.repository())) {
+        let checked = remote_module::check(&client, rule, &pulled.reference).await?;
+        checked.with_context(|| format!("the module `{}` is not trusted", pulled.reference))?;
+    }
     let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
         let written = file.write_all(&pulled.component);
         // Half a module is worse than none. If it cannot be removed either, the error says enough.
@@ -29,9 +36,4 @@ pub(super) async fn run(args: PolicyPull) -> anyhow::Result<ExitCode> {
     super::print_data(&format!("{}\n", pulled.reference))?;
     super::say_line(&format!("wrote {} bytes to `{}`", pulled.component.len(), path.display()));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the reference that the user named.
-pub(super) fn reference(named: &str) -> anyhow::Result<OciReference> {
-    named.parse().map_err(|problem| anyhow!("failed to parse the reference: {problem}"))
 }

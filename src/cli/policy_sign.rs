@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use wardset_signatures::{Evidence, ManifestDigest, PrivateKey, bundle, simple_signing};
 
 use super::args::PolicySign;
-use super::policy_pull;
+use super::remote_module;
 use crate::registry::RegistryClient;
 use crate::telemetry;
 
@@ -16,7 +16,7 @@ const PASSWORD: &str = "COSIGN_PASSWORD";
 
 pub(super) async fn run(args: PolicySign) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = policy_pull::reference(&args.reference)?;
+    let reference = remote_module::reference(&args.reference)?;
     let key = private_key(&args.key)?;
     let client = RegistryClient::new(args.registry.into());
     let reference = client.resolve(&reference).await?;

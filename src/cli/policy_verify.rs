@@ -5,19 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use wardset_signatures::{ManifestDigest, PublicKey, Rule, Trust, TrustedSigner};
+use wardset_signatures::{PublicKey, Rule, Trust, TrustedSigner};
 
 use super::args::PolicyVerify;
-use super::policy_pull;
+use super::remote_module;
 use crate::registry::RegistryClient;
 use crate::supply::trust_file;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = policy_pull::reference(&args.reference)?;
+    let reference = remote_module::reference(&args.reference)?;
     let repository = format!("{}/{}", reference.host(), reference.repository());
-    let trust = match (&args.key, &args.registry.trust) {
+    let trust = match (&args.key, &args.trust.trust) {
         (Some(key), _) => Trust::of_key(public_key(key)?),
         (None, Some(rules)) => trust_file::read(rules)?,
         (None, None) => Trust::default(),
@@ -27,9 +27,7 @@ pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
     })?;
     let client = RegistryClient::new(args.registry.into());
     let reference = client.resolve(&reference).await?;
-    let digest: ManifestDigest = reference.digest().unwrap_or_default().parse()?;
-    let signatures = client.signatures(&reference).await?;
-    match rule.check(&signatures, digest) {
+    match remote_module::check(&client, rule, &reference).await? {
         Ok(signer) => {
             super::print_data(&format!("{reference}\n"))?;
             super::say_line(&match signer {

@@ -497,9 +497,9 @@ fn names_reach_the_terminal_without_control_characters() {
 fn inspect_names_the_fix_for_a_module_that_it_cannot_find() {
     for (module, expected) in [
         ("node-affinity", "there is no such file; hint: `builtin:node-affinity` names the built-in module"),
-        ("builtin:", "`builtin:`: expected `builtin:NAME` or `file:PATH`, found `builtin:`"),
+        ("builtin:", "expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`, found `builtin:`"),
         ("builtin:node-afinity", "did you mean `builtin:node-affinity`?"),
-        ("oci:a", "`oci:a`: modules from registries are not supported yet"),
+        ("oci:a", "expected `oci://HOST/NAME@sha256:…`, found `oci:a`"),
     ] {
         let output = support::wardset(&["policy", "inspect", module], "");
         assert_eq!(output.status.code(), Some(2), "{module}");

@@ -199,6 +199,14 @@ fn a_module_is_pushed_signed_verified_and_decides_a_review() {
     assert_eq!(code, 1);
     assert!(err.contains("BadSignature: no good signature"), "{err}");
 
+    let copy = folder.path().join("copy.wasm");
+    let pull =
+        |rules: &str| run(&["policy", "pull", &tag, "--output", copy.to_str().unwrap(), "--trust", rules]);
+    let (code, _, err) = pull(&file("strict.yaml", &rules("stranger.pub")));
+    assert_eq!((code, copy.exists()), (2, false), "{err}");
+    assert!(err.contains("is not trusted: no good signature"), "{err}");
+    assert_eq!(pull(&trust).0, 0);
+
     let module: OciReference = pushed.trim().parse().unwrap();
     let policy = file("policy.yaml", &policy("labels", &module, "enforce"));
     let object = json!({
@@ -213,8 +221,7 @@ fn a_module_is_pushed_signed_verified_and_decides_a_review() {
     let out: Value = serde_json::from_str(&out).unwrap();
     assert!(out.to_string().contains("\"team\""), "{out}");
 
-    let strict = file("strict.yaml", &rules("stranger.pub"));
-    let (code, _, err) = review(&strict);
+    let (code, _, err) = review(folder.path().join("strict.yaml").to_str().unwrap());
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("is not trusted") && err.contains("does not fit the key"), "{err}");
     let wrong = file("wrong.yaml", "rules:\n- prefix: r\n");
