@@ -128,6 +128,20 @@ fn a_real_registry_stores_and_returns_modules() {
         let (code, out, said) = run(&review, login(LOGIN.1));
         assert!(code == 0 && out.contains("allowed, with 1 change"), "{out}{said}");
 
+        // This registry has no referrers API, so the bundle is found by the index.
+        let key = signatures::Key::new();
+        let [private, public] = [("key.pem", &key.private), ("key.pub", &key.public)].map(|(name, text)| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        });
+        let verify = ["policy", "verify", &tagged, "--key", &public];
+        let (code, out, said) = run(&verify, login(LOGIN.1));
+        assert!(code == 1 && out.is_empty() && said.contains("Unsigned"), "{said}");
+        let (code, signed, said) = run(&["policy", "sign", &tagged, "--key", &private], login(LOGIN.1));
+        assert_eq!((code, signed.trim_end()), (0, pushed), "{said}");
+        assert_eq!(run(&verify, login(LOGIN.1)).1.trim_end(), pushed);
+
         // The CA counts, and so does each byte.
         let other = tempfile::tempdir().unwrap();
         development::make(other.path()).unwrap();

@@ -17,13 +17,13 @@ use crate::support;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A new key, as openssl writes it.
-struct Key {
-    private: String,
-    public: String,
+pub(super) struct Key {
+    pub(super) private: String,
+    pub(super) public: String,
 }
 
 impl Key {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         Self { private: pair.serialize_pem(), public: pair.public_key_pem() }
     }
