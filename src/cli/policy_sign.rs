@@ -37,7 +37,5 @@ fn private_key(path: &Path) -> anyhow::Result<PrivateKey> {
         std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
     let password = std::env::var_os(PASSWORD).map(std::ffi::OsString::into_encoded_bytes);
     let key = PrivateKey::from_pem(&text, password.as_deref());
-    key.with_context(|| {
-        format!("failed to read the key `{}`; hint: an encrypted key needs ${PASSWORD}", path.display())
-    })
+    key.with_context(|| format!("failed to read the key `{}`", path.display()))
 }

@@ -36,7 +36,7 @@ impl<'t> Attempts<'t> {
             problem = %problem,
             attempt = self.failed,
             wait_ms = wait.as_millis(),
-            "failed to reach the registry; trying again"
+            "a request to the registry failed; retrying"
         );
         tokio::time::sleep(wait).await;
         Ok(())

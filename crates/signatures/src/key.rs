@@ -46,10 +46,10 @@ pub enum KeyError {
         detail: String,
     },
     /// The key is encrypted, and no password was given.
-    #[error("the private key is encrypted, and needs a password")]
+    #[error("expected a password for the encrypted key, found none; hint: set `COSIGN_PASSWORD`")]
     NoPassword,
     /// The password does not open the key.
-    #[error("the password does not open the private key")]
+    #[error("failed to decrypt the private key: wrong password")]
     Password,
 }
 

@@ -32,7 +32,7 @@ pub enum BadSignature {
         detail: String,
     },
     /// The signature is about another artifact.
-    #[error("it signs {found}, not {expected}")]
+    #[error("expected a signature of {expected}, found one of {found}")]
     Digest {
         /// The digest of the artifact's manifest.
         expected: String,
@@ -40,7 +40,7 @@ pub enum BadSignature {
         found: String,
     },
     /// No trusted key made the signature, or somebody changed what it signs.
-    #[error("the signature does not fit the key")]
+    #[error("the key does not verify the signature")]
     Key,
     /// The certificate, its signer or the entry in the transparency log is not trusted.
     #[error("{0}")]

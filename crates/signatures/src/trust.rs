@@ -224,6 +224,12 @@ impl Trust {
         Self { rules: vec![Rule { prefix: "*".to_owned(), require: true, signers }] }
     }
 
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Returns the rule for a repository, such as `registry.example/policies/labels`: the one with the longest prefix.
     #[must_use]
     pub fn rule(&self, repository: &str) -> Option<&Rule> {
@@ -365,7 +371,7 @@ mod tests {
         let refusal = rule.check(&[bundle(&stranger)], digest("0a")).unwrap_err();
         assert_eq!(
             refusal.to_string(),
-            "no good signature for the rule for `registry.example`: the signature does not fit the key"
+            "no good signature for the rule for `registry.example`: the key does not verify the signature"
         );
         let refusal = rule.check(&[], digest("0a")).unwrap_err();
         assert_eq!(

@@ -83,7 +83,18 @@ impl Puller {
 
     async fn check(&self, reference: &OciReference) -> Result<(), Failed> {
         let repository = format!("{}/{}", reference.host(), reference.repository());
-        let Some(rule) = self.trust.rule(&repository).filter(|rule| rule.require) else { return Ok(()) };
+        let Some(rule) = self.trust.rule(&repository) else {
+            if !self.trust.is_empty() {
+                tracing::warn!(
+                    module = %reference,
+                    "no rule of `--trust` covers the module; hint: a rule with `prefix: '*'` covers all of them"
+                );
+            }
+            return Ok(());
+        };
+        if !rule.require {
+            return Ok(());
+        }
         let untrusted = |refusal| Failed::Untrusted(reference.to_string(), Arc::new(refusal));
         let digest = reference.digest().unwrap_or_default();
         // A client pins what it pulled, so there is a digest.

@@ -74,7 +74,7 @@ async fn each_form_of_a_signature_is_enough_and_no_other_module_loads() {
         client.attach(&pinned, &stranger.signatures(&digest)[form..=form]).await.unwrap();
         let error = load(&modules, &reference).await.unwrap_err();
         assert!(
-            error.ends_with(&format!("no good signature for {rule}: the signature does not fit the key")),
+            error.ends_with(&format!("no good signature for {rule}: the key does not verify the signature")),
             "{error}"
         );
 
@@ -90,7 +90,10 @@ async fn each_form_of_a_signature_is_enough_and_no_other_module_loads() {
         assert!(error.contains("no signature"), "{error}");
         client.attach(&copied, &key.signatures(&digest)[form..=form]).await.unwrap();
         let error = load(&modules, &reference).await.unwrap_err();
-        assert!(error.contains(&format!("it signs {digest}, not {other}")), "{error}");
+        assert!(
+            error.contains(&format!("expected a signature of {other}, found one of {digest}")),
+            "{error}"
+        );
     }
 }
 
@@ -223,7 +226,7 @@ fn a_module_is_pushed_signed_verified_and_decides_a_review() {
 
     let (code, _, err) = review(folder.path().join("strict.yaml").to_str().unwrap());
     assert_eq!(code, 2, "{err}");
-    assert!(err.contains("is not trusted") && err.contains("does not fit the key"), "{err}");
+    assert!(err.contains("is not trusted") && err.contains("the key does not verify the signature"), "{err}");
     let wrong = file("wrong.yaml", "rules:\n- prefix: r\n");
     let (code, _, err) = review(&wrong);
     assert_eq!(code, 2);
