@@ -20,6 +20,7 @@ mod generated;
 mod guests;
 mod install;
 mod installed;
+mod kubectl;
 mod life;
 mod load;
 mod nodes;

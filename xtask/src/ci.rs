@@ -27,9 +27,9 @@ const STEPS: &[Step] = &[
     ),
     // No part of `--all-targets`, since `cargo test` leaves them out.
     step(
-        "lints of the tests on a control plane",
+        "lints of the tests on a control plane and on a node",
         Place::Root,
-        &["clippy", "--workspace", "--test", "e2e", "--locked", "--", "-D", "warnings"],
+        &["clippy", "--workspace", "--test", "e2e", "--test", "node", "--locked", "--", "-D", "warnings"],
     ),
     step(
         "lints of the policies",

@@ -15,6 +15,8 @@ mod component;
 mod control_plane;
 mod kubeconfig;
 mod kubectl;
+mod kubelet;
+mod network;
 mod nodes;
 mod options;
 mod state;
@@ -28,6 +30,8 @@ use clap::Subcommand;
 
 pub(crate) use self::binaries::Binaries;
 pub(crate) use self::control_plane::ControlPlane;
+pub(crate) use self::kubelet::{Images, Node, Settings};
+pub(crate) use self::network::{ADDRESS, BRIDGE, SERVICE};
 pub(crate) use self::nodes::Nodes;
 pub(crate) use self::options::{Extent, Options};
 pub(crate) use self::state::Folder;

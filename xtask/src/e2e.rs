@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: the tests in `tests/e2e`, against a control plane of their own.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -9,13 +10,22 @@ use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Nodes, Options, Ver
 use crate::interrupt::Interrupt;
 use crate::process::Ended;
 use crate::repository::Repository;
-use crate::{Outcome, lock, process};
+use crate::{Outcome, lock, node, process};
 
 /// The arguments to pass on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     version: Version,
+    /// Run the tests in `tests/node` instead, on a real kubelet and containerd; needs root
+    #[arg(long, conflicts_with = "kubernetes")]
+    node: bool,
+    /// With --node: pack this program as the image, instead of a new build of the profile `dist`
+    #[arg(long, value_name = "PATH", requires = "node")]
+    program: Option<PathBuf>,
+    /// With --node: this process is in the namespaces already; the value is the folder of the network plugins
+    #[arg(long, hide = true, value_name = "PLUGINS", requires = "node")]
+    inside: Option<PathBuf>,
     /// Arguments of the test binary, such as a part of a test's name
     #[arg(last = true, value_name = "ARGUMENT")]
     tests: Vec<OsString>,
@@ -26,6 +36,13 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The build fails, the control plane does not start, or a signal arrived. Everything ends then, too.
 pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outcome> {
+    if let Some(plugins) = &arguments.inside {
+        return node::run_inside(repository, plugins, &arguments.tests);
+    }
+    if arguments.node {
+        let program = arguments.program.as_deref();
+        return node::run(repository, &node::Arguments { program, tests: &arguments.tests });
+    }
     let start = Instant::now();
     let interrupt = Interrupt::listen()?;
     let home = repository.target()?.join("e2e");

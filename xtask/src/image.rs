@@ -17,8 +17,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 
-pub(crate) use self::layout::{Facts, Image};
-pub(crate) use self::root::Root;
+pub(crate) use self::layout::reference;
+use self::layout::{Facts, Image, REVISION};
+use self::root::Root;
 
 use crate::interrupt::Interrupt;
 use crate::repository::Repository;
@@ -47,9 +48,9 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask image`", &interrupt)?;
     let program = match &options.program {
         Some(program) => program.clone(),
-        None => program::build(repository, &home.join("build"), &interrupt)?,
+        None => build_program(repository, &interrupt)?,
     };
-    let root = Root::of(&program)?;
+    let root = Root::of(&program, NAME)?;
     if let Some(folder) = &options.root {
         root.write(folder)?;
         eprintln!("wrote {} files to `{}`", root.files(), folder.display());
@@ -59,7 +60,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     if revision.is_none() {
         eprintln!("the image has no label `{REVISION}`, because this is no clean checkout of a commit");
     }
-    let image = Image::pack(&root, &Facts { architecture, created, revision })?;
+    let image = Image::pack(&root, &Facts { name: NAME, architecture, created, revision })?;
     let folder = home.join("oci");
     let archive = home.join(format!("wardset-{}-linux-{architecture}.tar", layout::VERSION));
     image.write_folder(&folder)?;
@@ -72,6 +73,25 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     println!("{}", folder.display());
     println!("{}", archive.display());
     Ok(Outcome::Fine)
+}
+
+/// Builds the program of the image, and returns its path.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build_program(repository: &Repository, interrupt: &Interrupt) -> Result<PathBuf> {
+    program::build(repository, &repository.target()?.join("image/build"), interrupt)
+}
+
+/// Writes the archive of an image with one program, which is named `name`, and its libraries.
+///
+/// # Errors
+/// The program needs a library that is missing, or the system refuses a file.
+pub(crate) fn write_archive_of(program: &Path, name: &'static str, archive: &Path) -> Result<()> {
+    let root = Root::of(program, name)?;
+    let architecture = architecture(env::consts::ARCH)?;
+    let facts = Facts { name, architecture, created: Timestamp::UNIX_EPOCH, revision: None };
+    Image::pack(&root, &facts)?.write_archive(archive)
 }
 
 /// Returns the name that images use for a processor, as Rust names it.
@@ -110,26 +130,8 @@ fn revision(repository: &Repository) -> Option<String> {
     changed.is_empty().then(|| commit.trim().to_owned())
 }
 
-/// Replaces a path by a new version of it: `write` gets a path beside it.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let context = || format!("failed to write `{}`", path.display());
-    let partial = path.with_extension("partial");
-    remove(&partial).with_context(context)?;
-    write(&partial).with_context(context)?;
-    remove(path).with_context(context)?;
-    std::fs::rename(&partial, path).with_context(context)
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The label with the commit.
-const REVISION: &str = "org.opencontainers.image.revision";
+/// The name of the program and of its image.
+pub(crate) const NAME: &str = "wardset";
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ mod interrupt;
 mod languages;
 mod lock;
 mod message;
+mod node;
 mod packages;
 mod policies;
 mod process;

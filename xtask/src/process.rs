@@ -101,6 +101,13 @@ pub(crate) struct Ended {
     status: ExitStatus,
 }
 
+impl Ended {
+    /// Returns its exit code; `None` if a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} failed ({})", self.command, self.status)

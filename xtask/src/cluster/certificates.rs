@@ -31,12 +31,14 @@ pub(crate) enum Client {
     Kwok,
     /// The API server, towards etcd.
     ApiServer,
+    /// The kubelet of the real node, with the role that Kubernetes gives it.
+    Kubelet,
 }
 
 impl Client {
     /// All that get a certificate.
-    const ALL: [Self; 5] =
-        [Self::Admin, Self::ControllerManager, Self::Scheduler, Self::Kwok, Self::ApiServer];
+    const ALL: [Self; 6] =
+        [Self::Admin, Self::ControllerManager, Self::Scheduler, Self::Kwok, Self::ApiServer, Self::Kubelet];
 
     /// The name of its files.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Client {
             Self::Scheduler => "scheduler",
             Self::Kwok => "kwok",
             Self::ApiServer => "apiserver-etcd-client",
+            Self::Kubelet => "kubelet",
         }
     }
 
@@ -56,12 +59,15 @@ impl Client {
             Self::Scheduler => "system:kube-scheduler",
             Self::Kwok => "kwok",
             Self::ApiServer => "kube-apiserver-etcd-client",
+            // The API server lets a kubelet with the name of its node read the Secrets of its pods.
+            Self::Kubelet => "system:node:real-1",
         }
     }
 
     fn group(self) -> Option<&'static str> {
         match self {
             Self::Admin | Self::Kwok => Some("system:masters"),
+            Self::Kubelet => Some("system:nodes"),
             Self::ControllerManager | Self::Scheduler | Self::ApiServer => None,
         }
     }

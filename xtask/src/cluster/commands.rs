@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use super::binaries::Program;
 use super::certificates::{Certificates, Client};
-use super::kubeconfig;
-use super::options::Options;
+use super::options::{Extent, Options};
+use super::{kubeconfig, network};
 
 /// The command lines of the components. Each setting that differs from a component's own default has its reason here.
 #[derive(Debug)]
@@ -47,9 +47,14 @@ impl Commands<'_> {
     /// The API server: RBAC, service accounts, and the admission plugins that it has by default.
     pub(crate) fn api_server(&self) -> Command {
         let mut command = self.command(Program::KubeApiserver);
-        self.serve(&mut command, self.ports.api_server);
-        // No other machine is to reach it. Loopback can be no endpoint of the service `kubernetes`, which nothing uses.
-        flag(&mut command, "advertise-address", "127.0.0.1");
+        if matches!(self.options.extent, Extent::RealNode) {
+            self.serve_pods(&mut command);
+        } else {
+            self.serve(&mut command, self.ports.api_server);
+            // No other machine is to reach it. Loopback can be no endpoint of the service `kubernetes`, which nothing uses.
+            flag(&mut command, "advertise-address", "127.0.0.1");
+            flag(&mut command, "authorization-mode", "RBAC");
+        }
         flag(&mut command, "endpoint-reconciler-type", "none");
         flag(&mut command, "etcd-servers", format!("https://127.0.0.1:{}", self.ports.etcd));
         let (certificate, key) = self.certificates.client(Client::ApiServer);
@@ -57,7 +62,6 @@ impl Commands<'_> {
         flag(&mut command, "etcd-keyfile", key);
         flag(&mut command, "etcd-cafile", self.certificates.ca());
         flag(&mut command, "client-ca-file", self.certificates.ca());
-        flag(&mut command, "authorization-mode", "RBAC");
         flag(&mut command, "allow-privileged", "true");
         flag(&mut command, "service-cluster-ip-range", SERVICE_RANGE);
         flag(&mut command, "service-account-issuer", "https://kubernetes.default.svc.cluster.local");
@@ -122,9 +126,28 @@ impl Commands<'_> {
         Command::new(self.options.binaries.path(program))
     }
 
+    /// Lets the API server listen at the address of the Service `kubernetes`, which the bridge has, and lets it reach
+    /// pods and the kubelet. The network namespace has no way out, so it listens at every address.
+    fn serve_pods(&self, command: &mut Command) {
+        self.serve_at(command, "0.0.0.0", self.ports.api_server);
+        flag(command, "advertise-address", network::ADDRESS);
+        flag(command, "authorization-mode", "Node,RBAC");
+        // It dials a pod of a webhook's Service itself, because no kube-proxy runs.
+        flag(command, "enable-aggregator-routing", "true");
+        // For `kubectl logs` and `kubectl exec`. Nothing resolves the node's name.
+        let (certificate, key) = self.certificates.client(Client::Admin);
+        flag(command, "kubelet-client-certificate", certificate);
+        flag(command, "kubelet-client-key", key);
+        flag(command, "kubelet-preferred-address-types", "InternalIP");
+    }
+
     /// Has a component of Kubernetes listen on loopback, with the common certificate.
     fn serve(&self, command: &mut Command, port: u16) {
-        flag(command, "bind-address", "127.0.0.1");
+        self.serve_at(command, "127.0.0.1", port);
+    }
+
+    fn serve_at(&self, command: &mut Command, address: &str, port: u16) {
+        flag(command, "bind-address", address);
         flag(command, "secure-port", port.to_string());
         let (certificate, key) = self.certificates.server();
         flag(command, "tls-cert-file", certificate);
@@ -167,7 +190,7 @@ impl Ports {
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn choose() -> Result<Self> {
+    pub(crate) fn choose(extent: Extent) -> Result<Self> {
         // All are held until the last is chosen, so that none is chosen twice.
         let mut held = Vec::new();
         let mut next = || -> std::io::Result<u16> {
@@ -179,7 +202,11 @@ impl Ports {
         let mut choose = || {
             Ok::<_, std::io::Error>(Self {
                 etcd: next()?,
-                api_server: next()?,
+                api_server: match extent {
+                    // The port of the Service `kubernetes`. The network namespace has no other server.
+                    Extent::RealNode => 443,
+                    _ => next()?,
+                },
                 controller_manager: next()?,
                 scheduler: next()?,
                 kwok: next()?,
@@ -195,7 +222,7 @@ mod tests {
 
     #[test]
     fn chooses_no_port_twice() {
-        let ports = Ports::choose().unwrap();
+        let ports = Ports::choose(Extent::ApiServer).unwrap();
         let mut all = [ports.etcd, ports.api_server, ports.controller_manager, ports.scheduler, ports.kwok];
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");

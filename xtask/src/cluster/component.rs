@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::binaries::Program;
 use crate::process;
 
 /// A process that this one started. It lives on when this is dropped.
@@ -27,7 +26,7 @@ impl Component {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(crate) fn start(program: Program, command: &mut Command, port: u16, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, port: u16, log: &Path) -> Result<Self> {
         let context = || format!("cannot start {}", process::line(command));
         let output = File::create(log).with_context(|| format!("cannot write `{}`", log.display()))?;
         let errors = output.try_clone().with_context(context)?;
@@ -37,14 +36,14 @@ impl Component {
             .stderr(errors)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start `{}`", program.name()))?;
+            .with_context(|| format!("cannot start `{name}`"))?;
         let pid = child.id();
         // Its number stays its own until somebody waits for it, even if it has exited.
         let Some(Sighting { birth, .. }) = sight(pid) else {
             stop(&mut child);
-            bail!("cannot tell when `{}` (process {pid}) was started", program.name());
+            bail!("cannot tell when `{name}` (process {pid}) was started");
         };
-        let record = Record { name: program.name().to_owned(), pid, birth, port, log: log.to_owned() };
+        let record = Record { name: name.to_owned(), pid, birth, port, log: log.to_owned() };
         Ok(Self { child, record })
     }
 
@@ -178,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let component = Component::start(
-            Program::Etcd,
+            "etcd",
             Command::new("sh").args(["-c", "echo one; echo two >&2; exec sleep 60"]),
             1,
             &log,

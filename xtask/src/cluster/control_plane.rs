@@ -76,7 +76,7 @@ impl ControlPlane {
         folder.end()?;
         folder.make()?;
         let certificates = Certificates::make(&folder.certificates())?;
-        let ports = Ports::choose()?;
+        let ports = Ports::choose(options.extent)?;
         kubeconfig::write(&folder.kubeconfig(), ports.api_server, &certificates, Client::Admin)?;
         let program = options.binaries.path(Program::Kubectl);
         let kubectl = Kubectl::new(program, &folder.kubeconfig(), folder.path());
@@ -89,8 +89,16 @@ impl ControlPlane {
         plane.wait(Program::Etcd, interrupt)?;
         plane.add(Program::KubeApiserver, &mut commands.api_server(), ports.api_server)?;
         plane.wait(Program::KubeApiserver, interrupt)?;
-        if let Extent::Whole(nodes) = options.extent {
-            plane.complete(&commands, nodes, interrupt)?;
+        match options.extent {
+            Extent::ApiServer => {}
+            Extent::Whole(nodes) => plane.complete(&commands, nodes, interrupt)?,
+            Extent::RealNode => {
+                plane.add_controllers(&commands)?;
+                kubeconfig::write(&folder.kubelet(), ports.api_server, &certificates, Client::Kubelet)?;
+                for program in [Program::KubeControllerManager, Program::KubeScheduler] {
+                    plane.wait(program, interrupt)?;
+                }
+            }
         }
         plane.write(true)?;
         Ok(plane)
@@ -98,14 +106,8 @@ impl ControlPlane {
 
     /// Starts everything besides etcd and the API server, and waits until the nodes are ready.
     fn complete(&mut self, commands: &Commands<'_>, nodes: Nodes, interrupt: &Interrupt) -> Result<()> {
-        let ports = commands.ports;
-        self.add(
-            Program::KubeControllerManager,
-            &mut commands.controller_manager()?,
-            ports.controller_manager,
-        )?;
-        self.add(Program::KubeScheduler, &mut commands.scheduler()?, ports.scheduler)?;
-        self.add(Program::Kwok, &mut commands.kwok()?, ports.kwok)?;
+        self.add_controllers(commands)?;
+        self.add(Program::Kwok, &mut commands.kwok()?, commands.ports.kwok)?;
         if nodes.count() > 0 {
             self.kubectl.create(&nodes.manifest()).context("cannot create the nodes")?;
         }
@@ -123,10 +125,20 @@ impl ControlPlane {
         })
     }
 
+    fn add_controllers(&mut self, commands: &Commands<'_>) -> Result<()> {
+        let ports = commands.ports;
+        self.add(
+            Program::KubeControllerManager,
+            &mut commands.controller_manager()?,
+            ports.controller_manager,
+        )?;
+        self.add(Program::KubeScheduler, &mut commands.scheduler()?, ports.scheduler)
+    }
+
     fn add(&mut self, program: Program, command: &mut Command, port: u16) -> Result<()> {
         let log = self.folder.logs().join(format!("{}.log", program.name()));
         command.current_dir(self.folder.path());
-        self.components.push(Component::start(program, command, port, &log)?);
+        self.components.push(Component::start(program.name(), command, port, &log)?);
         // Written after each step. If this process is killed, the next one finds its processes.
         self.write(false)
     }

@@ -28,6 +28,8 @@ pub(crate) enum Extent {
     ApiServer,
     /// All components, with these nodes.
     Whole(Nodes),
+    /// All components for a real kubelet, in namespaces of their own. KWOK is left out.
+    RealNode,
 }
 
 impl Extent {
@@ -35,7 +37,22 @@ impl Extent {
     pub(crate) fn programs(self) -> &'static [Program] {
         match self {
             Self::ApiServer => &[Program::KubeApiserver, Program::Kubectl, Program::Etcd],
-            Self::Whole(_) => &Program::ALL,
+            Self::Whole(_) => &[
+                Program::KubeApiserver,
+                Program::KubeControllerManager,
+                Program::KubeScheduler,
+                Program::Kubectl,
+                Program::Etcd,
+                Program::Kwok,
+            ],
+            Self::RealNode => &[
+                Program::KubeApiserver,
+                Program::KubeControllerManager,
+                Program::KubeScheduler,
+                Program::Kubectl,
+                Program::Etcd,
+                Program::Kubelet,
+            ],
         }
     }
 }

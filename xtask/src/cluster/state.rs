@@ -48,6 +48,11 @@ impl Folder {
         self.path.join("kubeconfig")
     }
 
+    /// The kubelet's kubeconfig.
+    pub(crate) fn kubelet(&self) -> PathBuf {
+        self.path.join("kubelet.kubeconfig")
+    }
+
     /// The keys.
     pub(crate) fn certificates(&self) -> PathBuf {
         self.path.join("certificates")
@@ -150,7 +155,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 
-    use super::super::binaries::Program;
     use super::super::component::Component;
     use super::*;
 
@@ -163,13 +167,9 @@ mod tests {
 
         folder.make().unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
-        let mut component = Component::start(
-            Program::Kwok,
-            Command::new("sleep").arg("60"),
-            1,
-            &folder.logs().join("kwok.log"),
-        )
-        .unwrap();
+        let mut component =
+            Component::start("kwok", Command::new("sleep").arg("60"), 1, &folder.logs().join("kwok.log"))
+                .unwrap();
         let kubectl = Kubectl::new(Path::new("kubectl"), &folder.kubeconfig(), folder.path());
         let processes = vec![component.record().clone()];
         folder.write(&State { ready: true, kubectl, processes }).unwrap();

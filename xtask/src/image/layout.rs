@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::root::{PROGRAM, Root};
-use super::{REVISION, replace};
+use super::root::Root;
 
 /// The facts about an image that its files don't tell.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    /// The name of its program and of its repository.
+    pub(crate) name: &'static str,
     /// The processor, as images name it.
     pub(crate) architecture: &'static str,
     /// The time of all files and of the image.
@@ -61,7 +62,7 @@ impl Image {
         // containerd and Docker take the name from the second annotation, other tools the tag from the first.
         manifest["annotations"] = json!({
             "org.opencontainers.image.ref.name": VERSION,
-            "io.containerd.image.name": format!("docker.io/library/wardset:{VERSION}"),
+            "io.containerd.image.name": reference(facts.name),
         });
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
         image.files.insert("index.json".into(), index.to_string().into_bytes());
@@ -71,7 +72,7 @@ impl Image {
         // `docker load` before Docker 25 reads this file instead of `index.json`.
         let docker = json!([{
             "Config": blob_path(text_of(&config["digest"])),
-            "RepoTags": [format!("wardset:{VERSION}")],
+            "RepoTags": [format!("{}:{VERSION}", facts.name)],
             "Layers": [blob_path(text_of(&layer["digest"]))],
         }]);
         image.files.insert("manifest.json".into(), docker.to_string().into_bytes());
@@ -179,7 +180,7 @@ fn config(facts: &Facts, layer: &str) -> Value {
         "config": {
             "User": "65532:65532",
             "ExposedPorts": { "8443/tcp": {}, "8081/tcp": {} },
-            "Entrypoint": [format!("/{PROGRAM}")],
+            "Entrypoint": [format!("/{}", facts.name)],
             "Labels": labels(facts),
         },
         "rootfs": { "type": "layers", "diff_ids": [layer] },
@@ -190,7 +191,7 @@ fn config(facts: &Facts, layer: &str) -> Value {
 /// Returns the labels, which are also the manifest's annotations. The Dockerfile has the same, except time and commit.
 fn labels(facts: &Facts) -> BTreeMap<&'static str, String> {
     let mut labels = BTreeMap::from([
-        ("org.opencontainers.image.title", "wardset".to_owned()),
+        ("org.opencontainers.image.title", facts.name.to_owned()),
         ("org.opencontainers.image.description", DESCRIPTION.to_owned()),
         ("org.opencontainers.image.licenses", env!("CARGO_PKG_LICENSE").to_owned()),
         ("org.opencontainers.image.version", VERSION.to_owned()),
@@ -214,6 +215,32 @@ fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// Returns the name under which a node finds the image of a program.
+pub(crate) fn reference(name: &str) -> String {
+    format!("docker.io/library/{name}:{VERSION}")
+}
+
+/// Replaces a path by a new version of it: `write` gets a path beside it.
+fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let context = || format!("failed to write `{}`", path.display());
+    let partial = path.with_extension("partial");
+    remove(&partial).with_context(context)?;
+    write(&partial).with_context(context)?;
+    remove(path).with_context(context)?;
+    fs::rename(&partial, path).with_context(context)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The label with the commit.
+pub(crate) const REVISION: &str = "org.opencontainers.image.revision";
+
 /// Version of the program, which the image has as its tag.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -234,6 +261,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
+            name: "wardset",
             architecture: "amd64",
             created: Timestamp::from_second(1_700_000_000).unwrap(),
             revision: None,

@@ -24,15 +24,15 @@ pub(crate) struct File {
 }
 
 impl Root {
-    /// Returns the files for a program: itself, its shared libraries at the paths where it expects them, and its user.
+    /// Returns the files for a program: itself with this name, its shared libraries at the paths where it expects them, and its user.
     ///
     /// There is no shell, and no CA certificates: the server trusts the CA that the kubelet mounts, and no other.
     ///
     /// # Errors
     /// A file cannot be read, or the program needs a library that this machine does not have.
-    pub(crate) fn of(program: &Path) -> Result<Self> {
+    pub(crate) fn of(program: &Path, name: &str) -> Result<Self> {
         let mut root = Self { files: BTreeMap::new() };
-        root.add(PROGRAM, read(program)?, 0o755);
+        root.add(name, read(program)?, 0o755);
         let mut ldd = Command::new("ldd");
         let printed = process::stdout(ldd.env("LC_ALL", "C").arg(program))
             .with_context(|| format!("failed to list the shared libraries of `{}`", program.display()))?;
@@ -122,9 +122,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))
 }
 
-/// The path of the program.
-pub(crate) const PROGRAM: &str = "wardset";
-
 /// The name of the user, for programs that ask for it.
 const PASSWD: &str = "wardset:x:65532:65532::/nonexistent:/nonexistent\n";
 
@@ -155,12 +152,12 @@ mod tests {
 
     #[test]
     fn root_of_a_program_starts_it() {
-        let shell = Root::of(Path::new("/bin/sh")).unwrap();
+        let shell = Root::of(Path::new("/bin/sh"), "wardset").unwrap();
         let paths: Vec<&str> = shell.entries().map(|(path, _)| path).collect();
         assert!(paths.contains(&"wardset") && paths.contains(&"etc/passwd"), "{paths:?}");
         assert!(paths.iter().any(|path| path.contains("/libc.so")), "{paths:?}");
         assert!(paths.iter().any(|path| path.contains("/ld-linux")), "{paths:?}");
-        assert!(Root::of(Path::new("/no/such/program")).is_err());
+        assert!(Root::of(Path::new("/no/such/program"), "wardset").is_err());
     }
 
     #[test]
