@@ -103,8 +103,7 @@ fn client(ca: &[u8], identity: &[u8]) -> reqwest::Client {
     // Fails if a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
-        .tls_built_in_root_certs(false)
-        .add_root_certificate(reqwest::Certificate::from_pem(ca).unwrap())
+        .tls_certs_only([reqwest::Certificate::from_pem(ca).unwrap()])
         .identity(reqwest::Identity::from_pem(identity).unwrap())
         .build()
         .unwrap()
