@@ -36,7 +36,7 @@ fn replicas_run_on_different_nodes_without_zones_though_one_has_the_most_room() 
     assert_eq!(replicas(&installed), WORKERS);
     // The old replicas don't decide about the nodes of the new ones.
     for restart in 1..=3 {
-        installed.kubectl.succeed(&["-n", "wardset", "rollout", "restart", "deployment/wardset"]);
+        restart_with_annotation(&installed, restart);
         assert_eq!(replicas(&installed), WORKERS, "after restart {restart}");
     }
     // A drained node takes no replica and blocks none. The surge of a rollout needs no other node.
@@ -53,6 +53,12 @@ fn replicas_run_on_different_nodes_without_zones_though_one_has_the_most_room() 
     }
 }
 
+/// Replaces all replicas. `kubectl rollout restart` would fail if the last one was in the same second.
+fn restart_with_annotation(installed: &Installed, restart: u32) {
+    let annotations = json!({ "wardset.test/restart": restart.to_string() });
+    patch(installed, &json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } }));
+}
+
 /// Limits the replicas to these nodes. The chart's other affinity stays.
 fn only_on(installed: &Installed, nodes: &[&str]) {
     let term = json!({ "matchExpressions": [
@@ -60,7 +66,13 @@ fn only_on(installed: &Installed, nodes: &[&str]) {
     ] });
     let required =
         json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [term] } });
-    let patch = json!({ "spec": { "template": { "spec": { "affinity": { "nodeAffinity": required } } } } });
+    patch(
+        installed,
+        &json!({ "spec": { "template": { "spec": { "affinity": { "nodeAffinity": required } } } } }),
+    );
+}
+
+fn patch(installed: &Installed, patch: &Value) {
     let patch = patch.to_string();
     installed.kubectl.succeed(&[
         "-n",
