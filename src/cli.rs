@@ -7,6 +7,7 @@ mod args;
 mod documents;
 mod place;
 mod policies;
+mod policy_args;
 mod policy_bench;
 mod policy_build;
 mod policy_compile;
@@ -19,11 +20,11 @@ mod policy_sign;
 mod policy_test;
 mod policy_verify;
 mod project;
-mod remote_module;
 mod review;
 mod serve;
 mod setup;
 mod signals;
+mod source_args;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +32,8 @@ use std::time::Duration;
 use clap::Parser as _;
 use wardset_core::text::one_line;
 use wardset_runtime::ChildError;
+
+use policy_args::PolicyCommand;
 
 pub use args::Args;
 
@@ -58,17 +61,17 @@ pub fn run() -> ExitCode {
             args::Command::Serve(serve) => serve::run(*serve).await,
             args::Command::Policies(policies) => policies::run(policies).await,
             args::Command::Policy(command) => match command {
-                args::PolicyCommand::New(new) => policy_new::run(&new),
-                args::PolicyCommand::Build(build) => policy_build::run(&build),
-                args::PolicyCommand::Test(test) => policy_test::run(test).await,
-                args::PolicyCommand::Dev(dev) => policy_dev::run(dev).await,
-                args::PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
-                args::PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
-                args::PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
-                args::PolicyCommand::Push(push) => policy_push::run(push).await,
-                args::PolicyCommand::Pull(pull) => policy_pull::run(pull).await,
-                args::PolicyCommand::Sign(sign) => policy_sign::run(sign).await,
-                args::PolicyCommand::Verify(verify) => policy_verify::run(verify).await,
+                PolicyCommand::New(new) => policy_new::run(&new),
+                PolicyCommand::Build(build) => policy_build::run(&build),
+                PolicyCommand::Test(test) => policy_test::run(test).await,
+                PolicyCommand::Dev(dev) => policy_dev::run(dev).await,
+                PolicyCommand::Bench(bench) => policy_bench::run(bench).await,
+                PolicyCommand::Inspect(inspect) => policy_inspect::run(inspect).await,
+                PolicyCommand::Compile(compile) => policy_compile::run(compile).await,
+                PolicyCommand::Push(push) => policy_push::run(push).await,
+                PolicyCommand::Pull(pull) => policy_pull::run(pull).await,
+                PolicyCommand::Sign(sign) => policy_sign::run(sign).await,
+                PolicyCommand::Verify(verify) => policy_verify::run(verify).await,
             },
             args::Command::Crd => print_data(&crate::crd::yaml()).map(|()| ExitCode::SUCCESS),
             args::Command::Completions(completions) => documents::completions(&completions),

@@ -8,8 +8,9 @@ use serde_json::json;
 use wardset_core::plan::Plan;
 use wardset_core::text::printable_lines;
 
-use super::args::{CompileArgs, ListOutput, Policies, PolicySources, RegistryArgs};
+use super::args::Policies;
 use super::setup::{self, SupplyOptions};
+use super::source_args::{CompileArgs, ListOutput, PolicySources, RegistryArgs};
 use crate::registry::RegistryOptions;
 use crate::telemetry;
 
@@ -26,27 +27,25 @@ pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
 
 impl From<PolicySources> for SupplyOptions {
     fn from(typed: PolicySources) -> Self {
-        let cache = if typed.no_cache { None } else { typed.cache_dir.or_else(setup::default_cache) };
-        let compile = setup::compile_limits(
-            Duration::from_secs(typed.compile_seconds.into()),
-            typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
-        );
-        let (registry, trust) = (typed.registry.into(), typed.trust.trust);
-        Self { policies: typed.paths, cache, compile, registry, trust }
+        let options = Self::from(typed.compile);
+        let cache = options.cache.filter(|_| !typed.no_cache);
+        Self { policies: typed.paths, cache, trust: typed.trust.trust, ..options }
     }
 }
 
 impl From<CompileArgs> for SupplyOptions {
     fn from(typed: CompileArgs) -> Self {
-        Self::from(PolicySources {
-            paths: Vec::new(),
-            cache_dir: typed.cache_dir,
-            no_cache: false,
-            compile_seconds: typed.compile_seconds,
-            compile_memory: typed.compile_memory,
-            registry: typed.registry,
-            trust: typed.trust,
-        })
+        let compile = setup::compile_limits(
+            Duration::from_secs(typed.compile_seconds.into()),
+            typed.compile_memory.map(|mebibytes| u64::from(mebibytes) << 20),
+        );
+        Self {
+            policies: Vec::new(),
+            cache: typed.cache_dir.or_else(setup::default_cache),
+            compile,
+            registry: typed.registry.into(),
+            trust: None,
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::args::{ListOutput, PolicyBench};
+use super::policy_args::PolicyBench;
 use super::project::{self, Decider};
 use super::setup;
+use super::source_args::ListOutput;
 use crate::policy_bench::comparison::Comparison;
 use crate::policy_bench::{self, BenchOptions, BenchStep, Measurement, baseline, report};
 use crate::policy_test::TestOptions;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use wardset_authoring::BuildEvent;
 use wardset_core::text::one_line;
 
-use super::args::PolicyBuild;
+use super::policy_args::PolicyBuild;
 
 /// Maximum length of a printed line of a tool, in bytes.
 const MAX_LINE: usize = 1 << 10;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use wardset_core::policy::{ModuleRef, PolicyError};
 use wardset_runtime::Cache;
 
-use super::args::PolicyCompile;
+use super::policy_args::PolicyCompile;
 use super::setup::{self, SupplyOptions};
 use crate::offline::text;
 use crate::supply::builtin;
@@ -16,7 +16,7 @@ use crate::telemetry;
 
 pub(super) async fn run(args: PolicyCompile) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let options = SupplyOptions::from(args.compile);
+    let options = SupplyOptions { trust: args.trust.trust, ..args.compile.into() };
     // A server without a cache only starts slowly. Here, filling it is the purpose.
     let folder = options.cache.as_ref().context("there is no cache folder; hint: pass --cache-dir")?;
     Cache::open(folder)?;

@@ -22,7 +22,7 @@ use wardset_core::policy::NamespaceLabels;
 use wardset_core::text::one_line;
 use wardset_runtime::Evaluator;
 
-use super::args::PolicyDev;
+use super::policy_args::PolicyDev;
 use super::project::{self, CASES, Decider};
 use super::setup::{self, SupplyOptions};
 use super::signals::{Abort, signals};

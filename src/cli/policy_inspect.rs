@@ -11,14 +11,16 @@ use wardset_core::policy::ModuleRef;
 use wardset_core::text::printable_lines;
 use wardset_runtime::Module;
 
-use super::args::{ListOutput, PolicyInspect};
-use super::{policy_compile, setup};
+use super::policy_args::PolicyInspect;
+use super::policy_compile;
+use super::setup::{self, SupplyOptions};
+use super::source_args::ListOutput;
 use crate::supply::modules::LoadedModule;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyInspect) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let modules = setup::modules(&args.compile.into())?;
+    let modules = setup::modules(&SupplyOptions { trust: args.trust.trust, ..args.compile.into() })?;
     let module = policy_compile::module(&args.module)?;
     let loaded = setup::showing_compilations(&modules, modules.load(&module, Path::new(""))).await;
     let loaded = loaded.with_context(|| format!("failed to load the module `{}`", args.module))?;

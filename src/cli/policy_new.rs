@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use wardset_authoring::{Language, PolicyKind};
 
-use super::args::PolicyNew;
+use super::policy_args::PolicyNew;
 
 pub(super) fn run(args: &PolicyNew) -> anyhow::Result<ExitCode> {
     let language: Language = args.lang.parse().map_err(|error| super::on_one_line(&error))?;

@@ -7,22 +7,22 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::args::PolicyPull;
-use super::remote_module;
+use super::policy_args::PolicyPull;
+use super::setup;
 use crate::registry::RegistryClient;
 use crate::supply::trust_file;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyPull) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = remote_module::reference(&args.reference)?;
+    let reference = setup::reference(&args.reference)?;
     let last = reference.repository().rsplit('/').next().unwrap_or_default();
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{last}.wasm")));
     let trust = args.trust.trust.as_deref().map(trust_file::read).transpose()?.unwrap_or_default();
     let client = RegistryClient::new(args.registry.into());
     let pulled = client.pull(&reference, None).await?;
-    if let Some(rule) = trust.rule(&format!("{}/{}", reference.host(), reference.repository())) {
-        let checked = remote_module::check(&client, rule, &pulled.reference).await?;
+    if let Some(rule) = trust.rule(&reference.location()) {
+        let checked = client.check(&pulled.reference, rule, None).await?;
         checked.with_context(|| format!("the module `{}` is not trusted", pulled.reference))?;
     }
     let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {

@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 use wardset_core::policy::{ModuleRef, OciReference};
 use wardset_runtime::Module;
 
-use super::args::PolicyPush;
+use super::policy_args::PolicyPush;
+use super::policy_compile;
 use super::setup::{self, SupplyOptions};
-use super::{policy_compile, remote_module};
 use crate::registry::{Annotations, ModuleArtifact, RegistryClient};
 use crate::supply::modules::LoadedModule;
 use crate::telemetry;
@@ -19,7 +19,7 @@ const SETTINGS_SCHEMA: &str = "dev.wardset.settings.schema";
 
 pub(super) async fn run(args: PolicyPush) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = remote_module::reference(&args.reference)?;
+    let reference = setup::reference(&args.reference)?;
     let found = reference.digest().unwrap_or_default();
     ensure!(
         found.is_empty(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::args::{PolicyTest, TestOutput};
+use super::policy_args::{PolicyTest, TestOutput};
 use super::project::{self, Decider};
 use super::setup;
 use crate::folder::tree::{self, Tree};

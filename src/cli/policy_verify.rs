@@ -7,16 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use wardset_signatures::{PublicKey, Rule, Trust, TrustedSigner};
 
-use super::args::PolicyVerify;
-use super::remote_module;
+use super::policy_args::PolicyVerify;
+use super::setup;
 use crate::registry::RegistryClient;
 use crate::supply::trust_file;
 use crate::telemetry;
 
 pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
-    let reference = remote_module::reference(&args.reference)?;
-    let repository = format!("{}/{}", reference.host(), reference.repository());
+    let reference = setup::reference(&args.reference)?;
+    let repository = reference.location();
     let trust = match (&args.key, &args.trust.trust) {
         (Some(key), _) => Trust::of_key(public_key(key)?),
         (None, Some(rules)) => trust_file::read(rules)?,
@@ -27,7 +27,7 @@ pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
     })?;
     let client = RegistryClient::new(args.registry.into());
     let reference = client.resolve(&reference).await?;
-    match remote_module::check(&client, rule, &reference).await? {
+    match client.check(&reference, rule, None).await? {
         Ok(signer) => {
             super::print_data(&format!("{reference}\n"))?;
             super::say_line(&match signer {

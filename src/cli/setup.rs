@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use wardset_core::policy::NamespaceLabels;
+use wardset_core::policy::{NamespaceLabels, OciReference};
 use wardset_placement::KubernetesVersion;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
 
@@ -41,6 +41,11 @@ pub(crate) struct SupplyOptions {
 
 /// Folder of the content from registries, in the folder of compiled modules.
 const CONTENT: &str = "registry";
+
+/// Returns the reference to a module in a registry that the user named.
+pub(super) fn reference(named: &str) -> anyhow::Result<OciReference> {
+    named.parse().map_err(|problem| anyhow!("failed to parse the reference: {problem}"))
+}
 
 /// Returns the module store, with no module loaded yet. If the cache folder cannot be opened, the server logs a
 /// warning and runs without a cache, which makes each start slower.

@@ -95,8 +95,10 @@ impl RegistryClient {
             let mut session = self.session(reference, "push").await?;
             transfer::upload(&mut session, &artifact.layer).await?;
             transfer::upload(&mut session, &artifact.config).await?;
-            transfer::put_manifest(&mut session, reference, &artifact.manifest).await?;
-            Ok(reference.clone().pinned(&artifact.digest()))
+            let digest = artifact.digest();
+            let path = format!("manifests/{}", reference.tag().unwrap_or(&digest));
+            transfer::put(&mut session, &path, artifact::MANIFEST, &artifact.manifest).await?;
+            Ok(reference.clone().pinned(&digest))
         })
         .await
     }

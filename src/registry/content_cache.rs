@@ -1,14 +1,16 @@
-//! Manifests and modules on disk, by digest, so that a start needs no registry.
+//! Manifests, modules and signatures on disk, by digest, so that a start needs no registry.
 //!
-//! The name of a file is the SHA-256 of its content, and each read checks it. So a damaged or forged file is pulled
-//! again, and the folder needs no owner of its own.
+//! The name of a manifest or module is the SHA-256 of its content, and each read checks it. So a damaged or forged file is
+//! pulled again, and the folder needs no owner of its own. Signatures have the digest of their artifact and a suffix.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use wardset_runtime::evict;
 use wardset_signatures::Evidence;
 
 use super::artifact::digest_of;
@@ -36,39 +38,30 @@ impl ContentCache {
     /// Returns the content of a digest, if the folder has it. `most` is the maximum size, in bytes.
     pub(super) fn get(&self, digest: &str, most: u64) -> Option<Vec<u8>> {
         let path = self.path(digest)?;
-        // To open a pipe would wait for somebody to write to it.
-        if !fs::metadata(&path).ok()?.is_file() {
-            return None;
-        }
-        let file = File::open(&path).ok()?;
-        let mut bytes = Vec::new();
-        (&file).take(most + 1).read_to_end(&mut bytes).ok()?;
+        let bytes = read(&path, most)?;
         if bytes.len() as u64 > most || digest_of(&bytes) != digest {
             tracing::warn!(path = %path.display(), "a cached file of a registry is damaged; pulling it again");
             return None;
         }
-        // The time of the last use, for `evict`. A failure makes the file look older than it is.
-        let _ = file.set_modified(SystemTime::now());
         Some(bytes)
     }
 
     /// Stores content. A failure only costs another pull, so it goes to the log.
     pub(super) fn put(&self, digest: &str, bytes: &[u8]) {
         let Some(path) = self.path(digest) else { return };
-        let stored = self.write(&path, bytes).and_then(|()| self.evict(MAX_SIZE));
+        let stored = self.write(&path, bytes).and_then(|()| evict(&self.folder, MAX_SIZE, is_ours));
         if let Err(error) = stored {
             tracing::warn!(path = %path.display(), %error, "failed to cache content of a registry");
         }
     }
 
-    /// Returns the signatures of an artifact that were good when they were stored. Whoever uses them checks them again.
-    pub(crate) fn signatures(&self, digest: &str) -> Option<Vec<Evidence>> {
-        let bytes = fs::read(self.signatures_path(digest)?).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    /// Returns the signatures of an artifact that were good when they were stored. The caller checks them by the current rules.
+    pub(super) fn signatures(&self, digest: &str) -> Option<Vec<Evidence>> {
+        serde_json::from_slice(&read(&self.signatures_path(digest)?, MAX_SIZE)?).ok()
     }
 
-    /// Stores the signatures of an artifact, so that its module can load while the registry is away.
-    pub(crate) fn put_signatures(&self, digest: &str, signatures: &[Evidence]) {
+    /// Stores the signatures of an artifact, so that its module can load while the registry is unreachable.
+    pub(super) fn put_signatures(&self, digest: &str, signatures: &[Evidence]) {
         let Some(path) = self.signatures_path(digest) else { return };
         // Texts and bytes can always be written.
         let bytes = serde_json::to_vec(signatures).unwrap_or_default();
@@ -102,36 +95,27 @@ impl ContentCache {
         let hex = digest.strip_prefix("sha256:")?;
         is_content(hex).then(|| self.folder.join(hex))
     }
+}
 
-    /// Removes the files that were used longest ago, until the others have at most `most` bytes. Unfinished files of
-    /// killed processes count too.
-    fn evict(&self, most: u64) -> std::io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let is_ours = name.to_str().is_some_and(|name| {
-                is_content(name.strip_suffix(SIGNATURES).unwrap_or(name)) || name.starts_with("part-")
-            });
-            // Another process may have removed the file.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if is_ours && metadata.is_file() {
-                files.push((metadata.modified()?, entry.path(), metadata.len()));
-            }
-        }
-        files.sort();
-        let mut size: u64 = files.iter().map(|(.., len)| len).sum();
-        for (_, path, len) in files {
-            if size <= most {
-                break;
-            }
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => size -= len,
-            }
-        }
-        Ok(())
+/// Returns the content of a file, and records its use for [`evict`]. If it has more than `most` bytes, one more is returned.
+fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
+    // Opening a pipe blocks until somebody writes to it.
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
     }
+    let file = File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    (&file).take(most + 1).read_to_end(&mut bytes).ok()?;
+    // A failure makes the file look older than it is.
+    let _ = file.set_modified(SystemTime::now());
+    Some(bytes)
+}
+
+/// Returns whether the cache writes files of this name. Unfinished files of killed processes count, too.
+fn is_ours(name: &OsStr) -> bool {
+    let is_ours =
+        |name: &str| is_content(name.strip_suffix(SIGNATURES).unwrap_or(name)) || name.starts_with("part-");
+    name.to_str().is_some_and(is_ours)
 }
 
 fn is_content(name: &str) -> bool {
@@ -167,6 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn signatures_stay_as_long_as_their_artifact_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ContentCache::at(folder.path());
+        let (used, unused) = (digest_of(b"used"), digest_of(b"unused"));
+        let signatures = [Evidence::Bundle("x".to_owned())];
+        cache.put_signatures(&used, &signatures);
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        File::open(cache.signatures_path(&used).unwrap()).unwrap().set_modified(long_ago).unwrap();
+        cache.put(&unused, b"unused");
+        assert_eq!(cache.signatures(&used).unwrap(), signatures);
+        evict(&cache.folder, 16, is_ours).unwrap();
+        assert_eq!((cache.signatures(&used).is_some(), cache.get(&unused, MOST)), (true, None));
+        fs::remove_file(cache.signatures_path(&used).unwrap()).unwrap();
+        fs::create_dir(cache.signatures_path(&used).unwrap()).unwrap();
+        assert_eq!(cache.signatures(&used), None);
+    }
+
+    #[test]
     fn a_malformed_digest_names_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let cache = ContentCache::at(folder.path());
@@ -191,7 +193,7 @@ mod tests {
         }
         File::create(folder.path().join("notes")).unwrap().set_len(100).unwrap();
         for (most, left) in [(30, 3), (29, 2), (20, 2), (10, 1), (9, 0)] {
-            cache.evict(most).unwrap();
+            evict(&cache.folder, most, is_ours).unwrap();
             let found = names.iter().filter(|name| folder.path().join(name).exists());
             assert_eq!(
                 found.collect::<Vec<_>>(),

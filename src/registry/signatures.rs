@@ -7,15 +7,16 @@
 //! ```
 
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::ACCEPT;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use wardset_core::policy::OciReference;
-use wardset_signatures::{Evidence, bundle, simple_signing};
+use wardset_signatures::{Evidence, Rule, SignatureRefusal, TrustedSigner, bundle, simple_signing};
 
-use super::artifact::{Annotations, Descriptor, MANIFEST, descriptor, digest_of};
+use super::artifact::{Annotations, Descriptor, MANIFEST, descriptor};
 use super::attempts::Attempts;
 use super::client::RegistryClient;
+use super::content_cache::ContentCache;
 use super::http;
 use super::problem::{RegistryError, RegistryProblem};
 use super::session::Session;
@@ -63,6 +64,35 @@ impl RegistryClient {
             Ok(found)
         })
         .await
+    }
+
+    /// Finds a good signature of one of the rule's signers. `reference` has its digest. The inner result is the signer, or
+    /// `None` if the rule needs none, or the reason why the rule refuses the artifact.
+    ///
+    /// Good signatures stay in the cache, so that the next check needs no registry.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegistryClient::signatures`].
+    pub async fn check<'r>(
+        &self,
+        reference: &OciReference,
+        rule: &'r Rule,
+        cache: Option<&ContentCache>,
+    ) -> Result<Result<Option<&'r TrustedSigner>, SignatureRefusal>, RegistryError> {
+        let digest = reference.digest().unwrap_or_default();
+        // Without a digest, there is nothing that a signature could cover.
+        let Ok(parsed) = digest.parse() else { return Ok(Err(rule.unsigned())) };
+        let known = cache.and_then(|cache| cache.signatures(digest)).unwrap_or_default();
+        if let Ok(signer) = rule.check(&known, parsed) {
+            return Ok(Ok(signer));
+        }
+        let found = self.signatures(reference).await?;
+        let checked = rule.check(&found, parsed);
+        if let (Ok(_), Some(cache)) = (&checked, cache) {
+            cache.put_signatures(digest, &found);
+        }
+        Ok(checked)
     }
 
     /// Stores signatures of an artifact beside it, and keeps those that are there. `reference` has its digest.
@@ -214,7 +244,7 @@ async fn attach_simple(
         "schemaVersion": 2, "mediaType": MANIFEST, "layers": layers,
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
     });
-    put(session, &path, MANIFEST, &manifest).await.map(drop)
+    transfer::put(session, &path, MANIFEST, manifest.to_string().as_bytes()).await.map(drop)
 }
 
 /// Adds a bundle as a referrer of the artifact.
@@ -227,10 +257,10 @@ async fn attach_bundle(
     const EMPTY: &[u8] = b"{}";
     transfer::upload(session, bundle).await?;
     transfer::upload(session, EMPTY).await?;
-    let annotations = json!({
-        "dev.sigstore.bundle.content": "dsse-envelope",
-        "dev.sigstore.bundle.predicateType": bundle::PREDICATE_TYPE,
-    });
+    let annotations = Annotations::from([
+        ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+        ("dev.sigstore.bundle.predicateType".to_owned(), bundle::PREDICATE_TYPE.to_owned()),
+    ]);
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": bundle::MEDIA_TYPE,
         "config": descriptor("application/vnd.oci.empty.v1+json", EMPTY),
@@ -239,42 +269,17 @@ async fn attach_bundle(
         "annotations": annotations,
     });
     let content = manifest.to_string().into_bytes();
-    let digest = digest_of(&content);
-    if put(session, &format!("manifests/{digest}"), MANIFEST, &manifest).await? {
+    let descriptor = descriptor(MANIFEST, &content);
+    let stored =
+        transfer::put(session, &format!("manifests/{}", descriptor.digest), MANIFEST, &content).await?;
+    if stored.headers().contains_key(LISTS_REFERRERS) {
         return Ok(());
     }
     // The registry does not list referrers, so the client keeps the list (distribution specification 1.1).
     let path = format!("manifests/{}", tag(reference, ""));
     let mut manifests = listing(session, &path, INDEX).await?.unwrap_or_default().manifests;
-    if manifests.iter().any(|entry| entry.descriptor.digest == digest) {
-        return Ok(());
-    }
-    let entry = descriptor(MANIFEST, &content);
-    let mut entry = serde_json::to_value(&entry).unwrap_or_default();
-    entry["artifactType"] = bundle::MEDIA_TYPE.into();
-    entry["annotations"] = annotations;
-    let known = manifests.drain(..).map(|entry| serde_json::to_value(entry).unwrap_or_default());
-    let all: Vec<Value> = known.chain([entry]).collect();
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": all});
-    put(session, &path, INDEX, &index).await.map(drop)
-}
-
-/// Stores a manifest. Returns whether the registry lists it among the referrers of its subject.
-async fn put(
-    session: &mut Session<'_>,
-    path: &str,
-    media_type: &str,
-    manifest: &Value,
-) -> Result<bool, Tried> {
-    let url = session.url(path)?;
-    let body = manifest.to_string();
-    let put =
-        |http: &reqwest::Client| http.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
-    let mut attempts = Attempts::new(&session.options.times);
-    loop {
-        match session.send("repository", &[StatusCode::CREATED], put).await {
-            Ok(response) => return Ok(response.headers().contains_key(LISTS_REFERRERS)),
-            Err(problem) => attempts.wait_after(problem).await?,
-        }
-    }
+    let artifact_type = Some(bundle::MEDIA_TYPE.to_owned());
+    manifests.push(Entry { descriptor, artifact_type, annotations: Some(annotations) });
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    transfer::put(session, &path, INDEX, index.to_string().as_bytes()).await.map(drop)
 }

@@ -4,7 +4,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCAT
 use reqwest::{Response, StatusCode, Url};
 use wardset_core::policy::OciReference;
 
-use super::artifact::{Descriptor, MANIFEST, digest_of};
+use super::artifact::{Descriptor, digest_of};
 use super::attempts::Attempts;
 use super::http;
 use super::problem::RegistryProblem;
@@ -174,19 +174,22 @@ fn location(session: &Session<'_>, started: &Response) -> Result<Url, RegistryPr
     Ok(location)
 }
 
-/// Stores a manifest under the reference's tag, else under its digest.
-pub(super) async fn put_manifest(
+/// Stores a manifest or an index at a path of the repository.
+pub(super) async fn put(
     session: &mut Session<'_>,
-    reference: &OciReference,
-    manifest: &[u8],
-) -> Result<(), Tried> {
-    let digest = digest_of(manifest);
-    let url = session.url(&format!("manifests/{}", reference.tag().unwrap_or(&digest)))?;
-    let put =
-        |http: &reqwest::Client| http.put(url.clone()).header(CONTENT_TYPE, MANIFEST).body(manifest.to_vec());
+    path: &str,
+    media_type: &str,
+    content: &[u8],
+) -> Result<Response, Tried> {
+    let url = session.url(path)?;
+    let put = |http: &reqwest::Client| {
+        http.put(url.clone()).header(CONTENT_TYPE, media_type).body(content.to_vec())
+    };
     let mut attempts = Attempts::new(&session.options.times);
-    while let Err(problem) = session.send("repository", &[StatusCode::CREATED], put).await {
-        attempts.wait_after(problem).await?;
+    loop {
+        match session.send("repository", &[StatusCode::CREATED], put).await {
+            Ok(stored) => return Ok(stored),
+            Err(problem) => attempts.wait_after(problem).await?,
+        }
     }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! If the files have more than 512 MiB, those that were used longest ago are removed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,6 +17,8 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
+
+use crate::evict::evict;
 
 const DIGEST_LEN: usize = 32;
 
@@ -76,7 +79,7 @@ impl Cache {
         match store(&path, code) {
             Ok(()) => {
                 tracing::debug!(module = digest, "compiled and cached");
-                if let Err(error) = evict(&self.folder, MAX_SIZE) {
+                if let Err(error) = evict(&self.folder, MAX_SIZE, is_cached) {
                     tracing::warn!(folder = %self.folder.display(), %error, "failed to remove old cached modules");
                 }
             }
@@ -149,33 +152,9 @@ fn store(path: &Path, code: &[u8]) -> Result<(), String> {
     })
 }
 
-/// Removes the files that were used longest ago, until the others have at most `most` bytes.
-fn evict(folder: &Path, most: u64) -> std::io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // Another process may have removed the file.
-        let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_file() && is_cached(entry.file_name().as_bytes()) {
-            files.push((metadata.modified()?, entry.path(), metadata.len()));
-        }
-    }
-    files.sort();
-    let mut size: u64 = files.iter().map(|(.., len)| len).sum();
-    for (_, path, len) in files {
-        if size <= most {
-            break;
-        }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => size -= len,
-        }
-    }
-    Ok(())
-}
-
 /// Returns whether `store` writes files of this name, finished or not. The folder may hold files of others.
-fn is_cached(name: &[u8]) -> bool {
+fn is_cached(name: &OsStr) -> bool {
+    let name = name.as_bytes();
     let ours =
         |(digest, rest): (&[u8], &[u8])| digest.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b"-");
     name.split_at_checked(2 * DIGEST_LEN).is_some_and(ours)
@@ -314,7 +293,7 @@ mod tests {
         for (most, gone) in
             [(30, None), (29, Some(&old)), (20, None), (10, Some(&unfinished)), (9, Some(&new))]
         {
-            evict(folder.path(), most).unwrap();
+            evict(folder.path(), most, is_cached).unwrap();
             left.retain(|name| Some(name) != gone);
             assert_eq!(names(&folder), left, "at most {most} bytes");
         }

@@ -26,7 +26,7 @@ pub enum KeyError {
     Pem {
         /// Such as `a public key`.
         expected: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
     /// The block contains something else.
@@ -42,7 +42,7 @@ pub enum KeyError {
     Form {
         /// Such as `a public key`.
         expected: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
     /// The key is encrypted, and no password was given.

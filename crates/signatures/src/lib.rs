@@ -28,7 +28,7 @@ pub enum BadSignature {
     Form {
         /// Such as `a sigstore bundle`.
         expected: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
     /// The signature is about another artifact.

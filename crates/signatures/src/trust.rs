@@ -48,7 +48,7 @@ pub struct Trust {
     rules: Vec<Rule>,
 }
 
-/// What the modules of some repositories need.
+/// The signers that the modules of some repositories need.
 #[derive(Debug)]
 pub struct Rule {
     /// The registry and the first segments of the repositories; `*` is every registry.
@@ -85,7 +85,7 @@ pub enum TrustRulesError {
     Form {
         /// The field, such as `rules[0].prefix`.
         field: String,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
     /// A key cannot be read.
@@ -301,6 +301,12 @@ enum Found {
 }
 
 impl TrustedSigner {
+    /// Returns whether a signature is a good one of this signer for the digest.
+    #[must_use]
+    pub fn signed(&self, evidence: &Evidence, digest: ManifestDigest) -> bool {
+        matches!(self.check(evidence, digest), Ok(Found::Trusted))
+    }
+
     fn check(&self, evidence: &Evidence, digest: ManifestDigest) -> Result<Found, BadSignature> {
         match (self, evidence) {
             (Self::Key(key), Evidence::Simple(signed)) => {

@@ -139,7 +139,7 @@ impl Policy for PlacementGuard {
     }
 }
 
-/// What the policy found.
+/// The findings of the policy.
 struct Found {
     /// The nodes that the DaemonSet would have and lose.
     effect: String,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 use wardset_core::policy::OciReference;
-use wardset_signatures::{ManifestDigest, SignatureRefusal, Trust};
+use wardset_signatures::{SignatureRefusal, Trust};
 
 use super::FetchError;
 use crate::registry::{ContentCache, PulledModule, RegistryClient, RegistryError, RegistryOptions};
@@ -20,11 +20,11 @@ pub(super) struct Registries {
 
 type Pull = OnceCell<Result<Arc<PulledModule>, Failed>>;
 
-/// The reason why all that wait for a pull get no module.
+/// The failure that all waiting policies share.
 #[derive(Clone)]
 enum Failed {
     Registry(Arc<RegistryError>),
-    /// The reference with its digest, and why its signatures do not do.
+    /// The reference with its digest, and the reason why a rule refuses it.
     Untrusted(String, Arc<SignatureRefusal>),
 }
 
@@ -82,8 +82,7 @@ impl Puller {
     }
 
     async fn check(&self, reference: &OciReference) -> Result<(), Failed> {
-        let repository = format!("{}/{}", reference.host(), reference.repository());
-        let Some(rule) = self.trust.rule(&repository) else {
+        let Some(rule) = self.trust.rule(&reference.location()) else {
             if !self.trust.is_empty() {
                 tracing::warn!(
                     module = %reference,
@@ -92,24 +91,8 @@ impl Puller {
             }
             return Ok(());
         };
-        if !rule.require {
-            return Ok(());
-        }
-        let untrusted = |refusal| Failed::Untrusted(reference.to_string(), Arc::new(refusal));
-        let digest = reference.digest().unwrap_or_default();
-        // A client pins what it pulled, so there is a digest.
-        let parsed: ManifestDigest = digest.parse().map_err(|_| untrusted(rule.unsigned()))?;
-        // With signatures in the cache, a module loads while its registry is away.
-        let known = self.cache.as_ref().and_then(|cache| cache.signatures(digest));
-        if known.is_some_and(|known| rule.check(&known, parsed).is_ok()) {
-            return Ok(());
-        }
-        let signatures = self.client.signatures(reference).await.map_err(failed)?;
-        rule.check(&signatures, parsed).map_err(untrusted)?;
-        if let Some(cache) = &self.cache {
-            cache.put_signatures(digest, &signatures);
-        }
-        Ok(())
+        let checked = self.client.check(reference, rule, self.cache.as_ref()).await.map_err(failed)?;
+        checked.map(drop).map_err(|refusal| Failed::Untrusted(reference.to_string(), Arc::new(refusal)))
     }
 }
 

@@ -194,6 +194,16 @@ fn a_module_is_pushed_signed_verified_and_decides_a_review() {
     let (code, signed, err) = run(&["policy", "sign", &tag, "--key", &private]);
     assert_eq!((code, &signed), (0, &pushed), "{err}");
     assert!(err.contains("signed by the key "), "{err}");
+    // The same key signs once.
+    let (code, again, err) = run(&["policy", "sign", &tag, "--key", &private]);
+    assert_eq!((code, &again), (0, &pushed), "{err}");
+    let digest = pushed.trim().split_once("@sha256:").unwrap().1;
+    let list = |suffix: &str| {
+        let list = registry.get(&format!("labels/manifests/sha256-{digest}{suffix}")).unwrap();
+        serde_json::from_slice::<Value>(&list).unwrap()
+    };
+    assert_eq!(list(".sig")["layers"].as_array().unwrap().len(), 1);
+    assert_eq!(list("")["manifests"].as_array().unwrap().len(), 1);
     for arguments in [["--key", &public], ["--trust", &trust]] {
         let (code, out, err) = run(&[&["policy", "verify", &tag], &arguments[..]].concat());
         assert_eq!((code, &out), (0, &pushed), "{err}");

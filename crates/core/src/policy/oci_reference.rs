@@ -32,6 +32,12 @@ impl OciReference {
         &self.repository
     }
 
+    /// Returns the registry and the repository's name: `HOST/NAME`.
+    #[must_use]
+    pub fn location(&self) -> String {
+        format!("{}/{}", self.host, self.repository)
+    }
+
     /// Returns the tag.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
