@@ -78,24 +78,27 @@ pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
 /// Minimum memory of one compilation if the user sets no limit: enough for the built-in modules, with a reserve.
 const LEAST_MEMORY: u64 = 128 << 20;
 
-/// Returns the limits of one compilation: `time`, and `memory` in bytes. If `memory` is none, the limit is a quarter
+/// How much longer a compilation may take than its processor time, for a machine that does other work.
+const BUSY: u32 = 10;
+
+/// Returns the limits of one compilation: its processor time, and `memory` in bytes. If `memory` is none, the limit is a quarter
 /// of the process's control group, so that two compilations and the server fit into it. It is at least 128 MiB and at
 /// most 1 GiB. A module of more than 4 MiB may get more, up to half of the group and to 2 GiB.
 #[must_use]
-pub(crate) fn compile_limits(time: Duration, memory: Option<u64>) -> CompileLimits {
+pub(crate) fn compile_limits(processor_time: Duration, memory: Option<u64>) -> CompileLimits {
     let default = CompileLimits::default();
     // In a container, this file describes the container's own control group. Elsewhere it does not exist or holds
     // `max`.
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let quarter = group.and_then(|limit| limit.trim().parse::<u64>().ok()).map(|limit| limit / 4);
-    match memory {
-        Some(memory) => CompileLimits { time, memory, most_memory: memory },
-        None => {
-            let memory = quarter.map_or(default.memory, |most| most.clamp(LEAST_MEMORY, default.memory));
-            let most_memory = quarter.map_or(default.most_memory, |most| (2 * most).min(default.most_memory));
-            CompileLimits { time, memory, most_memory }
-        }
-    }
+    let (memory, most_memory) = match memory {
+        Some(memory) => (memory, memory),
+        None => (
+            quarter.map_or(default.memory, |most| most.clamp(LEAST_MEMORY, default.memory)),
+            quarter.map_or(default.most_memory, |most| (2 * most).min(default.most_memory)),
+        ),
+    };
+    CompileLimits { processor_time, wall_time: BUSY * processor_time, memory, most_memory }
 }
 
 /// Returns the compiler, which runs this same program in child processes.

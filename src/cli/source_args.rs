@@ -55,7 +55,7 @@ pub(super) struct CompileArgs {
     )]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// Maximum time for compiling a module, in seconds for each started 4 MiB of it
+    /// Maximum processor time for compiling a module, in seconds per thread for each started 4 MiB of it
     #[arg(long, value_name = "1..3600", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(super) compile_seconds: u32,

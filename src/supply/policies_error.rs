@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wardset_core::policy::{API_VERSION, ModuleRef, PolicyError};
-use wardset_runtime::{LoadError, Unusable};
+use wardset_core::verdict::FailureClass;
+use wardset_runtime::{LoadError, SettingsError, Unusable};
 
 use super::module_sources::FetchError;
 use crate::offline::input::InputError;
@@ -101,6 +102,29 @@ pub enum PoliciesError {
     /// Policies that exclude each other, or settings that a module rejects.
     #[error(transparent)]
     Unusable(#[from] Unusable),
+}
+
+impl PoliciesError {
+    /// Returns whether the same policy may load later, although nobody changes it: a registry may answer by then, or a
+    /// busy machine may have time.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Fetch { source, .. } => source.may_pass(),
+            Self::Module { source, .. } => matches!(**source, LoadError::MachineBusy(_)),
+            Self::Unusable(Unusable::Settings { problem: SettingsError::Failed(failure), .. }) => {
+                failure.class == FailureClass::Deadline
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns why the rules of `--trust` refuse the module, in one word, if they do.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Fetch { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
 }
 
 fn list_hint(kind: &str) -> &'static str {

@@ -25,7 +25,6 @@ use wardset_runtime::{Member, Snapshot, Unusable};
 
 use crate::metrics::Metrics;
 use crate::supply::modules::Modules;
-use crate::supply::policies_error::PoliciesError;
 
 /// Maximum length of a policy's problem, in bytes.
 const MAX_PROBLEM: usize = 1024;
@@ -34,7 +33,7 @@ const MAX_PROBLEM: usize = 1024;
 /// modules compile in a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Time between two attempts for policies whose registry did not answer or refused: after the first failure, and at most.
+/// Time between two attempts for policies whose problem may pass: after the first failure, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(30);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
@@ -144,7 +143,7 @@ struct Tried {
 /// The reason why a revision does not load.
 struct LoadProblem {
     text: String,
-    /// Whether the same revision may load later, because its registry may answer then.
+    /// Whether the same revision may load later.
     may_pass: bool,
     /// Why the rules of `--trust` refuse the module.
     refusal: Option<&'static str>,
@@ -264,11 +263,8 @@ impl Store {
         tokio::spawn(async move {
             let member = match policy {
                 Ok((policy, folder)) => modules.member(policy, &folder).await.map_err(|error| LoadProblem {
-                    may_pass: matches!(&error, PoliciesError::Fetch { source, .. } if source.may_pass()),
-                    refusal: match &error {
-                        PoliciesError::Fetch { source, .. } => source.refusal(),
-                        _ => None,
-                    },
+                    may_pass: error.may_pass(),
+                    refusal: error.refusal(),
                     text: said(&error),
                 }),
                 Err(text) => Err(LoadProblem { text, may_pass: false, refusal: None }),
@@ -281,8 +277,9 @@ impl Store {
         })
     }
 
-    /// Tries the policies again whose registry did not answer or refused, until the process ends. The time between two
-    /// attempts of all such policies grows from 30 s to 5 minutes.
+    /// Tries the policies again whose problem may pass, until the process ends: their registry did not answer or refused,
+    /// or the machine was too busy to compile their modules. The time between two attempts of all such policies grows
+    /// from 30 s to 5 minutes.
     pub async fn keep_retrying(self: Arc<Self>) {
         let mut pause = FIRST_RETRY;
         loop {
@@ -292,7 +289,7 @@ impl Store {
         }
     }
 
-    /// Starts another attempt for each policy whose registry did not answer or refused. Their states and active revisions
+    /// Starts another attempt for each policy whose problem may pass. Their states and active revisions
     /// stay until the attempts end. Returns whether there are any.
     pub async fn retry(self: &Arc<Self>) -> bool {
         let mut held = self.held.lock().await;

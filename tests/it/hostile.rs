@@ -383,6 +383,7 @@ fn refused(error: &LoadError) -> By {
         LoadError::Shape { .. } => Refusal::Shape,
         LoadError::TooSlow(_) => Refusal::Time,
         LoadError::TooMuchCode | LoadError::Crashed(_) => Refusal::Compiler,
+        LoadError::MachineBusy(_) => panic!("the compiler did not get its processor time: {error}"),
         LoadError::NoCompiler(_) => panic!("the compiler did not start: {error:?}"),
         LoadError::Differs => panic!("a guest of the table is nondeterministic: {error}"),
     })

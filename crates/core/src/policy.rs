@@ -131,7 +131,7 @@ impl ClusterData {
 /// The limits of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyLimits {
-    /// Wall-clock time for start, settings and call together. Default 100 ms; 1 ms to 10 s. It does not bound
+    /// Wall-clock time for start, settings and call together. Default 1 s; 1 ms to 10 s. It does not bound
     /// the time that a review waits before the start.
     pub timeout: Duration,
     /// Linear memory in bytes. Default 16 MiB; 1 to 32 MiB. It does not bound the host's own data for the policy,

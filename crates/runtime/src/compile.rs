@@ -3,22 +3,23 @@
 //! A compiler cannot be interrupted, and a few hundred KiB of hostile input cost it seconds or all memory. So a
 //! server hands modules to a child: the same program, started with arguments that make it call [`compile_as_child`].
 //! The bytes go in through standard input, the code comes back through standard output. The child limits its own
-//! memory and processor time, and lowers its priority. If it exceeds its time, or if nobody waits for it any more, it
-//! is killed.
+//! memory and processor time, and lowers its priority. Its limit is processor time, because a good module must not fail
+//! on a busy machine. If nobody waits for the child any more, it is killed.
 //!
 //! ```text
 //! load ─► one permit of two ─► child: bytes ─► code ─► load
-//!                               └─ killed at the deadline, and if `load` is dropped
+//!                               └─ killed after its wall-clock time, and if `load` is dropped
 //! ```
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::Semaphore;
@@ -47,8 +48,11 @@ const UNIT: usize = 4 << 20;
 /// The limits of one compilation.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
-    /// Wall-clock time for each started 4 MiB of the module, without the wait for a place. Default 30 s.
-    pub time: Duration,
+    /// Processor time of each thread for each started 4 MiB of the module, in whole seconds. Default 30 s.
+    pub processor_time: Duration,
+    /// Wall-clock time for each started 4 MiB of the module, without the wait for a place. Default 5 minutes, so that a
+    /// child gets its processor time on a busy machine, too.
+    pub wall_time: Duration,
     /// Bytes of memory that it can write to, for each started 4 MiB of the module. Default 1 GiB. A built-in takes about
     /// 80 MiB of them, most of which nobody uses.
     pub memory: u64,
@@ -58,16 +62,25 @@ pub struct CompileLimits {
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(30), memory: 1 << 30, most_memory: 2 << 30 }
+        Self {
+            processor_time: Duration::from_secs(30),
+            wall_time: Duration::from_secs(300),
+            memory: 1 << 30,
+            most_memory: 2 << 30,
+        }
     }
 }
 
 impl CompileLimits {
-    /// Returns the time and the memory for a module of this size.
-    fn of_module(self, bytes: usize) -> (Duration, u64) {
+    /// Returns the limits for a module of this size.
+    fn of_module(self, bytes: usize) -> Self {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
-        let memory = self.memory.saturating_mul(units.into()).min(self.most_memory.max(self.memory));
-        (self.time.saturating_mul(units), memory)
+        Self {
+            processor_time: self.processor_time.saturating_mul(units),
+            wall_time: self.wall_time.saturating_mul(units),
+            memory: self.memory.saturating_mul(units.into()).min(self.most_memory.max(self.memory)),
+            ..self
+        }
     }
 }
 
@@ -154,17 +167,20 @@ impl Children {
     async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         // Never closed.
         let _place = self.places.acquire().await;
-        let (time, _) = self.limits.of_module(bytes.len());
-        let ended = tokio::time::timeout(time, self.run(bytes)).await;
+        let limits = self.limits.of_module(bytes.len());
+        let ended = tokio::time::timeout(limits.wall_time, self.run(bytes)).await;
         let (status, code, said) =
-            ended.map_err(|_| LoadError::TooSlow(time))?.map_err(LoadError::NoCompiler)?;
+            ended.map_err(|_| LoadError::MachineBusy(limits.wall_time))?.map_err(LoadError::NoCompiler)?;
         if code.len() as u64 > MAX_CODE {
             return Err(LoadError::TooMuchCode);
         }
         match status.code() {
             Some(0) => Ok(code),
             Some(1) => Err(LoadError::Compile(CompileError(said))),
-            // Killed for its processor time, out of memory, out of stack, or a panic.
+            None if status.signal() == Some(Signal::XCPU.as_raw()) => {
+                Err(LoadError::TooSlow(limits.processor_time))
+            }
+            // Out of memory, out of stack, or a panic.
             _ => Err(LoadError::Crashed(format!("{status}: {said}"))),
         }
     }
@@ -184,14 +200,14 @@ impl Children {
     }
 
     fn command(&self, module: usize) -> Command {
-        let (time, memory) = self.limits.of_module(module);
+        let CompileLimits { processor_time, memory, .. } = self.limits.of_module(module);
         // Each thread takes memory of its own, so a small module, of which two are compiled at once, gets one however many
         // processors there are.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (module >> 20).clamp(1, cores);
-        // On all of them for all of the time, and a second for the start. If the parent is killed, nobody kills the child
-        // (`PR_SET_PDEATHSIG` would also kill it when the thread that started it ends), so it limits itself.
-        let seconds = (time.as_secs() + 1).saturating_mul(threads as u64);
+        // On all of them for all of the time. If the parent is killed, nobody kills the child (`PR_SET_PDEATHSIG` would also
+        // kill it when the thread that started it ends), so it limits itself.
+        let seconds = processor_time.as_secs().max(1).saturating_mul(threads as u64);
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         command.args(["--memory", &memory.to_string(), "--seconds", &seconds.to_string()]);
@@ -245,13 +261,14 @@ pub enum ChildError {
 /// [`ChildError::Module`] is the module's fault. The child must print it on standard error and exit with 1, otherwise
 /// with 2.
 pub fn compile_as_child(memory: u64, seconds: u64) -> Result<(), ChildError> {
-    let bound = |resource, most| {
-        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    let bound = |resource, current, maximum| {
+        rustix::process::setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })
     };
-    bound(Resource::Data, memory).map_err(io::Error::from)?;
-    bound(Resource::Cpu, seconds).map_err(io::Error::from)?;
+    bound(Resource::Data, memory, memory).map_err(io::Error::from)?;
+    // The first limit sends a signal that means nothing else. At the second one the kernel kills.
+    bound(Resource::Cpu, seconds, seconds.saturating_add(1)).map_err(io::Error::from)?;
     // A crash must show in the exit status, and not fill a disk.
-    bound(Resource::Core, 0).map_err(io::Error::from)?;
+    bound(Resource::Core, 0, 0).map_err(io::Error::from)?;
     rustix::process::nice(NICE).map_err(io::Error::from)?;
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
@@ -272,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_large_module_gets_more_time_and_memory() {
-        let limits = CompileLimits { time: Duration::from_secs(30), memory: 512 << 20, most_memory: 1 << 30 };
+        let limits = CompileLimits { memory: 512 << 20, most_memory: 1 << 30, ..CompileLimits::default() };
         for (bytes, seconds, mebibytes) in [
             (0, 30, 512),
             (4 << 20, 30, 512),
@@ -280,23 +297,26 @@ mod tests {
             (12 << 20, 90, 1024),
             (usize::MAX, 30 * u64::from(u32::MAX), 1024),
         ] {
-            assert_eq!(limits.of_module(bytes), (Duration::from_secs(seconds), mebibytes << 20), "{bytes}");
+            let limits = limits.of_module(bytes);
+            let found = (limits.processor_time, limits.wall_time, limits.memory);
+            let time = Duration::from_secs(seconds);
+            assert_eq!(found, (time, 10 * time, mebibytes << 20), "{bytes}");
         }
         let small = CompileLimits { most_memory: 1, ..limits };
-        assert_eq!(small.of_module(1).1, 512 << 20, "the limit for a small module always holds");
+        assert_eq!(small.of_module(1).memory, 512 << 20, "the limit for a small module always holds");
     }
 
     /// A child that is killed, but not reaped, would stay in the process table.
     #[tokio::test]
-    async fn a_child_that_exceeds_its_time_is_killed_and_reaped() {
+    async fn a_child_that_exceeds_its_wall_clock_time_is_killed_and_reaped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let script = format!("echo $$ > '{}'; exec sleep 600", file.display());
-        let limits = CompileLimits { time: Duration::from_secs(1), ..CompileLimits::default() };
+        let limits = CompileLimits { wall_time: Duration::from_secs(1), ..CompileLimits::default() };
         let compiler = Compiler::danger_in_children("/bin/sh", ["-c".into(), script.into()], limits);
         let engine = wasmtime::Engine::new(&engine::code()).unwrap();
         let error = compiler.compile(&engine, Arc::new([])).await.err();
-        assert!(matches!(error, Some(LoadError::TooSlow(_))), "{error:?}");
+        assert!(matches!(error, Some(LoadError::MachineBusy(_))), "{error:?}");
         let process = Path::new("/proc").join(std::fs::read_to_string(file).unwrap().trim());
         let started = Instant::now();
         while process.exists() {

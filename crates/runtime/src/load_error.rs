@@ -58,13 +58,21 @@ pub enum LoadError {
     /// Not a component, or a broken one.
     #[error("failed to compile the module as a WebAssembly component")]
     Compile(#[source] CompileError),
-    /// The compiler was stopped at its deadline.
-    #[error("compiling the module took longer than {0:?}; hint: `--compile-seconds` allows more time")]
+    /// The compiler used up its processor time.
+    #[error(
+        "compiling the module took more than {0:?} of processor time per thread; hint: `--compile-seconds` allows more"
+    )]
     TooSlow(Duration),
+    /// The compiler did not get its processor time, or waited for something else.
+    #[error(
+        "compiling the module did not end within {0:?}, because the machine is busy; \
+         hint: `wardset serve` tries again; `--compile-seconds` allows more time"
+    )]
+    MachineBusy(Duration),
     /// The compiler reached the limit of its memory.
     #[error("the compiled code of the module exceeds the limit for one module")]
     TooMuchCode,
-    /// The compiler panicked, or used up its memory, stack or processor time.
+    /// The compiler panicked, or used up its memory or stack.
     #[error("the compiler crashed on the module ({0}); hint: `--compile-memory` allows more memory")]
     Crashed(String),
     /// The compiler could not be started, or the connection to it broke.

@@ -23,8 +23,12 @@ pub(super) struct Bomb {
 }
 
 /// Time and memory for one compilation in these tests, low so that the suite ends soon.
-const LIMITS: CompileLimits =
-    CompileLimits { time: Duration::from_secs(2), memory: 1 << 30, most_memory: 1 << 30 };
+const LIMITS: CompileLimits = CompileLimits {
+    processor_time: Duration::from_secs(2),
+    wall_time: Duration::from_secs(300),
+    memory: 1 << 30,
+    most_memory: 1 << 30,
+};
 
 pub(super) const BOMBS: &[Bomb] = &[
     Bomb {
@@ -210,7 +214,7 @@ async fn a_compiler_bomb_delays_no_other_policy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = Arc::new(modules(CompileLimits {
-        time: Duration::from_secs(60),
+        processor_time: Duration::from_secs(60),
         memory: 1 << 30,
         ..CompileLimits::default()
     }));
@@ -235,7 +239,7 @@ async fn a_compiler_bomb_delays_no_other_policy() {
 async fn a_cancelled_policy_review_stops_its_compiler() {
     let folder = tempfile::tempdir().unwrap();
     let modules = modules(CompileLimits {
-        time: Duration::from_secs(600),
+        processor_time: Duration::from_secs(600),
         memory: 1 << 30,
         ..CompileLimits::default()
     });
@@ -258,7 +262,7 @@ async fn a_compiler_bomb_is_compiled_only_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bomb.wasm"), forever()).unwrap();
     let modules = modules(CompileLimits {
-        time: Duration::from_millis(300),
+        processor_time: Duration::from_secs(1),
         memory: 1 << 30,
         ..CompileLimits::default()
     });

@@ -39,7 +39,7 @@ impl Kubectl {
     /// A command, with a bound on each request.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.envs(self.environment()).arg("--request-timeout=5s");
+        command.envs(self.environment()).arg("--request-timeout=60s");
         command
     }
 

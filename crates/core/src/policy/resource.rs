@@ -120,7 +120,7 @@ pub struct NamedExpression {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
-    /// Wall-clock time, `1ms` to `10s`. Default `100ms`.
+    /// Wall-clock time, `1ms` to `10s`. Default `1s`.
     #[schemars(length(max = 8), extend("x-kubernetes-validations" = [{
         "rule": "self.matches('^[0-9]+(ms|s)$')", "message": "expected `1ms` to `10s`",
     }]))]
@@ -147,7 +147,7 @@ impl Default for MatchSpec {
 
 impl Default for LimitsSpec {
     fn default() -> Self {
-        Self { timeout: "100ms".to_owned(), memory: "16Mi".to_owned() }
+        Self { timeout: "1s".to_owned(), memory: "16Mi".to_owned() }
     }
 }
 
