@@ -14,6 +14,9 @@ pub(crate) const NAMESPACE: &str = "node-tests";
 /// Limit for anything that the kubelet does, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// The manifest that users apply.
+const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+
 /// The installed Wardset. One test at a time has it, because tests restart its replicas.
 pub(crate) struct Installed {
     pub(crate) kubectl: Kubectl,
@@ -28,19 +31,31 @@ impl Installed {
     pub(crate) fn get() -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let installed = Self { kubectl: Kubectl::new(), _one: one };
-        DONE.get_or_init(|| installed.install());
+        DONE.get_or_init(|| {
+            installed.install();
+            installed.make_namespace();
+        });
         installed.answers();
         installed
     }
 
-    fn install(&self) {
+    /// Installs Wardset and the default policies.
+    pub(crate) fn install(&self) {
         let start = std::time::Instant::now();
-        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
-        self.kubectl.succeed(&["apply", "-f", &format!("{deploy}/install.yaml")]);
+        self.kubectl.succeed(&["apply", "-f", INSTALL]);
         self.rolled_out();
         eprintln!("3 replicas ready {:.1} s after `kubectl apply`", start.elapsed().as_secs_f64());
-        // Applied while a replica runs, so each policy is checked.
-        self.kubectl.succeed(&["apply", "-f", &format!("{deploy}/policies.yaml")]);
+        self.apply_policies();
+    }
+
+    /// Removes what [`Self::install`] made, with all policies.
+    pub(crate) fn remove(&self) {
+        self.kubectl.succeed(&["delete", "-f", INSTALL, "--timeout=120s"]);
+    }
+
+    /// Applies the default policies while a replica runs, so that each is checked.
+    pub(crate) fn apply_policies(&self) {
+        self.kubectl.succeed(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/policies.yaml")]);
         self.kubectl.succeed(&[
             "wait",
             "--for=condition=Ready",
@@ -48,7 +63,9 @@ impl Installed {
             "--all",
             "--timeout=120s",
         ]);
-        self.allow_slow_answers();
+    }
+
+    fn make_namespace(&self) {
         self.kubectl.succeed(&["create", "namespace", NAMESPACE]);
         eventually(LIMIT, "the namespace has its service account", || {
             let run = self.kubectl.run(&["-n", NAMESPACE, "get", "serviceaccount", "default"]);
@@ -56,25 +73,8 @@ impl Installed {
         });
     }
 
-    /// Raises the time limits of policies and webhooks. The tests count lost writes, and other processes may have the
-    /// processors for seconds.
-    fn allow_slow_answers(&self) {
-        let policies = self.kubectl.json(&["get", "policies.wardset.dev"]);
-        for policy in policies["items"].as_array().unwrap() {
-            let patch = json!({ "spec": { "limits": { "timeout": "10s" } } }).to_string();
-            let args = ["patch", "policies.wardset.dev", name(policy), "--type=merge", "-p", &patch];
-            self.kubectl.succeed(&args);
-        }
-        for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-            let entries = self.kubectl.json(&["get", kind, "wardset"])["webhooks"].as_array().unwrap().len();
-            let replace = |entry| json!({ "op": "replace", "path": format!("/webhooks/{entry}/timeoutSeconds"), "value": 30 });
-            let patch = Value::from((0..entries).map(replace).collect::<Vec<_>>()).to_string();
-            self.kubectl.succeed(&["patch", kind, "wardset", "--type=json", "-p", &patch]);
-        }
-    }
-
     /// Waits until the API server reaches a replica. It learns the addresses of ready pods a moment later than `kubectl`.
-    fn answers(&self) {
+    pub(crate) fn answers(&self) {
         let mut object = example();
         object["spec"]["template"]["spec"]["nodeSelector"] = json!({ "no": "node" });
         eventually(LIMIT, "the API server reaches a replica", || {

@@ -1,6 +1,7 @@
 //! Continuous writes of DaemonSets to the API server, which asks Wardset about each. Every answer counts.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -55,6 +56,16 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         self.running.join().unwrap()
     }
+
+    /// Ends the load, and prints its figures. `took` is the time of what happened meanwhile.
+    ///
+    /// # Panics
+    /// Panics if a write failed, or if there was none.
+    pub(crate) fn end_without_a_failure(self, what: &str, took: Duration) {
+        let tally = self.end();
+        eprintln!("{what}: {:.1} s; {tally}", took.as_secs_f64());
+        assert!(tally.sent > 0 && tally.failed.is_empty(), "{:#?}", tally.failed);
+    }
 }
 
 impl Tally {
@@ -65,6 +76,14 @@ impl Tally {
         }
         self.longest = self.longest.max(other.longest);
         self
+    }
+}
+
+impl Display for Tally {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let refused: usize = self.failed.values().sum();
+        let longest = self.longest.as_millis();
+        write!(to, "{} writes, {refused} refused, the longest {longest} ms", self.sent)
     }
 }
 

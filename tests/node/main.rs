@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "figures are for the person who runs the tests")]
 
 mod daemonsets;
+mod helm;
 mod installed;
 #[path = "../e2e/kubectl.rs"]
 mod kubectl;

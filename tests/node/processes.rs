@@ -19,6 +19,14 @@ pub(crate) struct Memory {
     pub(crate) peak: u64,
 }
 
+/// The files of a cgroup.
+struct MemoryFiles {
+    folder: PathBuf,
+    limit: &'static str,
+    peak: &'static str,
+    used: &'static str,
+}
+
 /// Returns the processes with this name.
 pub(crate) fn named(name: &str) -> Vec<Process> {
     let mut found = Vec::new();
@@ -46,8 +54,28 @@ impl Process {
         root.split(' ').nth(3).unwrap().split(',').map(str::to_owned).collect()
     }
 
-    /// Returns the memory of its cgroup, of either version.
+    /// Whether its pod has this name.
+    pub(crate) fn is_of(&self, pod: &str) -> bool {
+        let variables = fs::read(format!("/proc/{}/environ", self.id)).unwrap();
+        variables.split(|byte| *byte == 0).any(|variable| variable == format!("POD_NAME={pod}").as_bytes())
+    }
+
+    /// Returns the memory of its cgroup.
     pub(crate) fn memory(&self) -> Memory {
+        let files = self.memory_files();
+        let read = |file: &str| fs::read_to_string(files.folder.join(file)).unwrap().trim().parse().unwrap();
+        Memory { limit: read(files.limit), peak: read(files.peak) }
+    }
+
+    /// Lowers the limit of its cgroup to the memory that it uses, so that the kernel kills it if the cgroup needs more.
+    pub(crate) fn take_spare_memory(&self) {
+        let files = self.memory_files();
+        let used = fs::read_to_string(files.folder.join(files.used)).unwrap();
+        fs::write(files.folder.join(files.limit), used.trim()).unwrap();
+    }
+
+    /// Finds the files of its cgroup, of either version.
+    fn memory_files(&self) -> MemoryFiles {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.id)).unwrap();
         let path = |controller: &str| {
             groups.lines().find_map(|line| {
@@ -56,16 +84,19 @@ impl Process {
                 names.split(',').any(|name| name == controller).then(|| words.next())?
             })
         };
-        let (folder, limit, peak) = match path("memory") {
-            Some(path) => {
-                (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes", "memory.max_usage_in_bytes")
-            }
-            None => (format!("/sys/fs/cgroup{}", path("").unwrap()), "memory.max", "memory.peak"),
-        };
-        let read = |file: &str| {
-            let path = PathBuf::from(&folder).join(file);
-            fs::read_to_string(path).unwrap().trim().parse().unwrap()
-        };
-        Memory { limit: read(limit), peak: read(peak) }
+        match path("memory") {
+            Some(path) => MemoryFiles {
+                folder: format!("/sys/fs/cgroup/memory{path}").into(),
+                limit: "memory.limit_in_bytes",
+                peak: "memory.max_usage_in_bytes",
+                used: "memory.usage_in_bytes",
+            },
+            None => MemoryFiles {
+                folder: format!("/sys/fs/cgroup{}", path("").unwrap()).into(),
+                limit: "memory.max",
+                peak: "memory.peak",
+                used: "memory.current",
+            },
+        }
     }
 }

@@ -17,7 +17,7 @@ use clap::Args;
 
 use crate::repository::Repository;
 use crate::{Outcome, digests, process};
-use helm::Helm;
+pub(crate) use helm::Helm;
 
 /// The fix for a failed check.
 const HINT: &str = "hint: run `cargo xtask deploy` and commit `deploy`";

@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 
 use self::machine::Machine;
 use crate::cluster::{Binaries, ControlPlane, Extent, Folder, Images, Node, Options, Settings, Version};
+use crate::deploy::Helm;
 use crate::interrupt::Interrupt;
 use crate::process::Ended;
 use crate::repository::Repository;
@@ -45,6 +46,7 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments<'_>) -> Result<
     let home = home(repository)?;
     let _lock = lock::take(&home.join("lock"), "another `cargo xtask e2e --node`", &interrupt)?;
     process::show_until(process::cargo(repository.root()).args(TEST).arg("--no-run"), &interrupt)?;
+    let helm = Helm::find(repository)?;
     Binaries::find(repository, Extent::RealNode.programs(), &Version::default(), &interrupt)?;
     let program = match arguments.program {
         Some(program) => program.to_owned(),
@@ -58,7 +60,7 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments<'_>) -> Result<
     let machine = Machine::prepare(&home)?;
     let mut inside = namespaces::command()?;
     inside.args(["e2e", "--node", "--inside"]).arg(&needs.plugins).arg("--").args(arguments.tests);
-    inside.current_dir(repository.root());
+    inside.current_dir(repository.root()).env(HELM, helm.program());
     let ended = process::show_until(&mut inside, &interrupt);
     machine.restore()?;
     remove(&data(&home))?;
@@ -148,6 +150,9 @@ fn remove(folder: &Path) -> Result<()> {
 fn archive(home: &Path, name: &str) -> PathBuf {
     home.join(format!("{name}.tar"))
 }
+
+/// The variable with the path of Helm, for the tests.
+const HELM: &str = "WARDSET_E2E_HELM";
 
 /// Cargo's arguments; `cargo test` leaves the target out otherwise.
 const TEST: [&str; 5] = ["test", "--workspace", "--locked", "--test", "node"];

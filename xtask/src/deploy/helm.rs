@@ -1,7 +1,7 @@
 //! Helm, of the version that `xtask/helm/go.mod` names, built and kept by Go's own cache.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -43,6 +43,11 @@ impl Helm {
         let program = String::from_utf8(output.stdout).context("Go's cache is at a path that is no UTF-8")?;
         let home = repository.target()?.join("helm");
         Ok(Self { program: program.trim().into(), chart: repository.chart(), home })
+    }
+
+    /// The path of the program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Holds the chart to Helm's own rules; a warning is an error.
