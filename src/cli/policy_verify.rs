@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use wardset_signatures::{PublicKey, Rule, Trust, TrustedSigner};
+use wardset_signatures::{PublicKey, Rule, Trust};
 
 use super::policy_args::PolicyVerify;
 use super::setup;
@@ -31,8 +31,7 @@ pub(super) async fn run(args: PolicyVerify) -> anyhow::Result<ExitCode> {
         Ok(signer) => {
             super::print_data(&format!("{reference}\n"))?;
             super::say_line(&match signer {
-                Some(TrustedSigner::Key(key)) => format!("signed by the key {}", key.id()),
-                Some(TrustedSigner::Identity(identity, _)) => format!("signed by {identity}"),
+                Some(signer) => format!("signed by {signer}"),
                 None => format!("the rule for `{}` needs no signature", rule.prefix),
             });
             Ok(ExitCode::SUCCESS)

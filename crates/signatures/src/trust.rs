@@ -1,5 +1,6 @@
 //! The operator's rules: which signatures a module from a registry needs.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct Rule {
     pub require: bool,
     /// The signers of which one must have signed. At least one, if a signature is required.
     pub signers: Vec<TrustedSigner>,
+    /// Whether the rule is in a file, so that its prefix tells the user something.
+    in_file: bool,
 }
 
 /// A signer that a rule trusts.
@@ -115,24 +118,24 @@ pub enum TrustRulesError {
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureRefusal {
     /// The registry has no signature of the artifact.
-    #[error("no signature, but the rule for `{prefix}` needs one")]
+    #[error("expected a signature of {wanted}; found none")]
     Unsigned {
-        /// The rule.
-        prefix: String,
+        /// The signers of the rule.
+        wanted: String,
     },
     /// No signature is good.
-    #[error("no good signature for the rule for `{prefix}`: {}", listed(.problems))]
+    #[error("expected a signature of {wanted}; found no good one: {}", listed(.problems, "; "))]
     BadSignature {
-        /// The rule.
-        prefix: String,
+        /// The signers of the rule.
+        wanted: String,
         /// The reason for each signature and signer.
         problems: Vec<BadSignature>,
     },
     /// The signatures are good, and their signers are not those of the rule.
-    #[error("signed by {}, but the rule for `{prefix}` does not trust this signer", listed(.found))]
+    #[error("expected a signature of {wanted}; found one of {}", listed(.found, ", "))]
     WrongIdentity {
-        /// The rule.
-        prefix: String,
+        /// The signers of the rule.
+        wanted: String,
         /// The signers.
         found: Vec<Identity>,
     },
@@ -150,10 +153,10 @@ impl SignatureRefusal {
     }
 }
 
-fn listed(all: &[impl std::fmt::Display]) -> String {
-    let mut lines: Vec<String> = all.iter().map(ToString::to_string).collect();
-    lines.dedup();
-    lines.join("; ")
+fn listed(all: &[impl fmt::Display], separator: &str) -> String {
+    let mut parts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    parts.dedup();
+    parts.join(separator)
 }
 
 impl Trust {
@@ -212,7 +215,7 @@ impl Trust {
                 let IdentityFile { issuer, subject } = identity;
                 signers.push(TrustedSigner::Identity(Identity { issuer, subject }, Arc::clone(authorities)));
             }
-            rules.push(Rule { prefix: rule.prefix, require: rule.require, signers });
+            rules.push(Rule { prefix: rule.prefix, require: rule.require, signers, in_file: true });
         }
         Ok(Self { rules })
     }
@@ -221,7 +224,7 @@ impl Trust {
     #[must_use]
     pub fn of_key(key: Arc<PublicKey>) -> Self {
         let signers = vec![TrustedSigner::Key(key)];
-        Self { rules: vec![Rule { prefix: "*".to_owned(), require: true, signers }] }
+        Self { rules: vec![Rule { prefix: "*".to_owned(), require: true, signers, in_file: false }] }
     }
 
     /// Whether there is no rule.
@@ -266,7 +269,6 @@ impl Rule {
         if !self.require {
             return Ok(None);
         }
-        let prefix = self.prefix.clone();
         let (mut problems, mut strangers) = (Vec::new(), Vec::new());
         for evidence in evidence {
             for signer in &self.signers {
@@ -279,8 +281,8 @@ impl Rule {
             }
         }
         Err(match (strangers.is_empty(), problems.is_empty()) {
-            (false, _) => SignatureRefusal::WrongIdentity { prefix, found: strangers },
-            (true, false) => SignatureRefusal::BadSignature { prefix, problems },
+            (false, _) => SignatureRefusal::WrongIdentity { wanted: self.wanted(), found: strangers },
+            (true, false) => SignatureRefusal::BadSignature { wanted: self.wanted(), problems },
             (true, true) => self.unsigned(),
         })
     }
@@ -288,7 +290,22 @@ impl Rule {
     /// Returns the refusal of a module without a signature.
     #[must_use]
     pub fn unsigned(&self) -> SignatureRefusal {
-        SignatureRefusal::Unsigned { prefix: self.prefix.clone() }
+        SignatureRefusal::Unsigned { wanted: self.wanted() }
+    }
+
+    /// Returns the signers as a user knows them.
+    fn wanted(&self) -> String {
+        let signers = listed(&self.signers, " or ");
+        if self.in_file { format!("{signers} (rule for `{}`)", self.prefix) } else { signers }
+    }
+}
+
+impl fmt::Display for TrustedSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "the key `{}`", key.id()),
+            Self::Identity(identity, _) => identity.fmt(f),
+        }
     }
 }
 
@@ -375,14 +392,18 @@ mod tests {
             assert_eq!(refusal.reason(), "BadSignature", "{refusal}");
         }
         let refusal = rule.check(&[bundle(&stranger)], digest("0a")).unwrap_err();
+        let id = PublicKey::from_pem(&public_pem(&key)).unwrap().id();
+        let wanted = format!("the key `{id}` (rule for `registry.example`)");
         assert_eq!(
             refusal.to_string(),
-            "no good signature for the rule for `registry.example`: the key does not verify the signature"
+            format!(
+                "expected a signature of {wanted}; found no good one: the key does not verify the signature"
+            )
         );
         let refusal = rule.check(&[], digest("0a")).unwrap_err();
         assert_eq!(
             (refusal.reason(), &*refusal.to_string()),
-            ("Unsigned", "no signature, but the rule for `registry.example` needs one")
+            ("Unsigned", &*format!("expected a signature of {wanted}; found none"))
         );
     }
 
