@@ -104,7 +104,7 @@ impl Policy for PlacementGuard {
             return Ok(Verdict::allow());
         }
         let (Some(counts), Some(effect)) = (review.node_counts(), review.pod_effect()) else {
-            return Ok(Verdict::allow());
+            return Ok(Verdict::allow().with_note(POD, "not checked: the nodes are unknown"));
         };
         let runs = review.old_node_counts().map_or(0, |counts| counts.runs);
         // A taint such as that of a node which is not Ready keeps new pods off, but the old pod is still there.

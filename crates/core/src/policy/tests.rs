@@ -38,7 +38,7 @@ fn a_policy_with_only_a_module_has_the_documented_defaults() {
     assert_eq!(policy.module, ModuleRef::Builtin("x".into()));
     assert_eq!((policy.order, policy.mode, policy.on_error), (0, Mode::Enforce, OnError::Fail));
     assert_eq!(policy.template, TemplateRule::OnChange);
-    assert_eq!(policy.limits, PolicyLimits { timeout: Duration::from_millis(100), memory: 16 << 20 });
+    assert_eq!(policy.limits, PolicyLimits { timeout: Duration::from_secs(1), memory: 16 << 20 });
     assert_eq!(&*policy.settings, "{}");
     assert!(policy.cluster_data.is_empty());
 }
