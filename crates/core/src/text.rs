@@ -58,11 +58,14 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
-/// Shortens `text` to `most` bytes at a character boundary, with an ellipsis for the rest.
+/// Shortens `text` to `most` bytes, with an ellipsis for the rest. It ends after a word, unless the word is very long.
 pub(crate) fn cut(mut text: String, most: usize) -> String {
     const ELLIPSIS: char = '…';
+    const LONG_WORD: usize = 64;
     if text.len() > most {
-        text.truncate(text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len_utf8())));
+        let end = text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len_utf8()));
+        let word = text[..end].rfind(' ').filter(|blank| end - blank <= LONG_WORD && 2 * blank > end);
+        text.truncate(word.unwrap_or(end));
         text.push(ELLIPSIS);
     }
     text
@@ -95,6 +98,14 @@ mod tests {
             assert_eq!(one_line(&format!("a{c}b"), 8), "a b", "{c:?}");
         }
         assert_eq!(one_line("é 雪 😀", 99), "é 雪 😀");
+    }
+
+    #[test]
+    fn a_cut_text_ends_after_a_word() {
+        assert_eq!(one_line("three nodes refuse it", 19), "three nodes…");
+        assert_eq!(one_line("three nodes refuse it", 21), "three nodes refuse it");
+        assert_eq!(one_line("x toleration", 10), "x toler…");
+        assert_eq!(one_line(&"ä".repeat(99), 9), "äää…");
     }
 
     #[test]
