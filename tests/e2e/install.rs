@@ -145,7 +145,10 @@ fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
         (change("/spec/settings", json!({"labels": 1})), "`spec.settings`: "),
         (with_cel, "`spec.match.conditions`: "),
         // The API server checks these against the CRD.
-        (change("/spec/module", json!("http://x")), "expected `builtin:NAME` or `file:PATH`"),
+        (
+            change("/spec/module", json!("http://x")),
+            "expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`",
+        ),
         (unknown_field, "unknown field \"spec.modul\""),
     ] {
         let run = installed.apply_policy(&bad).failed();

@@ -11,6 +11,9 @@ mod control_plane;
 #[path = "../it/dice.rs"]
 mod dice;
 mod differential;
+#[expect(dead_code, reason = "only the tests of a tampered module use one function")]
+#[path = "../it/registry/docker_registry.rs"]
+mod docker_registry;
 mod expressions;
 mod failure;
 mod gate;
@@ -31,6 +34,7 @@ mod pods;
 mod preview;
 mod proxy;
 mod registration;
+mod registry;
 mod requests;
 mod rollout;
 mod rollouts;

@@ -1,5 +1,6 @@
 //! Modules in registries: pulls, pushes, credentials, the cache, and the errors that users see.
 
+mod docker_registry;
 mod errors;
 mod policies;
 mod real;

@@ -1,79 +1,17 @@
 //! The same against a real registry, over TLS with a private CA, with and without a login. `cargo xtask registry` runs
 //! it, and names its program by `WARDSET_DOCKER_REGISTRY`. Without that variable, it does nothing.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::path::Path;
 
-use tempfile::TempDir;
 use wardset::certificates::development;
 
+use super::docker_registry::RealRegistry;
 use super::policies::{outcome, wardset};
 use super::*;
 
 /// `LOGIN` as `htpasswd -Bbn` writes it.
 const HTPASSWD: &str = "jo:$2y$05$wardsetwardsetwardsetuXiwuo/wAA18AW0HL9q9e.za/ChYkC6y\n";
-
-struct RealRegistry {
-    host: String,
-    folder: TempDir,
-    process: Child,
-}
-
-impl RealRegistry {
-    fn start(program: &Path, asks_for_login: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        development::make(folder.path()).unwrap();
-        std::fs::write(path("htpasswd"), HTPASSWD).unwrap();
-        let auth = match asks_for_login {
-            true => format!("auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n", path("htpasswd")),
-            false => String::new(),
-        };
-        let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\n\
-             http: {{addr: '127.0.0.1:0', tls: {{certificate: '{}', key: '{}'}}}}\n{auth}",
-            path("storage"),
-            path("tls/tls.crt"),
-            path("tls/tls.key")
-        );
-        std::fs::write(path("config.yml"), config).unwrap();
-        let mut command = Command::new(program);
-        let command =
-            command.args(["serve", &path("config.yml")]).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let port = loop {
-            // The end of the log before the port means that the registry did not start.
-            let line = log.next().unwrap().unwrap();
-            if let Some((_, rest)) = line.split_once("listening on 127.0.0.1:") {
-                break rest.chars().take_while(char::is_ascii_digit).collect::<String>();
-            }
-        };
-        // The registry blocks if nobody reads its log.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { host: format!("localhost:{port}"), folder, process }
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// Returns the file of a blob in the registry's storage.
-    fn file(&self, digest: &str) -> PathBuf {
-        let hex = digest.strip_prefix("sha256:").unwrap();
-        let blobs = self.folder.path().join("storage/docker/registry/v2/blobs/sha256");
-        blobs.join(&hex[..2]).join(hex).join("data")
-    }
-}
-
-impl Drop for RealRegistry {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[test]
 fn a_real_registry_stores_and_returns_modules() {
@@ -84,7 +22,7 @@ fn a_real_registry_stores_and_returns_modules() {
         return;
     };
     for asks_for_login in [false, true] {
-        let registry = RealRegistry::start(Path::new(&program), asks_for_login);
+        let registry = RealRegistry::start(Path::new(&program), asks_for_login.then_some(HTPASSWD));
         let folder = registry.folder.path();
         let (ca, cache, file) = (registry.ca(), crate::support::cache_folder(), folder.join("login.json"));
         let login = |password: &str| {
