@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
 use crate::{
-    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, image, languages, packages, policies,
-    prose, registry,
+    Outcome, bench, ci, cluster, dependencies, deploy, e2e, faults, fuzz, hostile, image, languages,
+    packages, policies, prose, registry,
 };
 
 /// Reads the command line and runs the task.
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<Outcome> {
     match cli.task {
         Task::Policies(options) => policies::run(&repository, &options),
         Task::Deploy(options) => deploy::run(&repository, &options),
+        Task::Dependencies { task } => dependencies::run(&repository, &task, image::epoch()?),
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
@@ -57,6 +58,11 @@ enum Task {
     Policies(policies::Options),
     /// Make the manifests in `deploy` of the chart and the default policies, or check them; needs Go, which builds Helm
     Deploy(deploy::Options),
+    /// The crates of other people in the program: their rules, their licences, and a list
+    Dependencies {
+        #[command(subcommand)]
+        task: dependencies::Task,
+    },
     /// Make a component of a policy's core module
     Component {
         /// Output of `cargo build --target wasm32-unknown-unknown`
