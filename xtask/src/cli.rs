@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::repository::Repository;
 use crate::{
     Outcome, bench, ci, cluster, dependencies, deploy, e2e, faults, fuzz, hostile, image, languages,
-    packages, policies, prose, registry,
+    packages, policies, prose, registry, release,
 };
 
 /// Reads the command line and runs the task.
@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Image(options) => image::run(&repository, &options),
         Task::Languages(options) => languages::run(&repository, &options),
         Task::Packages(options) => packages::run(&repository, &options),
+        Task::Release(options) => release::run(&repository, &options),
         Task::Registry(options) => registry::run(&repository, &options),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Prose(options) => prose::run(&repository, &options),
@@ -85,6 +86,8 @@ enum Task {
     Hostile,
     /// Make the container image of the program, as a folder and as an archive, without a container engine
     Image(image::Options),
+    /// Make all files of a release in `target/release-files`: program, image, chart, manifests, licences, checksums
+    Release(release::Options),
     /// Build the examples of each language with its own tools, run their cases, and print a table
     Languages(languages::Options),
     /// Pack the SDKs for crates.io, npm and PyPI, and build a policy with each packed file

@@ -62,19 +62,22 @@ pub(crate) struct Documents {
     pub(crate) notice: Vec<u8>,
     /// The licences of Rust's standard library, as its developers publish them.
     pub(crate) rust: Vec<u8>,
+    /// The crates, as CycloneDX JSON.
+    pub(crate) sbom: Vec<u8>,
 }
 
 impl Documents {
-    /// Makes the documents.
+    /// Makes the documents. The software bill of materials contains `time`.
     ///
     /// # Errors
     /// The crates cannot be listed, a crate has no licence text, or the toolchain lacks its own.
-    pub(crate) fn make(repository: &Repository) -> Result<Self> {
+    pub(crate) fn make(repository: &Repository, time: Option<Timestamp>) -> Result<Self> {
         let graph = Graph::read(repository)?;
         Ok(Self {
             licence: read(&repository.licence())?,
             notice: notice::write(&graph)?.into_bytes(),
             rust: rust()?,
+            sbom: sbom::write(&graph, time).into_bytes(),
         })
     }
 

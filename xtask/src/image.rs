@@ -19,7 +19,8 @@ use clap::Args;
 use jiff::Timestamp;
 
 pub(crate) use self::layout::reference;
-use self::layout::{Facts, Image, REVISION, VERSION};
+use self::layout::{Facts, REVISION};
+pub(crate) use self::layout::{Image, VERSION};
 use self::root::Root;
 
 use crate::dependencies::Documents;
@@ -52,7 +53,7 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
         Some(program) => program.clone(),
         None => build_program(repository, &interrupt)?,
     };
-    let root = root(&program, &Documents::make(repository)?)?;
+    let root = root(&program, &Documents::make(repository, None)?)?;
     if let Some(folder) = &options.root {
         root.write(folder)?;
         eprintln!("wrote {} files to `{}`", root.files(), folder.display());
@@ -71,6 +72,20 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     println!("{}", folder.display());
     println!("{}", archive.display());
     Ok(Outcome::Fine)
+}
+
+/// Makes the image of a program for a release, with the documents about its licences.
+///
+/// # Errors
+/// The program needs a library that is missing, or the system refuses a file.
+pub(crate) fn make(
+    program: &Path,
+    documents: &Documents,
+    architecture: &'static str,
+    created: Timestamp,
+    revision: Option<String>,
+) -> Result<Image> {
+    pack(&root(program, documents)?, architecture, created, revision)
 }
 
 fn pack(
@@ -98,7 +113,7 @@ fn root(program: &Path, documents: &Documents) -> Result<Root> {
 }
 
 /// Returns the name of the image's archive.
-fn archive_name(architecture: &str) -> String {
+pub(crate) fn archive_name(architecture: &str) -> String {
     format!("wardset-image-{VERSION}-linux-{architecture}.tar")
 }
 
@@ -107,7 +122,19 @@ fn archive_name(architecture: &str) -> String {
 /// # Errors
 /// The build fails.
 pub(crate) fn build_program(repository: &Repository, interrupt: &Interrupt) -> Result<PathBuf> {
-    program::build(repository, &repository.target()?.join("image/build"), interrupt)
+    program::build(repository, &repository.target()?.join("image/build"), None, interrupt)
+}
+
+/// Builds the program for another target of Rust, and returns its path.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build_program_for(
+    repository: &Repository,
+    triple: &str,
+    interrupt: &Interrupt,
+) -> Result<PathBuf> {
+    program::build(repository, &repository.target()?.join("image/build"), Some(triple), interrupt)
 }
 
 /// Writes the archive of an image with one program, which is named `name`, and its libraries.
@@ -122,7 +149,7 @@ pub(crate) fn write_archive_of(program: &Path, name: &'static str, archive: &Pat
 }
 
 /// Returns the name that images use for a processor, as Rust names it.
-fn architecture(processor: &str) -> Result<&'static str> {
+pub(crate) fn architecture(processor: &str) -> Result<&'static str> {
     match processor {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
@@ -154,7 +181,7 @@ fn time(epoch: Option<&str>) -> Result<Option<Timestamp>> {
 }
 
 /// Returns the commit of the checkout; `None` if files differ from it, or if there is no Git.
-fn revision(repository: &Repository) -> Option<String> {
+pub(crate) fn revision(repository: &Repository) -> Option<String> {
     let git = |args: &[&str]| {
         let mut git = std::process::Command::new("git");
         process::stdout(git.current_dir(repository.root()).args(args)).ok()

@@ -32,6 +32,7 @@ mod policies;
 mod process;
 mod prose;
 mod registry;
+mod release;
 mod replace;
 mod repository;
 mod toolchain;

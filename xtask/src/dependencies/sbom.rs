@@ -41,7 +41,7 @@ pub(crate) fn write(graph: &Graph, time: Option<Timestamp>) -> String {
         "components": components,
         "dependencies": edges,
     });
-    // Whether the map of serde_json has an order depends on the crates that are built with this one.
+    // Without this, the order would depend on the features of serde_json, and so on the crates that are built with this one.
     bom.sort_all_objects();
     format!("{bom:#}\n")
 }

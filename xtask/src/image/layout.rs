@@ -174,8 +174,8 @@ fn blob_path(digest: &str) -> String {
     format!("{BLOBS}/{}", digest.trim_start_matches(SHA256))
 }
 
-/// Returns a value as text. Its keys are sorted, whether or not the map of serde_json has an order, which depends on the
-/// crates that are built with this one.
+/// Returns a value as text with sorted keys. Without the sort, their order would depend on the features of serde_json, and so
+/// on the crates that are built with this one.
 fn text(mut value: Value) -> Vec<u8> {
     value.sort_all_objects();
     value.to_string().into_bytes()
