@@ -50,10 +50,7 @@ impl Graph {
     /// # Errors
     /// cargo fails, or its output has another form than expected.
     pub(crate) fn read(repository: &Repository) -> Result<Self> {
-        let processor = env::consts::ARCH;
-        let hosts = ["gnu", "musl"].map(|library| format!("{processor}-unknown-linux-{library}"));
-        let mut graph = Self::default();
-        graph.add(repository.root(), &["--package", PROGRAM], &hosts)?;
+        let mut graph = Self::of_program(repository)?;
         let modules =
             graph.add(&repository.policies(), &["--workspace"], &["wasm32-unknown-unknown".to_owned()])?;
         for (id, program) in &mut graph.crates {
@@ -61,6 +58,18 @@ impl Graph {
                 program.uses.extend(modules.iter().cloned());
             }
         }
+        Ok(graph)
+    }
+
+    /// Lists the crates of the program without those of the modules, whose sources may not be on this machine yet.
+    ///
+    /// # Errors
+    /// cargo fails, or its output has another form than expected.
+    pub(crate) fn of_program(repository: &Repository) -> Result<Self> {
+        let processor = env::consts::ARCH;
+        let hosts = ["gnu", "musl"].map(|library| format!("{processor}-unknown-linux-{library}"));
+        let mut graph = Self::default();
+        graph.add(repository.root(), &["--package", PROGRAM], &hosts)?;
         Ok(graph)
     }
 
@@ -255,12 +264,7 @@ mod tests {
 
     #[test]
     fn lists_the_crates_of_the_program_but_no_macros_and_tests() {
-        let mut graph = Graph::default();
-        let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-        // The crates of the modules may not be on this machine yet.
-        let repository = Repository::find().unwrap();
-        let roots = graph.add(repository.root(), &["--package", PROGRAM], &[host]).unwrap();
-        assert_eq!(roots, [id(PROGRAM, env!("CARGO_PKG_VERSION"))].into());
+        let graph = Graph::of_program(&Repository::find().unwrap()).unwrap();
         let has = |name: &str| graph.crates().any(|(id, _)| id.name == name);
         for name in ["wardset", "wasmtime", "aws-lc-sys"] {
             assert!(has(name), "expected `{name}`");

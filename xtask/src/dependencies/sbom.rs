@@ -77,6 +77,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::Repository;
 
     fn id(name: &str) -> Id {
         Id { name: name.into(), version: "1.0.0+a".into() }
@@ -109,6 +110,17 @@ mod tests {
             { "ref": "wardset 1.0.0+a", "dependsOn": ["serde 1.0.0+a"] },
         ]);
         assert_eq!(bom["dependencies"], edges);
+    }
+
+    #[test]
+    fn list_of_the_program_s_crates_is_valid() {
+        use cyclonedx_bom::prelude::{Bom, SpecVersion, Validate as _, ValidationResult};
+
+        let text = write(&Graph::of_program(&Repository::find().unwrap()).unwrap(), None);
+        let bom = Bom::parse_from_json(text.as_bytes()).unwrap();
+        assert_eq!(bom.spec_version, SpecVersion::V1_5);
+        assert!(bom.components.as_ref().unwrap().0.len() > 200);
+        assert_eq!(bom.validate_version(SpecVersion::V1_5), ValidationResult::default());
     }
 
     #[test]
