@@ -49,6 +49,8 @@ const STEPS: &[Step] = &[
     step("tests of the policies", Place::Policies, TEST),
     step("committed modules", Place::Root, &["xtask", "policies", "--check"]),
     step("manifests", Place::Root, &["xtask", "deploy", "--check"]),
+    // Everything but the builds of the profile `dist`. The tests have built this program.
+    step("files of a release", Place::Root, &["xtask", "release", "--program", "target/debug/wardset"]),
     step("a real registry", Place::Root, &["xtask", "registry"]),
     step("instructions of a review", Place::Root, &["xtask", "bench", "--instructions"]),
     step("faults", Place::Root, &["xtask", "faults", "--quick"]),

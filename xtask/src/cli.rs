@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::repository::Repository;
 use crate::{
-    Outcome, bench, ci, cluster, deploy, e2e, faults, fuzz, hostile, image, languages, packages, policies,
-    prose, registry,
+    Outcome, bench, ci, cluster, dependencies, deploy, e2e, faults, fuzz, hostile, image, languages,
+    packages, policies, prose, registry, release,
 };
 
 /// Reads the command line and runs the task.
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<Outcome> {
     match cli.task {
         Task::Policies(options) => policies::run(&repository, &options),
         Task::Deploy(options) => deploy::run(&repository, &options),
+        Task::Dependencies { task } => dependencies::run(&repository, &task, image::epoch()?),
         Task::Component { core, out } => component(&core, &out),
         Task::Cluster { task } => cluster::run(&repository, &task),
         Task::E2e(arguments) => e2e::run(&repository, &arguments),
@@ -28,6 +29,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Task::Image(options) => image::run(&repository, &options),
         Task::Languages(options) => languages::run(&repository, &options),
         Task::Packages(options) => packages::run(&repository, &options),
+        Task::Release(options) => release::run(&repository, &options),
         Task::Registry(options) => registry::run(&repository, &options),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
         Task::Prose(options) => prose::run(&repository, &options),
@@ -57,6 +59,11 @@ enum Task {
     Policies(policies::Options),
     /// Make the manifests in `deploy` of the chart and the default policies, or check them; needs Go, which builds Helm
     Deploy(deploy::Options),
+    /// The crates of other people in the program: their rules, their licences, and a list
+    Dependencies {
+        #[command(subcommand)]
+        task: dependencies::Task,
+    },
     /// Make a component of a policy's core module
     Component {
         /// Output of `cargo build --target wasm32-unknown-unknown`
@@ -79,6 +86,8 @@ enum Task {
     Hostile,
     /// Make the container image of the program, as a folder and as an archive, without a container engine
     Image(image::Options),
+    /// Make all files of a release in `target/release-files`: program, image, chart, manifests, licences, checksums
+    Release(release::Options),
     /// Build the examples of each language with its own tools, run their cases, and print a table
     Languages(languages::Options),
     /// Pack the SDKs for crates.io, npm and PyPI, and build a policy with each packed file

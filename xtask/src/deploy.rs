@@ -137,6 +137,14 @@ fn install(repository: &Repository, helm: &Helm) -> Result<Manifest> {
     Ok(Manifest::new(install_path(repository), text))
 }
 
+/// Returns the committed manifests that their sources no longer make, a line each. `install.yaml` is compared by digest.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn differences(repository: &Repository) -> Result<Vec<String>> {
+    Ok(stale(repository)?.into_iter().chain(policies(repository)?.difference()).collect())
+}
+
 /// Whether `install.yaml` was made from another chart than the one that is there.
 fn stale(repository: &Repository) -> Result<Option<String>> {
     let path = install_path(repository);

@@ -8,10 +8,12 @@
     reason = "a command-line tool: data on stdout, words on stderr"
 )]
 
+mod archive;
 mod bench;
 mod ci;
 mod cli;
 mod cluster;
+mod dependencies;
 mod deploy;
 mod digests;
 mod e2e;
@@ -30,6 +32,8 @@ mod policies;
 mod process;
 mod prose;
 mod registry;
+mod release;
+mod replace;
 mod repository;
 mod toolchain;
 

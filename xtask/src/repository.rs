@@ -74,6 +74,11 @@ impl Repository {
         self.root.join("fuzz")
     }
 
+    /// The licence of Wardset.
+    pub(crate) fn licence(&self) -> PathBuf {
+        self.root.join("LICENSE")
+    }
+
     /// The manifests, and their manuals.
     pub(crate) fn deploy(&self) -> PathBuf {
         self.root.join("deploy")

@@ -61,7 +61,7 @@ impl Compiler {
 }
 
 /// The compiler of the toolchain that runs this command, or the one in `$RUSTC`.
-fn rustc() -> Result<PathBuf> {
+pub(crate) fn rustc() -> Result<PathBuf> {
     let rustc = env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     // cargo runs it in another directory. A bare name is looked up in `PATH`, wherever that is.
     if rustc.components().count() > 1 {
@@ -70,7 +70,8 @@ fn rustc() -> Result<PathBuf> {
     Ok(rustc)
 }
 
-fn sysroot(rustc: &Path) -> Result<PathBuf> {
+/// The folder of a compiler's libraries and documents.
+pub(crate) fn sysroot(rustc: &Path) -> Result<PathBuf> {
     Ok(process::stdout(Command::new(rustc).args(["--print", "sysroot"]))?.trim().into())
 }
 

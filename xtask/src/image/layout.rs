@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::root::Root;
+use crate::replace::replace;
+use crate::{archive, digests};
 
 /// The facts about an image that its files don't tell.
 #[derive(Debug)]
@@ -45,10 +44,10 @@ impl Image {
         let mut image =
             Self { files: BTreeMap::new(), digest: String::new(), layer_size: 0, created: facts.created };
         let tar = layer(root, facts.created).context("failed to pack the layer")?;
-        let packed = gzip(&tar).context("failed to compress the layer")?;
+        let packed = archive::gzip(&tar).context("failed to compress the layer")?;
         image.layer_size = packed.len();
         let layer = image.blob(LAYER, packed);
-        let config = image.blob(CONFIG, config(facts, &digest(&tar)).to_string().into_bytes());
+        let config = image.blob(CONFIG, text(config(facts, &digest(&tar))));
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -56,7 +55,7 @@ impl Image {
             "layers": [layer],
             "annotations": labels(facts),
         });
-        let mut manifest = image.blob(MANIFEST, manifest.to_string().into_bytes());
+        let mut manifest = image.blob(MANIFEST, text(manifest));
         text_of(&manifest["digest"]).clone_into(&mut image.digest);
         manifest["platform"] = json!({ "architecture": facts.architecture, "os": "linux" });
         // containerd and Docker take the name from the second annotation, other tools the tag from the first.
@@ -65,17 +64,15 @@ impl Image {
             "io.containerd.image.name": reference(facts.name),
         });
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
-        image.files.insert("index.json".into(), index.to_string().into_bytes());
-        image
-            .files
-            .insert("oci-layout".into(), json!({ "imageLayoutVersion": "1.0.0" }).to_string().into_bytes());
+        image.files.insert("index.json".into(), text(index));
+        image.files.insert("oci-layout".into(), text(json!({ "imageLayoutVersion": "1.0.0" })));
         // `docker load` before Docker 25 reads this file instead of `index.json`.
         let docker = json!([{
             "Config": blob_path(text_of(&config["digest"])),
             "RepoTags": [format!("{}:{VERSION}", facts.name)],
             "Layers": [blob_path(text_of(&layer["digest"]))],
         }]);
-        image.files.insert("manifest.json".into(), docker.to_string().into_bytes());
+        image.files.insert("manifest.json".into(), text(docker));
         Ok(image)
     }
 
@@ -111,10 +108,10 @@ impl Image {
         replace(archive, |partial| {
             let mut tar = tar::Builder::new(fs::File::create(partial)?);
             for folder in ["blobs", BLOBS] {
-                append(&mut tar, folder, None, self.created)?;
+                archive::append_folder(&mut tar, folder, self.created)?;
             }
             for (path, bytes) in &self.files {
-                append(&mut tar, path, Some((bytes, 0o644)), self.created)?;
+                archive::append_file(&mut tar, path, bytes, 0o644, self.created)?;
             }
             Ok(tar.into_inner()?.sync_all()?)
         })
@@ -132,44 +129,12 @@ impl Image {
 fn layer(root: &Root, created: Timestamp) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for folder in root.folders() {
-        append(&mut tar, folder, None, created)?;
+        archive::append_folder(&mut tar, folder, created)?;
     }
     for (path, file) in root.entries() {
-        append(&mut tar, path, Some((&file.bytes, file.mode)), created)?;
+        archive::append_file(&mut tar, path, &file.bytes, file.mode, created)?;
     }
     tar.into_inner()
-}
-
-/// Appends a folder, or a file with its mode. It belongs to root.
-fn append(
-    tar: &mut tar::Builder<impl Write>,
-    path: &str,
-    file: Option<(&Vec<u8>, u32)>,
-    created: Timestamp,
-) -> std::io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    let (kind, bytes, mode) = match file {
-        Some((bytes, mode)) => (tar::EntryType::Regular, bytes.as_slice(), mode),
-        None => (tar::EntryType::Directory, &[][..], 0o755),
-    };
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    // Never negative: the option allows no time before 1970.
-    header.set_mtime(u64::try_from(created.as_second()).unwrap_or_default());
-    header.set_size(bytes.len() as u64);
-    let path = if file.is_none() { format!("{path}/") } else { path.to_owned() };
-    tar.append_data(&mut header, path, bytes)
-}
-
-/// Compresses without a name, a time or the name of a system.
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    const UNKNOWN_SYSTEM: u8 = 255;
-    let packed = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM);
-    let mut packed = packed.write(Vec::new(), Compression::new(6));
-    packed.write_all(bytes)?;
-    packed.finish()
 }
 
 fn config(facts: &Facts, layer: &str) -> Value {
@@ -202,12 +167,18 @@ fn labels(facts: &Facts) -> BTreeMap<&'static str, String> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{SHA256}{hex}")
+    format!("{SHA256}{}", digests::sha256(bytes))
 }
 
 fn blob_path(digest: &str) -> String {
     format!("{BLOBS}/{}", digest.trim_start_matches(SHA256))
+}
+
+/// Returns a value as text with sorted keys. Without the sort, their order would depend on the features of serde_json, and so
+/// on the crates that are built with this one.
+fn text(mut value: Value) -> Vec<u8> {
+    value.sort_all_objects();
+    value.to_string().into_bytes()
 }
 
 /// Every value that asks is a string.
@@ -218,24 +189,6 @@ fn text_of(value: &Value) -> &str {
 /// Returns the name under which a node finds the image of a program.
 pub(crate) fn reference(name: &str) -> String {
     format!("docker.io/library/{name}:{VERSION}")
-}
-
-/// Replaces a path by a new version of it: `write` gets a path beside it.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let context = || format!("failed to write `{}`", path.display());
-    let partial = path.with_extension("partial");
-    remove(&partial).with_context(context)?;
-    write(&partial).with_context(context)?;
-    remove(path).with_context(context)?;
-    fs::rename(&partial, path).with_context(context)
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// The label with the commit.

@@ -10,14 +10,20 @@ use crate::interrupt::Interrupt;
 use crate::process;
 use crate::repository::Repository;
 
-/// Builds the program in the target directory `target`, and returns its path.
+/// Builds the program in the target directory `target`, and returns its path. With a triple, it is for that target of
+/// Rust instead of this machine's.
 ///
 /// rustc and the C compiler write paths of sources into programs. Each is replaced by a fixed one, so that a build in
 /// another folder or by another user makes the same program.
 ///
 /// # Errors
 /// The build fails, or the program contains a path of this machine.
-pub(crate) fn build(repository: &Repository, target: &Path, interrupt: &Interrupt) -> Result<PathBuf> {
+pub(crate) fn build(
+    repository: &Repository,
+    target: &Path,
+    triple: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<PathBuf> {
     // The folders of the sources exist after this.
     let mut fetch = process::cargo(repository.root());
     process::show_until(fetch.args(["fetch", "--locked"]), interrupt)?;
@@ -32,10 +38,13 @@ pub(crate) fn build(repository: &Repository, target: &Path, interrupt: &Interrup
         .collect();
     let mut cargo = process::cargo(repository.root());
     cargo.args(["build", "--profile", "dist", "--locked", "--bin", "wardset", "--target-dir"]).arg(target);
+    if let Some(triple) = triple {
+        cargo.args(["--target", triple]);
+    }
     // The separator of this variable, because paths can contain spaces.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}")).env("CFLAGS", c.join(" "));
     process::show_until(&mut cargo, interrupt)?;
-    let program = target.join("dist/wardset");
+    let program = target.join(triple.unwrap_or_default()).join("dist/wardset");
     let bytes = fs::read(&program).with_context(|| format!("failed to read `{}`", program.display()))?;
     for (path, _) in &replaced {
         let path = path.to_string_lossy();

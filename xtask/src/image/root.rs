@@ -49,6 +49,13 @@ impl Root {
         self.files.iter().map(|(path, file)| (path.as_str(), file))
     }
 
+    /// Returns the paths of the shared libraries, as the program names them.
+    pub(crate) fn libraries(&self) -> Vec<String> {
+        let library =
+            |path: &str| ["lib/", "lib64/", "usr/lib/"].iter().any(|folder| path.starts_with(folder));
+        self.files.keys().filter(|path| library(path)).map(|path| format!("/{path}")).collect()
+    }
+
     /// Returns all folders, the outer ones first.
     pub(crate) fn folders(&self) -> BTreeSet<&str> {
         let ends = |path: &'_ str| path.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
