@@ -14,7 +14,7 @@ use super::problem::RegistryProblem;
 /// Maximum number of redirects: from a registry to its storage, and a reserve.
 const MAX_REDIRECTS: usize = 5;
 
-/// Returns a client that trusts the CAs of the system and those in the file `ca`. It uses the proxies that the
+/// Returns a client that trusts the CAs of [`roots`]. It uses the proxies that the
 /// environment names.
 pub(super) fn client(ca: Option<&Path>, times: &RegistryTimes) -> Result<Client, RegistryProblem> {
     let start = |cause: String| RegistryProblem::Client { cause };
@@ -36,14 +36,13 @@ pub(super) fn client(ca: Option<&Path>, times: &RegistryTimes) -> Result<Client,
         .map_err(|error| start(error.to_string()))
 }
 
-/// Returns the trusted CAs. If the system has none, only those of the file count.
+/// Returns the trusted CAs: those of the system, or Mozilla's if it has none, and those of the file.
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, RegistryProblem> {
-    let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::debug!(%error, "failed to read a CA of the system");
     }
-    roots.add_parsable_certificates(system.certs);
+    let mut roots = public_roots(system.certs);
     let Some(path) = ca else { return Ok(roots) };
     let failed = |cause: String| RegistryProblem::Ca { path: path.to_owned(), cause };
     let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
@@ -57,6 +56,16 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, RegistryProblem> {
         return Err(failed("expected at least one certificate, found none".to_owned()));
     }
     Ok(roots)
+}
+
+/// Returns the CAs of the system, or Mozilla's if it has none.
+fn public_roots(system: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
 }
 
 /// Returns the reason why a redirect is not followed. reqwest removes credentials if the host changes.
@@ -108,6 +117,13 @@ mod tests {
         assert_eq!(refusal(&[plain.clone(), tls.clone()], &plain), Some("expected HTTPS, found plain HTTP"));
         assert_eq!(refusal(&vec![tls.clone(); 5], &tls), None);
         assert!(refusal(&vec![tls.clone(); 6], &tls).is_some());
+    }
+
+    #[test]
+    fn the_cas_of_mozilla_count_if_the_system_has_none() {
+        assert_eq!(public_roots(Vec::new()).len(), webpki_roots::TLS_SERVER_ROOTS.len());
+        let own = rcgen::generate_simple_self_signed(["r".to_owned()]).unwrap().cert;
+        assert_eq!(public_roots(vec![own.der().clone()]).len(), 1);
     }
 
     #[test]

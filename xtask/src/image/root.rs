@@ -26,7 +26,8 @@ pub(crate) struct File {
 impl Root {
     /// Returns the files for a program: itself with this name, its shared libraries at the paths where it expects them, and its user.
     ///
-    /// There is no shell, and no CA certificates: the server trusts the CA that the kubelet mounts, and no other.
+    /// There is no shell, and no CA certificates: the kubelet mounts the CA of the API server, and the program has those of
+    /// public registries.
     ///
     /// # Errors
     /// A file cannot be read, or the program needs a library that this machine does not have.
