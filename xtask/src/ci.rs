@@ -57,6 +57,21 @@ const STEPS: &[Step] = &[
     // A smoke run: give it more time to search deeper.
     step("fuzz targets", Place::Root, &["xtask", "fuzz", "--seconds", "5", "--without-sandbox"]),
     step("the real control plane", Place::Root, &["xtask", "e2e"]),
+    step(
+        "a real node, if the machine can run one",
+        Place::Root,
+        &[
+            "xtask",
+            "e2e",
+            "--node",
+            "--if-possible",
+            "--program",
+            "target/debug/wardset",
+            "--",
+            "--test-threads=1",
+            "--nocapture",
+        ],
+    ),
     // The tests have built this program.
     step(
         "policies in other languages",

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// With --node: pack this program as the image, instead of a new build of the profile `dist`
     #[arg(long, value_name = "PATH", requires = "node")]
     program: Option<PathBuf>,
+    /// With --node: succeed without a test if this machine cannot run a node, and say why
+    #[arg(long, requires = "node")]
+    if_possible: bool,
     /// With --node: this process is in the namespaces already; the value is the folder of the network plugins
     #[arg(long, hide = true, value_name = "PLUGINS", requires = "node")]
     inside: Option<PathBuf>,
@@ -40,8 +43,9 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Outc
         return node::run_inside(repository, plugins, &arguments.tests);
     }
     if arguments.node {
-        let program = arguments.program.as_deref();
-        return node::run(repository, &node::Arguments { program, tests: &arguments.tests });
+        let Arguments { program, if_possible, tests, .. } = arguments;
+        let (program, if_possible) = (program.as_deref(), *if_possible);
+        return node::run(repository, &node::Arguments { program, if_possible, tests });
     }
     let start = Instant::now();
     let interrupt = Interrupt::listen()?;

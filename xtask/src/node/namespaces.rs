@@ -26,6 +26,17 @@ pub(crate) fn command() -> Result<Command> {
     Ok(command)
 }
 
+/// Makes namespaces with a mount and a bridge, and ends them.
+///
+/// # Errors
+/// The system refuses one.
+pub(crate) fn probe() -> Result<()> {
+    let script = "mount -t tmpfs tmpfs /mnt && ip link add probe type bridge";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", script]);
+    process::stdout(&mut unshare).map(drop).context("the system refuses namespaces, mounts or bridges")
+}
+
 /// Hides folders of the machine, hides settings of the kernel, and makes the bridge. Call it in the new namespaces only.
 ///
 /// # Errors
