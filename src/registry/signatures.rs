@@ -26,6 +26,8 @@ use super::transfer::{self, MAX_MANIFEST, Tried};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The header by which a registry confirms that it lists the artifact among the referrers of its subject.
 const LISTS_REFERRERS: &str = "oci-subject";
+/// The media type of an empty configuration.
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// Maximum number of signatures that are read in each form. The rest is left out.
 const MAX_SIGNATURES: usize = 32;
 /// Maximum size of a payload or bundle, in bytes. A bundle with certificates and a log's proof has about 10 KiB.
@@ -149,7 +151,10 @@ async fn bundles(session: &mut Session<'_>, reference: &OciReference) -> Result<
     };
     let mut found = Vec::new();
     let entries = referrers.into_iter().flat_map(|listing| listing.manifests);
-    for entry in entries.filter(is_bundle).take(MAX_SIGNATURES) {
+    let entries = entries.filter(|entry| OciReference::is_digest(&entry.descriptor.digest));
+    let (bundles, others): (Vec<_>, Vec<_>) = entries.partition(is_bundle);
+    let unclear = others.into_iter().filter(has_unclear_type);
+    for entry in bundles.into_iter().chain(unclear).take(MAX_SIGNATURES) {
         let artifact = reference.clone().pinned(&entry.descriptor.digest);
         let (manifest, _) = transfer::manifest(session, &artifact).await?;
         let layers = read(session, &manifest)?.layers;
@@ -168,7 +173,11 @@ fn is_payload(entry: &Entry) -> bool {
 
 fn is_bundle(entry: &Entry) -> bool {
     entry.artifact_type.as_deref() == Some(bundle::MEDIA_TYPE)
-        && OciReference::is_digest(&entry.descriptor.digest)
+}
+
+/// Whether only the manifest tells whether it is a bundle. cosign writes the type of the configuration into the index.
+fn has_unclear_type(entry: &Entry) -> bool {
+    entry.artifact_type.as_deref().is_none_or(|found| found == EMPTY_TYPE)
 }
 
 /// Returns a manifest or an index; `None` if there is none.
@@ -263,7 +272,7 @@ async fn attach_bundle(
     ]);
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": bundle::MEDIA_TYPE,
-        "config": descriptor("application/vnd.oci.empty.v1+json", EMPTY),
+        "config": descriptor(EMPTY_TYPE, EMPTY),
         "layers": [descriptor(bundle::MEDIA_TYPE, bundle)],
         "subject": descriptor(MANIFEST, artifact),
         "annotations": annotations,

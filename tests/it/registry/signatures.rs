@@ -131,6 +131,26 @@ async fn bundles_are_found_by_the_referrers_api() {
 }
 
 #[tokio::test]
+async fn bundles_are_found_in_an_index_that_cosign_wrote() {
+    let (registry, key) = (FakeRegistry::start(), Key::new());
+    let digest = store(&registry, LAYOUTS[0], &component());
+    let pinned = pinned(&registry, &digest);
+    client(&registry).attach(&pinned, &key.signatures(&digest)[1..]).await.unwrap();
+    let list = format!("policy/manifests/{}", digest.replace(':', "-"));
+    let index: Value = serde_json::from_slice(&registry.get(&list).unwrap()).unwrap();
+    for (kind, found) in [
+        (json!("application/vnd.oci.empty.v1+json"), 1),
+        (Value::Null, 1),
+        (json!("application/spdx+json"), 0),
+    ] {
+        let mut index = index.clone();
+        index["manifests"][0]["artifactType"] = kind;
+        registry.put(&list, INDEX, index.to_string());
+        assert_eq!(client(&registry).signatures(&pinned).await.unwrap().len(), found, "{index}");
+    }
+}
+
+#[tokio::test]
 async fn a_module_with_known_signatures_loads_while_its_registry_is_away() {
     let (mut registry, key, folder) = (FakeRegistry::start(), Key::new(), tempfile::tempdir().unwrap());
     let digest = store(&registry, LAYOUTS[0], &component());
