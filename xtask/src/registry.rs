@@ -9,18 +9,21 @@ use crate::process::Ended;
 use crate::repository::Repository;
 use crate::{Outcome, process};
 
-/// The program of the registry.
+/// The programs of others.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Program of the registry. Default: `docker-registry` on the path
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
+    /// Program of cosign 2.6 or newer, for the tests that compare signatures. Without it, they are left out
+    #[arg(long, value_name = "PATH")]
+    cosign: Option<PathBuf>,
 }
 
 /// The Debian package, and its program.
 const PROGRAM: &str = "docker-registry";
 
-/// Runs the test that starts the registry.
+/// Runs the tests that start the registry.
 ///
 /// # Errors
 ///
@@ -38,7 +41,11 @@ pub(crate) fn run(repository: &Repository, options: &Options) -> Result<Outcome>
     };
     let mut tests = process::cargo(repository.root());
     tests.args(["test", "--workspace", "--test", "it", "--", "registry::real", "--nocapture"]);
-    match process::show(tests.env("WARDSET_DOCKER_REGISTRY", program)) {
+    tests.env("WARDSET_DOCKER_REGISTRY", program);
+    if let Some(cosign) = &options.cosign {
+        tests.env("WARDSET_COSIGN", std::path::absolute(cosign)?);
+    }
+    match process::show(&mut tests) {
         Ok(()) => Ok(Outcome::Fine),
         Err(error) if error.is::<Ended>() => {
             eprintln!("error: {error}");

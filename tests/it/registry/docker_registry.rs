@@ -64,6 +64,12 @@ impl RealRegistry {
         self.folder.path().join("ca.pem")
     }
 
+    /// Returns the folder of a tag in its storage.
+    pub(crate) fn tag(&self, repository: &str, tag: &str) -> PathBuf {
+        let storage = self.folder.path().join("storage/docker/registry/v2/repositories");
+        storage.join(repository).join("_manifests/tags").join(tag)
+    }
+
     /// Returns the file of a blob in its storage.
     pub(crate) fn file(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();

@@ -97,3 +97,74 @@ fn a_real_registry_stores_and_returns_modules() {
         assert!(code == 0 && out.contains("allowed, with 1 change"), "the cache is enough: {out}{said}");
     }
 }
+
+/// Both verify the signatures of the other, in both forms. `cargo xtask registry --cosign PATH` runs it.
+#[test]
+fn cosign_and_wardset_verify_the_signatures_of_each_other() {
+    let programs = ["WARDSET_DOCKER_REGISTRY", "WARDSET_COSIGN"].map(std::env::var_os);
+    let [Some(program), Some(cosign)] = programs else {
+        let note =
+            b"WARDSET_COSIGN is not set: skipped cosign; `cargo xtask registry --cosign PATH` runs it\n";
+        let _ = std::io::stderr().write_all(note);
+        return;
+    };
+    let registry = RealRegistry::start(Path::new(&program), None);
+    let (folder, ca, cache) = (registry.folder.path(), registry.ca(), crate::support::cache_folder());
+    let cosign = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&cosign);
+        command.args(arguments).current_dir(folder).env("HOME", folder).env("COSIGN_PASSWORD", "secret");
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let succeed = |arguments: &[&str]| {
+        let (good, said) = cosign(arguments);
+        assert!(good, "cosign {arguments:?}: {said}");
+    };
+    for name in ["own", "other"] {
+        succeed(&["generate-key-pair", "--output-key-prefix", name]);
+    }
+    succeed(&["trusted-root", "create", "--out", "root.json"]);
+    let path = |name: &str| folder.join(name).display().to_string();
+    let wardset = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wardset"));
+        command.args(arguments).arg("--registry-ca").arg(&ca).env("WARDSET_CACHE_DIR", &cache);
+        command.env("COSIGN_PASSWORD", "secret");
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    };
+    let ca = ca.display().to_string();
+    let trust = ["--registry-cacert", &*ca, "--insecure-ignore-tlog", "--trusted-root", "root.json"];
+
+    // Wardset signs with a key of cosign.
+    let (_, pushed) =
+        wardset(&["policy", "push", "builtin:default-labels", &format!("oci://{}/labels:1", registry.host)]);
+    assert!(wardset(&["policy", "sign", &pushed, "--key", &path("own.key")]).0);
+    let digest = digest_in(&pushed);
+    let image = format!("{}/labels@{digest}", registry.host);
+    let verifies = |key: &str| cosign(&[&["verify", "--key", key], &trust[..], &[&*image]].concat());
+    assert!(verifies("own.pub").0, "{}", verifies("own.pub").1);
+    assert!(!verifies("other.pub").0);
+    // cosign prefers the bundle. Without it, it reads the older form.
+    std::fs::remove_dir_all(registry.tag("labels", &digest.replace(':', "-"))).unwrap();
+    assert!(verifies("own.pub").0, "{}", verifies("own.pub").1);
+    assert!(!verifies("other.pub").0);
+
+    // cosign signs.
+    for (name, has_bundle) in [("older", "false"), ("bundle", "true")] {
+        let tag = format!("oci://{}/{name}:1", registry.host);
+        let (_, pushed) = wardset(&["policy", "push", "builtin:selector-safety", &tag]);
+        let verifies = |key: &str| wardset(&["policy", "verify", &tag, "--key", &path(key)]).0;
+        assert!(!verifies("own.pub"), "there is no signature yet");
+        let image = format!("{}/{name}@{}", registry.host, digest_in(&pushed));
+        let form = format!("--new-bundle-format={has_bundle}");
+        let options = ["--key", "own.key", "--tlog-upload=false", "--yes", &form, "--registry-cacert", &ca];
+        succeed(&[&["sign"], &options[..], &[&*image]].concat());
+        assert!(verifies("own.pub"), "the form of {form}");
+        assert!(!verifies("other.pub"));
+    }
+}
+
+/// Returns the digest in a reference.
+fn digest_in(reference: &str) -> &str {
+    reference.split_once('@').unwrap().1
+}
