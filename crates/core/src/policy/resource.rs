@@ -38,10 +38,11 @@ pub struct Metadata {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicySpec {
-    /// Source of the module: `builtin:NAME`, a module inside the server, or `file:PATH`, one in its file system.
+    /// Source of the module: `builtin:NAME`, a module inside the server; `file:PATH`, one in its file system; or
+    /// `oci://HOST/NAME@sha256:…`, one in a registry.
     #[schemars(length(max = 1024), extend("x-kubernetes-validations" = [{
-        "rule": "self.matches('^(builtin|file):.+')",
-        "message": "expected `builtin:NAME` or `file:PATH`",
+        "rule": "self.matches('^(builtin:|file:|oci://).+')",
+        "message": "expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`",
     }]))]
     pub module: String,
     /// Mutation order, low first; ties by name. Default 0.
