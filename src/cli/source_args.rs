@@ -12,7 +12,8 @@ pub(super) struct PolicySources {
     pub(super) paths: Vec<PathBuf>,
 
     /// Pull and compile modules at every start instead of caching them
-    #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
+    // It wins over `cache_dir`. A conflict would count the variable of `cache_dir` as typed.
+    #[arg(long, hide_short_help = true)]
     pub(super) no_cache: bool,
 
     #[command(flatten)]

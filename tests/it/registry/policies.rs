@@ -122,9 +122,6 @@ pub(super) fn wardset(arguments: &[&str], ca: &Path, credentials: Option<&Path>,
     {
         command.env_remove(name);
     }
-    if arguments.contains(&"--no-cache") {
-        command.env_remove("WARDSET_CACHE_DIR");
-    }
     match credentials {
         Some(file) => command.env("REGISTRY_AUTH_FILE", file),
         None => {
