@@ -11,7 +11,7 @@ use wardset_core::text::printable_lines;
 use super::args::Policies;
 use super::setup::{self, SupplyOptions};
 use super::source_args::{CompileArgs, ListOutput, PolicySources, RegistryArgs};
-use crate::registry::RegistryOptions;
+use crate::registry::{CredentialSource, RegistryOptions};
 use crate::telemetry;
 
 pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
@@ -51,7 +51,12 @@ impl From<CompileArgs> for SupplyOptions {
 
 impl From<RegistryArgs> for RegistryOptions {
     fn from(typed: RegistryArgs) -> Self {
-        Self { ca: typed.registry_ca, insecure: typed.insecure_registries, ..Self::default() }
+        let credentials = match typed.registry_auth {
+            files if files.is_empty() => CredentialSource::Environment,
+            files => CredentialSource::Files(files),
+        };
+        let (ca, insecure) = (typed.registry_ca, typed.insecure_registries);
+        Self { ca, insecure, credentials, ..Self::default() }
     }
 }
 

@@ -30,6 +30,12 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) registry_ca: Option<PathBuf>,
 
+    /// File with credentials, as `docker login` or `podman login` writes it, or as in a Secret of the type
+    /// kubernetes.io/dockerconfigjson. Repeatable; the first file with an entry for the registry wins. Default: the files
+    /// of Docker and Podman
+    #[arg(long = "registry-auth", value_name = "FILE", hide_short_help = true)]
+    pub(super) registry_auth: Vec<PathBuf>,
+
     /// Registry that has plain HTTP only: its host, with the port if the reference has one. Repeatable
     #[arg(long = "insecure-registry", value_name = "HOST", hide_short_help = true)]
     pub(super) insecure_registries: Vec<String>,

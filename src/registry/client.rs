@@ -29,6 +29,9 @@ pub struct PulledModule {
     pub component: Bytes,
     /// The annotations of the manifest.
     pub annotations: Annotations,
+    /// Size of the part that came from the registry, in bytes: the module, or nothing if the cache had it. `None` if no
+    /// request was sent.
+    pub received: Option<u64>,
 }
 
 impl RegistryClient {
@@ -57,6 +60,7 @@ impl RegistryClient {
             let (manifest, digest) = transfer::manifest(&mut session, reference).await?;
             let (layer, annotations) = artifact::layer_of(&manifest)?;
             let known = cache.and_then(|cache| cache.get(&layer.digest, layer.size));
+            let received = if known.is_some() { 0 } else { layer.size };
             let component = match known {
                 Some(component) => component,
                 None => {
@@ -76,6 +80,7 @@ impl RegistryClient {
                 reference: reference.clone().pinned(&digest),
                 component: component.into(),
                 annotations,
+                received: Some(received),
             })
         })
         .await
@@ -116,6 +121,23 @@ impl RegistryClient {
             let mut session = self.session(reference, "pull").await?;
             let (_, digest) = transfer::manifest(&mut session, reference).await?;
             Ok(reference.clone().pinned(&digest))
+        })
+        .await
+    }
+
+    /// Returns the digest to which the tag of a reference leads now. The registry names it, so it counts only as a hint that
+    /// the tag has moved: [`RegistryClient::pull`] computes it.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer, refuses, or has no such tag.
+    pub async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, RegistryError> {
+        self.operate("resolve", reference, async {
+            let mut session = self.session(reference, "pull").await?;
+            match transfer::named_digest(&mut session, reference).await? {
+                Some(digest) => Ok(digest),
+                None => Ok(transfer::manifest(&mut session, reference).await?.1),
+            }
         })
         .await
     }
@@ -169,5 +191,6 @@ fn cached(
     let (layer, annotations) = artifact::layer_of(&manifest)?;
     let Some(component) = cache.get(&layer.digest, layer.size) else { return Ok(None) };
     artifact::check_component(&component)?;
-    Ok(Some(PulledModule { reference: reference.clone(), component: component.into(), annotations }))
+    let (reference, component) = (reference.clone(), component.into());
+    Ok(Some(PulledModule { reference, component, annotations, received: None }))
 }

@@ -8,15 +8,14 @@ use std::panic::resume_unwind;
 use std::path::Path;
 
 use bytes::Bytes;
-use wardset_core::policy::ModuleRef;
+use wardset_core::policy::{ModuleRef, OciReference};
 use wardset_runtime::Module;
-use wardset_signatures::Trust;
 
 use super::builtin;
-use crate::registry::{ContentCache, RegistryOptions};
 use registries::Registries;
 
 pub(super) use fetch_error::FetchError;
+pub use registries::RegistrySupply;
 
 /// Fetches the bytes of modules.
 pub(super) struct Sources {
@@ -33,9 +32,14 @@ pub(super) struct Fetched {
 }
 
 impl Sources {
-    /// Creates the sources. With `cache`, content of registries is kept on disk.
-    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>, trust: Trust) -> Self {
-        Self { registries: Registries::new(options, cache, trust) }
+    /// Creates the sources.
+    pub(super) fn new(registries: RegistrySupply) -> Self {
+        Self { registries: Registries::new(registries) }
+    }
+
+    /// Returns the digest to which a tag leads now.
+    pub(super) async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, FetchError> {
+        self.registries.digest_of_tag(reference).await
     }
 
     /// Returns the bytes of a module. A relative `file:` path starts at `folder`.

@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Tampered,
     /// A redirect.
     Redirect(String),
+    /// No digest in the headers.
+    Bare,
 }
 
 struct State {
@@ -194,10 +196,13 @@ impl State {
         }
         match head.method {
             Method::GET => self.read(&path, range.as_deref(), fault),
-            Method::HEAD if self.content.lock().unwrap().contains_key(&path) => {
-                StatusCode::OK.into_response()
-            }
-            Method::HEAD => StatusCode::NOT_FOUND.into_response(),
+            Method::HEAD => match self.content.lock().unwrap().get(&path) {
+                Some((_, bytes)) if path.contains("/manifests/") && !matches!(fault, Some(Fault::Bare)) => {
+                    [("docker-content-digest", super::digest_of(bytes))].into_response()
+                }
+                Some(_) => StatusCode::OK.into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            },
             // A relative address, as the API allows.
             Method::POST => {
                 let location = format!("/v2/{path}session?state=1");
