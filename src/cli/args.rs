@@ -382,9 +382,19 @@ pub(super) enum LogFormat {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policies                                     the built-in policies
+  wardset policies --policies policies/
+  wardset policies --remote oci://registry.example.com/team/labels
+                                                       the tags of a module in a registry")]
 pub(super) struct Policies {
     #[command(flatten)]
     pub(super) policies: PolicySources,
+
+    /// List the tags of this repository in a registry instead: `oci://HOST/NAME`
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "paths")]
+    pub(super) remote: Option<String>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]

@@ -1,9 +1,11 @@
 //! Pulls and pushes modules.
 
+use std::fmt;
+
 use bytes::Bytes;
 use reqwest::Client;
 use tokio::sync::OnceCell;
-use wardset_core::policy::OciReference;
+use wardset_core::policy::{OciReference, OciRepository};
 
 use super::artifact::{self, Annotations, ModuleArtifact};
 use super::content_cache::ContentCache;
@@ -56,7 +58,7 @@ impl RegistryClient {
             if let Some(pulled) = cached(reference, cache)? {
                 return Ok(pulled);
             }
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             let (manifest, digest) = transfer::manifest(&mut session, reference).await?;
             let (layer, annotations) = artifact::layer_of(&manifest)?;
             let known = cache.and_then(|cache| cache.get(&layer.digest, layer.size));
@@ -97,7 +99,7 @@ impl RegistryClient {
         artifact: &ModuleArtifact,
     ) -> Result<OciReference, RegistryError> {
         self.operate("push", reference, async {
-            let mut session = self.session(reference, "push").await?;
+            let mut session = self.session(reference.in_repository(), "push").await?;
             transfer::upload(&mut session, &artifact.layer).await?;
             transfer::upload(&mut session, &artifact.config).await?;
             let digest = artifact.digest();
@@ -118,7 +120,7 @@ impl RegistryClient {
             return Ok(reference.clone());
         }
         self.operate("resolve", reference, async {
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             let (_, digest) = transfer::manifest(&mut session, reference).await?;
             Ok(reference.clone().pinned(&digest))
         })
@@ -133,7 +135,7 @@ impl RegistryClient {
     /// The registry does not answer, refuses, or has no such tag.
     pub async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, RegistryError> {
         self.operate("resolve", reference, async {
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             match transfer::named_digest(&mut session, reference).await? {
                 Some(digest) => Ok(digest),
                 None => Ok(transfer::manifest(&mut session, reference).await?.1),
@@ -145,27 +147,38 @@ impl RegistryClient {
     /// Starts a session for an operation on a repository.
     pub(super) async fn session<'c>(
         &'c self,
-        reference: &'c OciReference,
+        repository: &'c OciRepository,
         operation: &'static str,
     ) -> Result<Session<'c>, RegistryProblem> {
-        Ok(Session::new(&self.options, self.http().await?, reference, operation))
+        Ok(Session::new(&self.options, self.http().await?, repository, operation))
     }
 
-    /// Runs an operation within its time limit.
+    /// Runs an operation on an artifact within its time limit.
     pub(super) async fn operate<T>(
         &self,
         operation: &'static str,
         reference: &OciReference,
         work: impl Future<Output = Result<T, Tried>>,
     ) -> Result<T, RegistryError> {
+        self.operate_on(operation, reference.host(), reference, work).await
+    }
+
+    /// Runs an operation within its time limit. `named` is the reference or the repository, for messages.
+    pub(super) async fn operate_on<T>(
+        &self,
+        operation: &'static str,
+        host: &str,
+        named: &impl fmt::Display,
+        work: impl Future<Output = Result<T, Tried>>,
+    ) -> Result<T, RegistryError> {
         let time = self.options.times.whole;
         let done = tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-            let host = reference.host().to_owned();
+            let host = host.to_owned();
             Err(RegistryProblem::Slow { host, time }.into())
         });
         done.map_err(|Tried { attempts, problem }| RegistryError {
             operation,
-            reference: reference.to_string(),
+            reference: named.to_string(),
             attempts,
             problem,
         })

@@ -1,6 +1,7 @@
 //! Modules in registries: pulls, pushes, credentials, the cache, and the errors that users see.
 
 mod errors;
+mod list;
 mod policies;
 mod real;
 mod server;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wardset::registry::{
     Annotations, ContentCache, CredentialSource, ModuleArtifact, RegistryClient, RegistryOptions,
-    RegistryTimes,
+    RegistryTimes, TagList,
 };
 use wardset::supply::builtin;
 use wardset_core::policy::OciReference;
