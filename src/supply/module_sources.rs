@@ -12,6 +12,7 @@ use wardset_core::policy::{ModuleRef, OciReference};
 use wardset_runtime::Module;
 
 use super::builtin;
+use crate::registry::Annotations;
 use registries::Registries;
 
 pub(super) use fetch_error::FetchError;
@@ -29,6 +30,8 @@ pub(super) struct Fetched {
     pub(super) digest: String,
     /// The module's name. For a registry, it has the digest of the manifest.
     pub(super) module: ModuleRef,
+    /// The annotations of its artifact in a registry.
+    pub(super) annotations: Annotations,
 }
 
 impl Sources {
@@ -44,7 +47,7 @@ impl Sources {
 
     /// Returns the bytes of a module. A relative `file:` path starts at `folder`.
     pub(super) async fn fetch(&self, module: &ModuleRef, folder: &Path) -> Result<Fetched, FetchError> {
-        let mut name = module.clone();
+        let (mut name, mut annotations) = (module.clone(), Annotations::new());
         let bytes = match module {
             ModuleRef::Builtin(name) => {
                 let module = builtin::MODULES.iter().find(|module| module.name == name);
@@ -62,10 +65,11 @@ impl Sources {
             ModuleRef::Oci(reference) => {
                 let pulled = self.registries.pull(reference).await?;
                 name = ModuleRef::Oci(pulled.reference.clone());
+                annotations.clone_from(&pulled.annotations);
                 pulled.component.clone()
             }
         };
-        Ok(Fetched { digest: Module::digest_of(&bytes), bytes, module: name })
+        Ok(Fetched { digest: Module::digest_of(&bytes), bytes, module: name, annotations })
     }
 }
 

@@ -14,6 +14,7 @@ use wardset_runtime::{Cache, Compiler, Engine, LoadError, MeasuredCompilation, M
 
 use super::module_sources::{FetchError, Fetched, RegistrySupply, Sources, blocking};
 use super::policies_error::PoliciesError;
+use crate::registry::Annotations;
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -47,6 +48,8 @@ pub struct LoadedModule {
     pub bytes: Bytes,
     /// The module's name. For a registry, it has the digest of the manifest.
     pub name: ModuleRef,
+    /// The annotations of its artifact in a registry.
+    pub annotations: Annotations,
 }
 
 /// An error in a module without a policy.
@@ -177,7 +180,7 @@ impl Modules {
     ///
     /// A module that cannot be found or loaded.
     pub async fn load(&self, module: &ModuleRef, folder: &Path) -> Result<LoadedModule, ModuleError> {
-        let Fetched { bytes, digest, module: name } = self.sources.fetch(module, folder).await?;
+        let Fetched { bytes, digest, module: name, annotations } = self.sources.fetch(module, folder).await?;
         let cell = self.cell(&digest);
         // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
         // one starts again.
@@ -193,7 +196,7 @@ impl Modules {
                 self.forget(&digest, &cell);
             }
         })?;
-        Ok(LoadedModule { module, bytes, name })
+        Ok(LoadedModule { module, bytes, name, annotations })
     }
 
     /// Lists a module as being compiled until the returned value is dropped.

@@ -174,6 +174,27 @@ fn a_module_goes_to_a_registry_and_back() {
     );
     assert!(run(&["policy", "inspect", &tagged]).1.contains(&format!("reference     {pushed}\n")));
 
+    let (code, package, said) = run(&["policy", "inspect", &tagged, "--artifacthub"]);
+    assert_eq!((code, &*said), (0, ""));
+    let package: Value = wardset::yaml::documents(&package).unwrap().remove(0);
+    for (field, expected) in [
+        ("/name", json!("default-labels")),
+        ("/displayName", json!("Default labels")),
+        ("/version", inspected["version"].clone()),
+        ("/license", json!("MIT")),
+        ("/digest", json!(digest)),
+        ("/containersImages/0/image", json!(tagged.strip_prefix("oci://"))),
+        ("/annotations/wardset~1mutation", json!("true")),
+    ] {
+        assert_eq!(package.pointer(field), Some(&expected), "{field}");
+    }
+    let created = package["createdAt"].as_str().unwrap();
+    assert!(created.parse::<k8s_openapi::jiff::Timestamp>().is_ok(), "{created}");
+    assert!(package["readme"].as_str().unwrap().contains("| `labels` |"), "{package}");
+    assert!(package["install"].as_str().unwrap().contains(&format!("module: {pushed}\n")), "{package}");
+    let (code, out, said) = run(&["policy", "inspect", file, "--artifacthub"]);
+    assert!(code == 2 && out.is_empty() && said.contains("expected a module in a registry"), "{said}");
+
     let login = credentials.to_str().unwrap();
     let inspect = ["policy", "inspect", &tagged, "--registry-auth", login];
     let (code, _, said) = outcome(&wardset(&inspect, &ca, None, &support::cache_folder()));
