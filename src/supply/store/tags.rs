@@ -39,6 +39,7 @@ impl Store {
                 policy = &*key.1,
                 module = %tag,
                 digest,
+                active = policy.active_digest().unwrap_or("none"),
                 "the tag leads to another digest than that of the active module; loading it"
             );
             policy.moved_to = Some(digest.clone());
