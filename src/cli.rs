@@ -4,6 +4,7 @@
 //! messages to standard error.
 
 mod args;
+mod artifact_hub;
 mod documents;
 mod place;
 mod policies;

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod connections;
+mod pulls;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,7 @@ use crate::telemetry::Log;
 
 pub use certificates::{CertificateMetrics, Reload};
 pub(crate) use connections::{ADMIN, Ports, WEBHOOK};
+pub use pulls::{PullMetrics, PullResult, TagResult};
 
 /// Histogram bounds in seconds, from 25 µs to 3.3 s, each twice the one before. A review without policies takes tens
 /// of microseconds; deadlines are in seconds.
@@ -91,6 +93,8 @@ pub struct Metrics {
     pub policies: Gauge,
     /// Metrics of the served certificates.
     pub certificates: CertificateMetrics,
+    /// Metrics of modules from registries.
+    pub pulls: PullMetrics,
     /// Connections.
     pub(crate) ports: Ports,
     /// Watches of the cluster that failed and were restarted.
@@ -127,6 +131,7 @@ impl Metrics {
             policy_ready: Family::default(),
             policies: Gauge::default(),
             certificates: CertificateMetrics::default(),
+            pulls: PullMetrics::default(),
             ports: Ports::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
@@ -196,6 +201,7 @@ impl Metrics {
             metrics.lost_lines.clone(),
         );
         metrics.certificates.register(registry);
+        metrics.pulls.register(registry);
         registry.register_collector(Box::new(metrics.ports.clone()));
         for class in FailureClass::ALL {
             // The lookup creates the counter.

@@ -19,6 +19,7 @@ mod options;
 mod problem;
 mod session;
 mod signatures;
+mod tags;
 mod transfer;
 
 pub use artifact::{Annotations, ModuleArtifact};
@@ -27,3 +28,4 @@ pub use content_cache::ContentCache;
 pub use credentials::{CredentialSource, CredentialsError};
 pub use options::{RegistryOptions, RegistryTimes};
 pub use problem::{RegistryError, RegistryProblem};
+pub use tags::TagList;

@@ -17,4 +17,5 @@ pub mod store;
 pub mod trust_file;
 
 pub use follow::Followed;
+pub use module_sources::RegistrySupply;
 pub use policies_error::PoliciesError;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wardset_core::review::Operation;
 use wardset_placement::{KubernetesVersion, VersionError};
+use wardset_signatures::RepositoryPrefix;
 
 use super::policy_args::PolicyCommand;
 use super::source_args::{ListOutput, PolicySources, parse_label};
@@ -251,6 +252,17 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) client_ca: Option<PathBuf>,
 
+    /// Interval at which the server resolves tags of modules in registries again, in seconds. If a tag has moved, its new
+    /// module becomes active. Default: never
+    #[arg(long, value_name = "10..604800", hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(10..=604_800))]
+    pub(super) tag_interval_seconds: Option<u32>,
+
+    /// Registry from which modules may come, with or without segments of a repository, such as
+    /// registry.example.com/team. Repeatable. Default: all registries
+    #[arg(long = "allow-registry", value_name = "PREFIX", hide_short_help = true)]
+    pub(super) allowed_registries: Vec<RepositoryPrefix>,
+
     /// Maximum number of concurrent reviews; any further one gets status 429. Reviews of kube-system and dry runs
     /// together may use half
     #[arg(long, value_name = "1..65536", default_value_t = 256, hide_short_help = true,
@@ -370,9 +382,19 @@ pub(super) enum LogFormat {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(after_long_help = "\
+Examples:
+  wardset policies                                     the built-in policies
+  wardset policies --policies policies/
+  wardset policies --remote oci://registry.example.com/team/labels
+                                                       the tags of a module in a registry")]
 pub(super) struct Policies {
     #[command(flatten)]
     pub(super) policies: PolicySources,
+
+    /// List the tags of this repository in a registry instead: `oci://HOST/NAME`
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "paths")]
+    pub(super) remote: Option<String>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]

@@ -3,19 +3,24 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use comfy_table::{Table, presets};
 use serde_json::json;
 use wardset_core::plan::Plan;
+use wardset_core::policy::{OciReference, OciRepository};
 use wardset_core::text::printable_lines;
 
 use super::args::Policies;
 use super::setup::{self, SupplyOptions};
 use super::source_args::{CompileArgs, ListOutput, PolicySources, RegistryArgs};
-use crate::registry::RegistryOptions;
+use crate::registry::{CredentialSource, RegistryClient, RegistryOptions, TagList};
 use crate::telemetry;
 
 pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
     telemetry::for_commands();
+    if let Some(repository) = &args.remote {
+        return list_tags(repository, args.policies.compile.registry, args.output).await;
+    }
     let snapshot = setup::snapshot(&args.policies.into()).await?;
     let plans = snapshot.plans();
     super::print(&match args.output {
@@ -23,6 +28,48 @@ pub(super) async fn run(args: Policies) -> anyhow::Result<ExitCode> {
         ListOutput::Json => json(plans.iter().map(AsRef::as_ref))?,
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the tags of a repository.
+async fn list_tags(named: &str, registry: RegistryArgs, output: ListOutput) -> anyhow::Result<ExitCode> {
+    let repository: OciRepository =
+        named.parse().map_err(|problem| anyhow!("failed to parse the repository: {problem}"))?;
+    let TagList { references, is_complete } = RegistryClient::new(registry.into()).tags(&repository).await?;
+    match output {
+        ListOutput::Json => {
+            let row =
+                |reference: &OciReference| json!({"tag": reference.tag(), "module": reference.to_string()});
+            let rows: Vec<_> = references.iter().map(row).collect();
+            super::print_data(&(serde_json::to_string_pretty(&rows)? + "\n"))?;
+        }
+        ListOutput::Text => {
+            let mut table = table(["TAG", "MODULE"]);
+            for reference in &references {
+                table.add_row([reference.tag().unwrap_or_default(), &reference.to_string()]);
+            }
+            if !references.is_empty() {
+                super::print(&lines(&table))?;
+            }
+        }
+    }
+    if references.is_empty() {
+        super::say_line(&format!("`{repository}` has no tags"));
+    }
+    if !is_complete {
+        super::say_line(&format!("`{repository}` has more tags: these are the first {}", references.len()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 impl From<PolicySources> for SupplyOptions {
@@ -51,14 +98,17 @@ impl From<CompileArgs> for SupplyOptions {
 
 impl From<RegistryArgs> for RegistryOptions {
     fn from(typed: RegistryArgs) -> Self {
-        Self { ca: typed.registry_ca, insecure: typed.insecure_registries, ..Self::default() }
+        let credentials = match typed.registry_auth {
+            files if files.is_empty() => CredentialSource::Environment,
+            files => CredentialSource::Files(files),
+        };
+        let (ca, insecure) = (typed.registry_ca, typed.insecure_registries);
+        Self { ca, insecure, credentials, ..Self::default() }
     }
 }
 
 fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["NAME", "MODULE", "MODE", "ORDER", "READS", "WRITES", "SETTINGS"]);
+    let mut table = table(["NAME", "MODULE", "MODE", "ORDER", "READS", "WRITES", "SETTINGS"]);
     for plan in plans {
         let policy = &plan.policy;
         let list = |pointers: &[wardset_core::PointerBuf]| {
@@ -76,7 +126,7 @@ fn text<'p>(plans: impl Iterator<Item = &'p Plan>) -> String {
         ];
         table.add_row(row.map(|cell| printable_lines(&cell)));
     }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    lines(&table)
 }
 
 fn json<'p>(plans: impl Iterator<Item = &'p Plan>) -> anyhow::Result<String> {

@@ -84,7 +84,8 @@ pub(super) struct PolicyBuild {
 Examples:
   wardset policy inspect policy.wasm
   wardset policy inspect oci://registry.example.com/team/policy:1.0.0
-  wardset policy inspect builtin:node-affinity --docs  the settings as a Markdown table")]
+  wardset policy inspect builtin:node-affinity --docs  the settings as a Markdown table
+  wardset policy inspect oci://… --artifacthub > artifacthub-pkg.yml")]
 pub(super) struct PolicyInspect {
     /// Module: `builtin:NAME`, `file:PATH`, `oci://HOST/NAME:TAG`, `oci://HOST/NAME@sha256:…` or the path of a file
     #[arg(value_name = "MODULE")]
@@ -93,6 +94,11 @@ pub(super) struct PolicyInspect {
     /// Print the settings as Markdown
     #[arg(long, conflicts_with = "output")]
     pub(super) docs: bool,
+
+    /// Print `artifacthub-pkg.yml`, the metadata for catalogues in the format of Artifact Hub. The module must be in a
+    /// registry
+    #[arg(long, conflicts_with_all = ["output", "docs"])]
+    pub(super) artifacthub: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = ListOutput::Text)]

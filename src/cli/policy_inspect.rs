@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use wardset_core::PointerBuf;
 use wardset_core::policy::ModuleRef;
 use wardset_core::text::printable_lines;
 use wardset_runtime::Module;
 
+use super::artifact_hub;
 use super::policy_args::PolicyInspect;
 use super::policy_compile;
 use super::setup::{self, SupplyOptions};
@@ -26,6 +28,11 @@ pub(super) async fn run(args: PolicyInspect) -> anyhow::Result<ExitCode> {
     let loaded = loaded.with_context(|| format!("failed to load the module `{}`", args.module))?;
     let schema = serde_json::from_str(&loaded.module.manifest.settings_schema)
         .with_context(|| format!("the settings schema of `{}` is not JSON", args.module))?;
+    if args.artifacthub {
+        let (readme, mutates) = (docs(&loaded, &schema), !loaded.module.manifest.writes.is_empty());
+        super::print_data(&artifact_hub::file(&loaded, &readme, mutates, Timestamp::now())?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match (args.docs, args.output) {
         (true, _) => super::print_data(&printable_lines(&docs(&loaded, &schema)))?,
         (false, ListOutput::Json) => {

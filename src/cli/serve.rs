@@ -146,8 +146,12 @@ async fn prepare(args: Serve, metrics: &Arc<Metrics>) -> anyhow::Result<Prepared
         tasks.spawn(folder.watch(CERTIFICATE_PERIOD));
     }
     let sources: SupplyOptions = args.policies.into();
-    let store = Arc::new(Store::new(setup::modules(&sources)?, Arc::clone(metrics))?);
+    let modules = setup::served_modules(&sources, args.allowed_registries, metrics.pulls.clone())?;
+    let store = Arc::new(Store::new(modules, Arc::clone(metrics))?);
     tasks.spawn(Arc::clone(&store).keep_retrying());
+    if let Some(seconds) = args.tag_interval_seconds {
+        tasks.spawn(Arc::clone(&store).keep_resolving(Duration::from_secs(seconds.into())));
+    }
     if !sources.policies.is_empty() {
         tasks.spawn(Followed::start(sources.policies, Arc::clone(&store)).await?.follow());
     } else if !args.cluster.cluster {

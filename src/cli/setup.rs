@@ -12,13 +12,16 @@ use tokio::sync::watch;
 use wardset_core::policy::{NamespaceLabels, OciReference};
 use wardset_placement::KubernetesVersion;
 use wardset_runtime::{Cache, CompileLimits, Compiler, Engine, EngineOptions, Evaluator, Snapshot};
+use wardset_signatures::RepositoryPrefix;
 
 use crate::admission::{Judge, NamespaceSource};
+use crate::metrics::PullMetrics;
 use crate::offline::input::{self, InputError, InputFile, InputSource};
 use crate::offline::request::{self, Built};
 use crate::offline::text;
 use crate::preview::Inventory;
 use crate::registry::{ContentCache, RegistryOptions};
+use crate::supply::RegistrySupply;
 use crate::supply::modules::{CompilingModule, Modules};
 use crate::supply::policy_files;
 use crate::supply::trust_file;
@@ -54,6 +57,20 @@ pub(super) fn reference(named: &str) -> anyhow::Result<OciReference> {
 ///
 /// An engine that this machine cannot run.
 pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
+    served_modules(sources, Vec::new(), PullMetrics::default())
+}
+
+/// Returns the module store of a server: modules come only from registries in `allowed`, unless it is empty, and
+/// `metrics` count the pulls.
+///
+/// # Errors
+///
+/// As [`modules`].
+pub(super) fn served_modules(
+    sources: &SupplyOptions,
+    allowed: Vec<RepositoryPrefix>,
+    metrics: PullMetrics,
+) -> anyhow::Result<Arc<Modules>> {
     let engine = Engine::new(EngineOptions::default())?;
     let cache = sources.cache.as_ref().and_then(|folder| match Cache::open(folder) {
         Ok(cache) => Some(cache),
@@ -69,10 +86,12 @@ pub(crate) fn modules(sources: &SupplyOptions) -> anyhow::Result<Arc<Modules>> {
     });
     // If compiled modules cannot be stored there, neither can anything else.
     let folder = sources.cache.as_ref().filter(|_| cache.is_some());
-    let content = folder.map(|folder| ContentCache::at(folder.join(CONTENT)));
+    let cached = folder.map(|folder| ContentCache::at(folder.join(CONTENT)));
     let modules = Modules::new(engine, cache, compiler(sources.compile)?);
     let trust = sources.trust.as_deref().map(trust_file::read).transpose()?.unwrap_or_default();
-    Ok(Arc::new(modules.with_registries(sources.registry.clone(), content, trust)))
+    let options = sources.registry.clone();
+    let registries = RegistrySupply { options, cache: cached, trust, allowed, metrics };
+    Ok(Arc::new(modules.with_registries(registries)))
 }
 
 /// Minimum memory of one compilation if the user sets no limit: enough for the built-in modules, with a reserve.

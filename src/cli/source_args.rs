@@ -12,7 +12,8 @@ pub(super) struct PolicySources {
     pub(super) paths: Vec<PathBuf>,
 
     /// Pull and compile modules at every start instead of caching them
-    #[arg(long, conflicts_with = "cache_dir", hide_short_help = true)]
+    // It wins over `cache_dir`. A conflict would count the variable of `cache_dir` as typed.
+    #[arg(long, hide_short_help = true)]
     pub(super) no_cache: bool,
 
     #[command(flatten)]
@@ -28,6 +29,12 @@ pub(super) struct RegistryArgs {
     /// File with CAs of registries (PEM), beside those of the system
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) registry_ca: Option<PathBuf>,
+
+    /// File with credentials, as `docker login` or `podman login` writes it, or as in a Secret of the type
+    /// kubernetes.io/dockerconfigjson. Repeatable; the first file with an entry for the registry wins. Default: the files
+    /// of Docker and Podman
+    #[arg(long = "registry-auth", value_name = "FILE", hide_short_help = true)]
+    pub(super) registry_auth: Vec<PathBuf>,
 
     /// Registry that has plain HTTP only: its host, with the port if the reference has one. Repeatable
     #[arg(long = "insecure-registry", value_name = "HOST", hide_short_help = true)]

@@ -1,9 +1,11 @@
 //! Pulls and pushes modules.
 
+use std::fmt;
+
 use bytes::Bytes;
 use reqwest::Client;
 use tokio::sync::OnceCell;
-use wardset_core::policy::OciReference;
+use wardset_core::policy::{OciReference, OciRepository};
 
 use super::artifact::{self, Annotations, ModuleArtifact};
 use super::content_cache::ContentCache;
@@ -29,6 +31,9 @@ pub struct PulledModule {
     pub component: Bytes,
     /// The annotations of the manifest.
     pub annotations: Annotations,
+    /// Size of the part that came from the registry, in bytes: the module, or nothing if the cache had it. `None` if no
+    /// request was sent.
+    pub received: Option<u64>,
 }
 
 impl RegistryClient {
@@ -53,10 +58,11 @@ impl RegistryClient {
             if let Some(pulled) = cached(reference, cache)? {
                 return Ok(pulled);
             }
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             let (manifest, digest) = transfer::manifest(&mut session, reference).await?;
             let (layer, annotations) = artifact::layer_of(&manifest)?;
             let known = cache.and_then(|cache| cache.get(&layer.digest, layer.size));
+            let received = if known.is_some() { 0 } else { layer.size };
             let component = match known {
                 Some(component) => component,
                 None => {
@@ -76,6 +82,7 @@ impl RegistryClient {
                 reference: reference.clone().pinned(&digest),
                 component: component.into(),
                 annotations,
+                received: Some(received),
             })
         })
         .await
@@ -92,7 +99,7 @@ impl RegistryClient {
         artifact: &ModuleArtifact,
     ) -> Result<OciReference, RegistryError> {
         self.operate("push", reference, async {
-            let mut session = self.session(reference, "push").await?;
+            let mut session = self.session(reference.in_repository(), "push").await?;
             transfer::upload(&mut session, &artifact.layer).await?;
             transfer::upload(&mut session, &artifact.config).await?;
             let digest = artifact.digest();
@@ -113,9 +120,26 @@ impl RegistryClient {
             return Ok(reference.clone());
         }
         self.operate("resolve", reference, async {
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             let (_, digest) = transfer::manifest(&mut session, reference).await?;
             Ok(reference.clone().pinned(&digest))
+        })
+        .await
+    }
+
+    /// Returns the digest to which the tag of a reference leads now. The registry names it, so it counts only as a hint that
+    /// the tag has moved: [`RegistryClient::pull`] computes it.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer, refuses, or has no such tag.
+    pub async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, RegistryError> {
+        self.operate("resolve", reference, async {
+            let mut session = self.session(reference.in_repository(), "pull").await?;
+            match transfer::named_digest(&mut session, reference).await? {
+                Some(digest) => Ok(digest),
+                None => Ok(transfer::manifest(&mut session, reference).await?.1),
+            }
         })
         .await
     }
@@ -123,27 +147,38 @@ impl RegistryClient {
     /// Starts a session for an operation on a repository.
     pub(super) async fn session<'c>(
         &'c self,
-        reference: &'c OciReference,
+        repository: &'c OciRepository,
         operation: &'static str,
     ) -> Result<Session<'c>, RegistryProblem> {
-        Ok(Session::new(&self.options, self.http().await?, reference, operation))
+        Ok(Session::new(&self.options, self.http().await?, repository, operation))
     }
 
-    /// Runs an operation within its time limit.
+    /// Runs an operation on an artifact within its time limit.
     pub(super) async fn operate<T>(
         &self,
         operation: &'static str,
         reference: &OciReference,
         work: impl Future<Output = Result<T, Tried>>,
     ) -> Result<T, RegistryError> {
+        self.operate_on(operation, reference.host(), reference, work).await
+    }
+
+    /// Runs an operation within its time limit. `named` is the reference or the repository, for messages.
+    pub(super) async fn operate_on<T>(
+        &self,
+        operation: &'static str,
+        host: &str,
+        named: &impl fmt::Display,
+        work: impl Future<Output = Result<T, Tried>>,
+    ) -> Result<T, RegistryError> {
         let time = self.options.times.whole;
         let done = tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-            let host = reference.host().to_owned();
+            let host = host.to_owned();
             Err(RegistryProblem::Slow { host, time }.into())
         });
         done.map_err(|Tried { attempts, problem }| RegistryError {
             operation,
-            reference: reference.to_string(),
+            reference: named.to_string(),
             attempts,
             problem,
         })
@@ -169,5 +204,6 @@ fn cached(
     let (layer, annotations) = artifact::layer_of(&manifest)?;
     let Some(component) = cache.get(&layer.digest, layer.size) else { return Ok(None) };
     artifact::check_component(&component)?;
-    Ok(Some(PulledModule { reference: reference.clone(), component: component.into(), annotations }))
+    let (reference, component) = (reference.clone(), component.into());
+    Ok(Some(PulledModule { reference, component, annotations, received: None }))
 }

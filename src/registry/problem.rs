@@ -13,9 +13,9 @@ use super::credentials::CredentialsError;
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {operation} `{reference}`{}", in_attempts(*.attempts))]
 pub struct RegistryError {
-    /// `pull` or `push`.
+    /// A verb, such as `pull`.
     pub(super) operation: &'static str,
-    /// The reference, as the user wrote it.
+    /// The reference or the repository, as the user wrote it.
     pub(super) reference: String,
     /// Attempts of the request that failed.
     pub(super) attempts: u32,

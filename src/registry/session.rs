@@ -6,7 +6,7 @@ use k8s_openapi::jiff;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
-use wardset_core::policy::OciReference;
+use wardset_core::policy::OciRepository;
 use wardset_core::text::one_line;
 
 use super::challenge::{self, Challenge};
@@ -28,7 +28,7 @@ const MAX_DETAIL: usize = 200;
 pub(super) struct Session<'c> {
     pub(super) options: &'c RegistryOptions,
     http: &'c Client,
-    reference: &'c OciReference,
+    repository: &'c OciRepository,
     operation: &'static str,
     authorization: Option<HeaderValue>,
     /// The credentials of the last login, for messages.
@@ -59,14 +59,19 @@ impl<'c> Session<'c> {
     pub(super) fn new(
         options: &'c RegistryOptions,
         http: &'c Client,
-        reference: &'c OciReference,
+        repository: &'c OciRepository,
         operation: &'static str,
     ) -> Self {
-        Self { options, http, reference, operation, authorization: None, used: None }
+        Self { options, http, repository, operation, authorization: None, used: None }
     }
 
     pub(super) fn host(&self) -> &'c str {
-        self.reference.host()
+        self.repository.host()
+    }
+
+    /// Returns the repository's name.
+    pub(super) fn name(&self) -> &'c str {
+        self.repository.name()
     }
 
     /// Returns the address of a path in the repository.
@@ -74,7 +79,7 @@ impl<'c> Session<'c> {
         // Docker Hub has its API at another host.
         let host = if self.host() == "docker.io" { "registry-1.docker.io" } else { self.host() };
         let scheme = if self.is_insecure() { "http" } else { "https" };
-        let url = format!("{scheme}://{host}/v2/{}/{path}", self.reference.repository());
+        let url = format!("{scheme}://{host}/v2/{}/{path}", self.repository.name());
         url.parse().map_err(|_| self.protocol(format!("the address `{url}`")))
     }
 
@@ -114,7 +119,7 @@ impl<'c> Session<'c> {
         let challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|header| header.to_str().ok());
         let challenges: Vec<Challenge> = challenges.flat_map(challenge::parse).collect();
         let credentials =
-            credentials::find(&self.options.credentials, self.host(), self.reference.repository()).await?;
+            credentials::find(&self.options.credentials, self.host(), self.repository.name()).await?;
         self.used = credentials.clone();
         let is_bearer = |challenge: &&Challenge| matches!(challenge, Challenge::Bearer { .. });
         let authorization = match challenges.iter().find(is_bearer).or(challenges.first()) {
@@ -157,8 +162,8 @@ impl<'c> Session<'c> {
             return Err(self.protocol(format!("the token server `{realm_text}`, which is not HTTPS")));
         }
         let actions = if self.operation == "push" { "pull,push" } else { "pull" };
-        let scope = scope
-            .map_or_else(|| format!("repository:{}:{actions}", self.reference.repository()), str::to_owned);
+        let scope =
+            scope.map_or_else(|| format!("repository:{}:{actions}", self.repository.name()), str::to_owned);
         let mut parameters = vec![("scope", &*scope)];
         parameters.extend(service.map(|service| ("service", service)));
         let request = match credentials.map(|found| found.secret) {
@@ -211,7 +216,7 @@ impl<'c> Session<'c> {
             StatusCode::UNAUTHORIZED => self.unauthorized(),
             StatusCode::FORBIDDEN => RegistryProblem::Forbidden {
                 host,
-                repository: self.reference.repository().to_owned(),
+                repository: self.repository.name().to_owned(),
                 operation: self.operation,
                 detail,
             },

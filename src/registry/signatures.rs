@@ -60,7 +60,7 @@ impl RegistryClient {
     /// The registry does not answer or refuses, or a signature is too large.
     pub async fn signatures(&self, reference: &OciReference) -> Result<Vec<Evidence>, RegistryError> {
         self.operate("read the signatures of", reference, async {
-            let mut session = self.session(reference, "pull").await?;
+            let mut session = self.session(reference.in_repository(), "pull").await?;
             let mut found = simple(&mut session, reference).await?;
             found.extend(bundles(&mut session, reference).await?);
             Ok(found)
@@ -108,7 +108,7 @@ impl RegistryClient {
         signatures: &[Evidence],
     ) -> Result<(), RegistryError> {
         self.operate("sign", reference, async {
-            let mut session = self.session(reference, "push").await?;
+            let mut session = self.session(reference.in_repository(), "push").await?;
             let (artifact, _) = transfer::manifest(&mut session, reference).await?;
             for signature in signatures {
                 match signature {

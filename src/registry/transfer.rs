@@ -1,7 +1,7 @@
 //! Downloads and uploads of manifests and blobs, with repeats.
 
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use wardset_core::policy::OciReference;
 
 use super::artifact::{Descriptor, digest_of};
@@ -17,6 +17,9 @@ pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// message can name it.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json";
+
+/// The header in which a registry names the digest of a manifest. The distribution API does not require it.
+const DIGEST: &str = "docker-content-digest";
 
 /// A problem, and the attempts of the request that failed.
 pub(super) struct Tried {
@@ -59,14 +62,39 @@ async fn manifest_once(
     session: &mut Session<'_>,
     reference: &OciReference,
 ) -> Result<Vec<u8>, RegistryProblem> {
+    let response = ask_for_manifest(session, reference, Method::GET).await?;
+    http::body(response, session.host(), "a manifest", MAX_MANIFEST, &session.options.times).await
+}
+
+/// Returns the digest that the registry names for a reference's manifest, if it names one. The manifest is not sent, so
+/// registries that limit the number of pulls don't count the request.
+pub(super) async fn named_digest(
+    session: &mut Session<'_>,
+    reference: &OciReference,
+) -> Result<Option<String>, Tried> {
+    let mut attempts = Attempts::new(&session.options.times);
+    let response = loop {
+        match ask_for_manifest(session, reference, Method::HEAD).await {
+            Ok(response) => break response,
+            Err(problem) => attempts.wait_after(problem).await?,
+        }
+    };
+    let digest = response.headers().get(DIGEST).and_then(|digest| digest.to_str().ok());
+    Ok(digest.filter(|digest| OciReference::is_digest(digest)).map(str::to_owned))
+}
+
+async fn ask_for_manifest(
+    session: &mut Session<'_>,
+    reference: &OciReference,
+    method: Method,
+) -> Result<Response, RegistryProblem> {
     let url = session.url(&format!("manifests/{}", reference.version()))?;
-    let get = |http: &reqwest::Client| http.get(url.clone()).header(ACCEPT, MANIFESTS);
+    let ask = |http: &reqwest::Client| http.request(method.clone(), url.clone()).header(ACCEPT, MANIFESTS);
     let thing = match reference.digest() {
         Some(digest) => format!("manifest `{digest}` in `{}`", reference.repository()),
         None => format!("manifest `{}:{}`", reference.repository(), reference.version()),
     };
-    let response = session.send(&thing, &[StatusCode::OK], get).await?;
-    http::body(response, session.host(), "a manifest", MAX_MANIFEST, &session.options.times).await
+    session.send(&thing, &[StatusCode::OK], ask).await
 }
 
 /// Returns the content of a descriptor, which has a checked size. If the connection breaks, the download continues.

@@ -127,14 +127,21 @@ impl Followed {
 impl From<FoundPolicy> for Wanted {
     fn from(FoundPolicy { policy, revision, folder }: FoundPolicy) -> Self {
         let name = Arc::clone(&policy.name);
-        Self { name, revision: revision.into(), policy: Ok((policy, folder)), last_good: None }
+        let policy = Ok((policy, folder));
+        Self { name, revision: revision.into(), policy, last_good: None, resolve_request: None }
     }
 }
 
 /// Returns a policy of which only the name is known. Its problem is its revision, so that the same problem is no change.
 fn broken(name: &str, error: &PoliciesError) -> Wanted {
     let problem = text::with_causes(error, MAX_PROBLEM);
-    Wanted { name: name.into(), revision: problem.as_str().into(), policy: Err(problem), last_good: None }
+    Wanted {
+        name: name.into(),
+        revision: problem.as_str().into(),
+        policy: Err(problem),
+        last_good: None,
+        resolve_request: None,
+    }
 }
 
 /// Marks the policies of a file that cannot be read any more. Their active revisions stay active.

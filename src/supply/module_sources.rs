@@ -8,15 +8,15 @@ use std::panic::resume_unwind;
 use std::path::Path;
 
 use bytes::Bytes;
-use wardset_core::policy::ModuleRef;
+use wardset_core::policy::{ModuleRef, OciReference};
 use wardset_runtime::Module;
-use wardset_signatures::Trust;
 
 use super::builtin;
-use crate::registry::{ContentCache, RegistryOptions};
+use crate::registry::Annotations;
 use registries::Registries;
 
 pub(super) use fetch_error::FetchError;
+pub use registries::RegistrySupply;
 
 /// Fetches the bytes of modules.
 pub(super) struct Sources {
@@ -30,17 +30,24 @@ pub(super) struct Fetched {
     pub(super) digest: String,
     /// The module's name. For a registry, it has the digest of the manifest.
     pub(super) module: ModuleRef,
+    /// The annotations of its artifact in a registry.
+    pub(super) annotations: Annotations,
 }
 
 impl Sources {
-    /// Creates the sources. With `cache`, content of registries is kept on disk.
-    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>, trust: Trust) -> Self {
-        Self { registries: Registries::new(options, cache, trust) }
+    /// Creates the sources.
+    pub(super) fn new(registries: RegistrySupply) -> Self {
+        Self { registries: Registries::new(registries) }
+    }
+
+    /// Returns the digest to which a tag leads now.
+    pub(super) async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, FetchError> {
+        self.registries.digest_of_tag(reference).await
     }
 
     /// Returns the bytes of a module. A relative `file:` path starts at `folder`.
     pub(super) async fn fetch(&self, module: &ModuleRef, folder: &Path) -> Result<Fetched, FetchError> {
-        let mut name = module.clone();
+        let (mut name, mut annotations) = (module.clone(), Annotations::new());
         let bytes = match module {
             ModuleRef::Builtin(name) => {
                 let module = builtin::MODULES.iter().find(|module| module.name == name);
@@ -58,10 +65,11 @@ impl Sources {
             ModuleRef::Oci(reference) => {
                 let pulled = self.registries.pull(reference).await?;
                 name = ModuleRef::Oci(pulled.reference.clone());
+                annotations.clone_from(&pulled.annotations);
                 pulled.component.clone()
             }
         };
-        Ok(Fetched { digest: Module::digest_of(&bytes), bytes, module: name })
+        Ok(Fetched { digest: Module::digest_of(&bytes), bytes, module: name, annotations })
     }
 }
 

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OnceCell, watch};
-use wardset_core::policy::{Mode, ModuleRef, Policy, Resource};
+use wardset_core::policy::{Mode, ModuleRef, OciReference, Policy, Resource};
 use wardset_runtime::{Cache, Compiler, Engine, LoadError, MeasuredCompilation, Member, Module};
 
-use wardset_signatures::Trust;
-
-use super::module_sources::{FetchError, Fetched, Sources, blocking};
+use super::module_sources::{FetchError, Fetched, RegistrySupply, Sources, blocking};
 use super::policies_error::PoliciesError;
-use crate::registry::{ContentCache, RegistryOptions};
+use crate::registry::Annotations;
 
 /// Time for which a module is not compiled again after it exhausted the compiler's limits.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -50,6 +48,8 @@ pub struct LoadedModule {
     pub bytes: Bytes,
     /// The module's name. For a registry, it has the digest of the manifest.
     pub name: ModuleRef,
+    /// The annotations of its artifact in a registry.
+    pub annotations: Annotations,
 }
 
 /// An error in a module without a policy.
@@ -76,7 +76,7 @@ impl Modules {
     #[must_use]
     pub fn new(engine: Arc<Engine>, cache: Option<Cache>, compiler: Compiler) -> Self {
         Self {
-            sources: Sources::new(RegistryOptions::default(), None, Trust::default()),
+            sources: Sources::new(RegistrySupply::default()),
             engine,
             cache,
             compiler,
@@ -85,15 +85,10 @@ impl Modules {
         }
     }
 
-    /// Sets how to reach registries, and which signatures their modules need. With `cache`, their content is kept on disk.
+    /// Sets how to reach registries, and which of their modules to load.
     #[must_use]
-    pub fn with_registries(
-        self,
-        options: RegistryOptions,
-        cache: Option<ContentCache>,
-        trust: Trust,
-    ) -> Self {
-        Self { sources: Sources::new(options, cache, trust), ..self }
+    pub fn with_registries(self, registries: RegistrySupply) -> Self {
+        Self { sources: Sources::new(registries), ..self }
     }
 
     /// Returns the engine in which the modules run.
@@ -123,6 +118,11 @@ impl Modules {
         // The active policy names the digest that runs.
         let policy = Policy { module: name, ..policy };
         Ok(Member::new(&self.engine, policy, module).await?)
+    }
+
+    /// Returns the digest to which a tag leads now.
+    pub(super) async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, FetchError> {
+        self.sources.digest_of_tag(reference).await
     }
 
     /// Returns the modules that are compiled now, and each change. Modules from the cache are never among them.
@@ -180,7 +180,7 @@ impl Modules {
     ///
     /// A module that cannot be found or loaded.
     pub async fn load(&self, module: &ModuleRef, folder: &Path) -> Result<LoadedModule, ModuleError> {
-        let Fetched { bytes, digest, module: name } = self.sources.fetch(module, folder).await?;
+        let Fetched { bytes, digest, module: name, annotations } = self.sources.fetch(module, folder).await?;
         let cell = self.cell(&digest);
         // The first caller loads the module, and the others wait for it. If the first caller is cancelled, the next
         // one starts again.
@@ -196,7 +196,7 @@ impl Modules {
                 self.forget(&digest, &cell);
             }
         })?;
-        Ok(LoadedModule { module, bytes, name })
+        Ok(LoadedModule { module, bytes, name, annotations })
     }
 
     /// Lists a module as being compiled until the returned value is dropped.

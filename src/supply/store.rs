@@ -10,6 +10,8 @@
 //! affected. If its module compiles slowly, the policy becomes active later, automatically, and delays no other
 //! policy. The store never decides on a review and never polls for changes.
 
+mod tags;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
-use wardset_core::policy::{ModuleRef, Policy};
+use wardset_core::policy::{ModuleRef, OciReference, Policy};
 use wardset_core::text;
 use wardset_runtime::{Member, Snapshot, Unusable};
 
@@ -57,6 +59,8 @@ pub struct Wanted {
     pub policy: Result<(Policy, PathBuf), String>,
     /// The revision that was active before this server started, if it is known and differs.
     pub last_good: Option<Policy>,
+    /// A text whose change asks to resolve the tag of the module again, although nothing else changed.
+    pub resolve_request: Option<Arc<str>>,
 }
 
 /// The active state of a desired policy.
@@ -70,7 +74,8 @@ pub struct Standing {
     pub state: State,
     /// The active module.
     pub module: Option<ActiveModule>,
-    /// `Unsigned`, `BadSignature` or `WrongIdentity`, if the rules of `--trust` refuse the desired revision's module.
+    /// `Unsigned`, `BadSignature` or `WrongIdentity`, if the rules of `--trust` refuse the desired revision's module;
+    /// `RegistryNotAllowed` if `--allow-registry` does.
     pub refusal: Option<&'static str>,
 }
 
@@ -122,8 +127,10 @@ struct HeldPolicy {
     attempt: Option<Attempt>,
     /// Whether the last attempt failed for a reason that may pass.
     may_pass: bool,
-    /// Why the rules of `--trust` refused the module of the last attempt.
+    /// Why `--trust` or `--allow-registry` refused the module of the last attempt.
     refusal: Option<&'static str>,
+    /// The digest of the tag that caused the last attempt, if a moved tag did.
+    moved_to: Option<String>,
 }
 
 /// An attempt to load a revision.
@@ -397,6 +404,14 @@ impl HeldPolicy {
         self.member.as_ref().is_some_and(|member| !member.plan().digest.is_empty())
     }
 
+    /// Returns the module's reference if it has only a tag, which can move.
+    fn tag(&self) -> Option<&OciReference> {
+        match &self.wanted.policy.as_ref().ok()?.0.module {
+            ModuleRef::Oci(reference) if reference.digest().is_none() => Some(reference),
+            _ => None,
+        }
+    }
+
     fn may_change(&self) -> bool {
         self.wanted.policy.as_ref().is_ok_and(|(policy, _)| policy.module.may_change())
     }
@@ -413,6 +428,10 @@ impl Tried {
 /// Returns whether nothing about a policy changed.
 fn is_unchanged(held: &mut HeldPolicy, wanted: &Wanted) -> bool {
     if held.wanted.revision != wanted.revision {
+        return false;
+    }
+    let request = &wanted.resolve_request;
+    if held.tag().is_some() && request.is_some() && *request != held.wanted.resolve_request {
         return false;
     }
     // The module's file may have changed while the policy did not.
@@ -438,11 +457,14 @@ fn compiling(before: Option<HeldPolicy>, wanted: Wanted, attempt: Option<Attempt
     );
     // A member without a module stays as well: reviews that its `onError` denies must not be allowed in the meantime.
     let member = before.and_then(|held| held.member);
-    HeldPolicy { wanted, member, state: State::Compiling(module), attempt, may_pass: false, refusal: None }
+    let state = State::Compiling(module);
+    HeldPolicy { wanted, member, state, attempt, may_pass: false, refusal: None, moved_to: None }
 }
 
 /// Returns a policy's new state after an attempt.
 fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolicy {
+    let same = before.as_ref().filter(|held| held.wanted.revision == wanted.revision);
+    let moved_to = same.and_then(|held| held.moved_to.clone());
     let problem = match tried.member {
         Ok(member) => {
             let former = before.as_ref().and_then(|held| held.member.as_ref());
@@ -450,15 +472,24 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
                 Some(former) => member.after(former),
                 None => member,
             };
-            let is_new =
-                |held: HeldPolicy| held.state != State::Ready || held.wanted.revision != wanted.revision;
-            if before.is_none_or(is_new) {
-                let module = &*member.plan().digest;
-                tracing::info!(policy = &*wanted.name, module, "activated the policy");
+            let plan = member.plan();
+            let is_same = |held: &HeldPolicy| {
+                let former = held.member.as_ref().map(|former| &former.plan().policy.module);
+                held.state == State::Ready && former == Some(&plan.policy.module)
+            };
+            if !same.is_some_and(is_same) {
+                let (module, reference) = (&*plan.digest, &plan.policy.module);
+                tracing::info!(policy = &*wanted.name, module, %reference, "activated the policy");
             }
-            let member = Some(member);
-            let state = State::Ready;
-            return HeldPolicy { wanted, member, state, attempt: None, may_pass: false, refusal: None };
+            return HeldPolicy {
+                wanted,
+                member: Some(member),
+                state: State::Ready,
+                attempt: None,
+                may_pass: false,
+                refusal: None,
+                moved_to,
+            };
         }
         Err(problem) => problem,
     };
@@ -485,7 +516,7 @@ fn settle(before: Option<HeldPolicy>, wanted: Wanted, tried: Tried) -> HeldPolic
             (policy.map(|policy| Member::unready(policy, &problem)), State::Unready(problem))
         }
     };
-    HeldPolicy { wanted, member, state, attempt: None, may_pass, refusal }
+    HeldPolicy { wanted, member, state, attempt: None, may_pass, refusal, moved_to }
 }
 
 fn said(error: &(dyn std::error::Error + 'static)) -> String {

@@ -11,6 +11,19 @@ fn the_definition_in_the_chart_matches_the_types() {
     );
 }
 
+/// The API server must not refuse a module that the server can load.
+#[test]
+fn the_definition_accepts_each_kind_of_module() {
+    let definition = wardset::crd::definition();
+    let module = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        ["module"];
+    let rule = module["x-kubernetes-validations"][0]["rule"].as_str().unwrap();
+    let kinds = rule.strip_prefix("self.matches('^(").unwrap().strip_suffix(").+')").unwrap();
+    assert_eq!(kinds.split('|').collect::<Vec<_>>(), ["builtin:", "file:", "oci://"]);
+    let longest = "oci://r.example/policy:1@sha256:".len() + 64 + 255 + 255 + 128;
+    assert!(module["maxLength"].as_u64().unwrap() as usize > longest);
+}
+
 /// Collects every part of a schema with its path.
 fn walk<'s>(path: String, schema: &'s Value, found: &mut Vec<(String, &'s Value)>) {
     found.push((path.clone(), schema));

@@ -152,6 +152,7 @@ fn wanted(name: &str, spec: &Value, last_good: Option<&Value>) -> Wanted {
         revision: spec.to_string().into(),
         policy: Ok((policy(spec), PathBuf::new())),
         last_good: last_good.map(policy),
+        resolve_request: None,
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod docker_registry;
 mod errors;
+mod list;
 mod policies;
 mod real;
 mod server;
 mod signatures;
+mod tags;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wardset::registry::{
     Annotations, ContentCache, CredentialSource, ModuleArtifact, RegistryClient, RegistryOptions,
-    RegistryTimes,
+    RegistryTimes, TagList,
 };
 use wardset::supply::builtin;
 use wardset_core::policy::OciReference;
@@ -139,6 +141,22 @@ async fn credentials_are_sent_only_after_a_challenge_and_as_a_token_if_the_regis
         let tokens = registry.requests().iter().filter(|request| *request == "GET token").count();
         assert_eq!(tokens, if login == Login::Token { 2 } else { 0 }, "one for each operation");
     }
+}
+
+/// A mounted Secret changes while the server runs.
+#[tokio::test]
+async fn each_login_reads_the_files_again_and_the_first_with_an_entry_counts() {
+    let registry = FakeRegistry::with(Login::Basic, true);
+    store(&registry, LAYOUTS[0], &component());
+    let other = registry.credentials("secret of another registry").with_file_name("other.json");
+    std::fs::write(&other, r#"{"auths": {"registry.example.com": {"auth": "am86cHc="}}}"#).unwrap();
+    let file = registry.credentials("expired");
+    let credentials = CredentialSource::Files(vec![other, file.clone()]);
+    let client = RegistryClient::new(RegistryOptions { credentials, ..options(&registry) });
+    let error = format!("{:#}", anyhow::Error::new(client.pull(&tagged(&registry), None).await.unwrap_err()));
+    assert!(error.contains(&format!("rejects the credentials from `{}`", file.display())), "{error}");
+    registry.credentials(LOGIN.1);
+    assert_eq!(client.pull(&tagged(&registry), None).await.unwrap().component, component());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod condition;
 mod module_ref;
 mod oci_reference;
+mod oci_repository;
 mod resource;
 mod scope;
 mod selector;
@@ -17,6 +18,7 @@ mod selector;
 pub use condition::{Condition, ConditionError};
 pub use module_ref::ModuleRef;
 pub use oci_reference::OciReference;
+pub use oci_repository::OciRepository;
 pub use resource::{LimitsSpec, MatchSpec, Metadata, NamedExpression, PolicySpec, Resource};
 pub(crate) use scope::LazyVariables;
 pub use scope::{Exclusion, Match, Mismatch, NamespaceLabels, ScopeError};

@@ -13,11 +13,13 @@ pub mod bundle;
 mod digest;
 mod encrypted;
 mod key;
+mod prefix;
 pub mod simple_signing;
 mod trust;
 
 pub use digest::{DigestError, ManifestDigest};
 pub use key::{KeyError, PrivateKey, PublicKey};
+pub use prefix::RepositoryPrefix;
 pub use trust::{Evidence, Rule, SignatureRefusal, Trust, TrustRulesError, TrustedSigner};
 
 /// A reason why a signature proves nothing.

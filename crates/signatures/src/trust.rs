@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::{self, Authorities, AuthoritiesError, Identity};
 use crate::simple_signing::{self, Signed};
-use crate::{BadSignature, KeyError, ManifestDigest, PublicKey};
+use crate::{BadSignature, KeyError, ManifestDigest, PublicKey, RepositoryPrefix};
 
 /// The file of `--trust`.
 #[derive(Debug, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Trust {
 #[derive(Debug)]
 pub struct Rule {
     /// The registry and the first segments of the repositories; `*` is every registry.
-    pub prefix: String,
+    pub prefix: RepositoryPrefix,
     /// Whether modules need a signature. Otherwise they are exempt from the rule of a shorter prefix.
     pub require: bool,
     /// The signers of which one must have signed. At least one, if a signature is required.
@@ -190,9 +190,9 @@ impl Trust {
         for (n, rule) in file.rules.into_iter().enumerate() {
             let at = |field: &str| format!("rules[{n}].{field}");
             let form = |field: &str, detail: String| TrustRulesError::Form { field: at(field), detail };
-            check_prefix(&rule.prefix).map_err(|detail| form("prefix", detail))?;
-            if rules.iter().any(|other| other.prefix == rule.prefix) {
-                return Err(form("prefix", format!("two rules for `{}`; join them", rule.prefix)));
+            let prefix: RepositoryPrefix = rule.prefix.parse().map_err(|detail| form("prefix", detail))?;
+            if rules.iter().any(|other| other.prefix == prefix) {
+                return Err(form("prefix", format!("two rules for `{prefix}`; join them")));
             }
             if rule.require && rule.keys.is_empty() && rule.identities.is_empty() {
                 let detail = "the rule trusts nobody; add `keys` or `identities`, or set `require: false`";
@@ -215,7 +215,7 @@ impl Trust {
                 let IdentityFile { issuer, subject } = identity;
                 signers.push(TrustedSigner::Identity(Identity { issuer, subject }, Arc::clone(authorities)));
             }
-            rules.push(Rule { prefix: rule.prefix, require: rule.require, signers, in_file: true });
+            rules.push(Rule { prefix, require: rule.require, signers, in_file: true });
         }
         Ok(Self { rules })
     }
@@ -224,7 +224,9 @@ impl Trust {
     #[must_use]
     pub fn of_key(key: Arc<PublicKey>) -> Self {
         let signers = vec![TrustedSigner::Key(key)];
-        Self { rules: vec![Rule { prefix: "*".to_owned(), require: true, signers, in_file: false }] }
+        Self {
+            rules: vec![Rule { prefix: RepositoryPrefix::every(), require: true, signers, in_file: false }],
+        }
     }
 
     /// Whether there is no rule.
@@ -236,24 +238,9 @@ impl Trust {
     /// Returns the rule for a repository, such as `registry.example/policies/labels`: the one with the longest prefix.
     #[must_use]
     pub fn rule(&self, repository: &str) -> Option<&Rule> {
-        let covers = |rule: &&Rule| {
-            let rest = repository.strip_prefix(&rule.prefix);
-            rule.prefix == "*" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let length = |rule: &&Rule| if rule.prefix == "*" { 0 } else { rule.prefix.len() };
-        self.rules.iter().filter(covers).max_by_key(length)
+        let covering = self.rules.iter().filter(|rule| rule.prefix.covers(repository));
+        covering.max_by_key(|rule| rule.prefix.length())
     }
-}
-
-fn check_prefix(prefix: &str) -> Result<(), String> {
-    let is_whole = !prefix.is_empty() && prefix.split('/').all(|segment| !segment.is_empty());
-    let is_plain = !prefix.contains(['*', '@', ' ']) && !prefix.contains("://");
-    if prefix == "*" || (is_whole && is_plain) {
-        return Ok(());
-    }
-    Err(format!(
-        "expected a registry, with or without segments of a repository, such as `registry.example/policies`, or `*`; found `{prefix}`"
-    ))
 }
 
 impl Rule {
@@ -371,7 +358,8 @@ mod tests {
             {"prefix": "registry.example/team", "require": false},
         ]});
         let trust = trust(&rules).unwrap();
-        let prefix = |repository: &str| trust.rule(repository).map(|rule| (&*rule.prefix, rule.require));
+        let prefix =
+            |repository: &str| trust.rule(repository).map(|rule| (rule.prefix.as_str(), rule.require));
         assert_eq!(prefix("registry.example/team/labels"), Some(("registry.example/team", false)));
         assert_eq!(prefix("registry.example/teams"), Some(("registry.example", true)));
         assert_eq!(prefix("registry.example.org/team"), Some(("*", true)));

@@ -43,7 +43,7 @@ pub struct StatusCondition {
     /// `True` or `False`.
     pub status: String,
     /// `InForce`, `LastGoodInForce`, `NotInForce` or `Compiling`; or `Unsigned`, `BadSignature` or `WrongIdentity`, if the rules
-    /// of `--trust` refuse the module.
+    /// of `--trust` refuse the module, and `RegistryNotAllowed` if `--allow-registry` does.
     pub reason: String,
     /// Explanation for people.
     pub message: String,

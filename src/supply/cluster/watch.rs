@@ -17,6 +17,9 @@ use crate::cluster::watching::{backoff, watch_failed};
 use crate::metrics::Metrics;
 use crate::supply::store::{Source, Store, Wanted};
 
+/// The annotation by which a user asks to resolve the tag of a policy's module again. Each change of its value counts.
+const RESOLVE_REQUEST: &str = "wardset.dev/resolve-requested-at";
+
 /// Maximum length of an error about a malformed policy, in bytes.
 const MAX_PROBLEM: usize = 1024;
 
@@ -78,7 +81,8 @@ fn wanted(resource: &DynamicObject) -> Wanted {
     // For a policy from a cluster, `file:` is a path in the server's own file system.
     let policy = read(resource.data.get("spec")).map(|policy| (policy, PathBuf::new()));
     let last_good = resource.data.pointer("/status/lastGood/spec").and_then(|spec| read(Some(spec)).ok());
-    Wanted { revision: revision(resource).into(), policy, last_good, name }
+    let resolve_request = resource.annotations().get(RESOLVE_REQUEST).map(|value| value.as_str().into());
+    Wanted { revision: revision(resource).into(), policy, last_good, resolve_request, name }
 }
 
 fn policy(name: &str, spec: Option<&Value>) -> Result<Policy, String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wardset_core::text::nearest;
-use wardset_signatures::SignatureRefusal;
+use wardset_signatures::{RepositoryPrefix, SignatureRefusal};
 
 use crate::registry::RegistryError;
 use crate::supply::builtin;
@@ -26,6 +26,18 @@ pub enum FetchError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The server does not take modules from the repository.
+    #[error(
+        "expected a module from {}, found one from `{location}`; hint: `--allow-registry` of the server names the \
+         allowed registries",
+        either(allowed)
+    )]
+    NotAllowed {
+        /// `HOST/NAME`.
+        location: String,
+        /// The prefixes that the operator allows.
+        allowed: Vec<RepositoryPrefix>,
+    },
     /// The registry does not provide the module.
     #[error(transparent)]
     Registry(Arc<RegistryError>),
@@ -46,19 +58,24 @@ impl FetchError {
             Self::Registry(error) => error.may_pass(),
             // Somebody may sign it.
             Self::Untrusted { .. } => true,
-            Self::NoBuiltin { .. } | Self::File { .. } => false,
+            Self::NoBuiltin { .. } | Self::File { .. } | Self::NotAllowed { .. } => false,
+        }
+    }
+
+    /// Returns why `--allow-registry` or the rules of `--trust` refuse the module, in one word, if they do.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Untrusted { source, .. } => Some(source.reason()),
+            Self::NotAllowed { .. } => Some("RegistryNotAllowed"),
+            _ => None,
         }
     }
 }
 
-impl FetchError {
-    /// Returns why the rules of `--trust` refuse the module, in one word, if they do.
-    pub(crate) fn refusal(&self) -> Option<&'static str> {
-        match self {
-            Self::Untrusted { source, .. } => Some(source.reason()),
-            _ => None,
-        }
-    }
+/// Lists the allowed prefixes.
+fn either(allowed: &[RepositoryPrefix]) -> String {
+    let names: Vec<String> = allowed.iter().map(|prefix| format!("`{prefix}`")).collect();
+    names.join(" or ")
 }
 
 /// Names the built-in module that was probably meant, or all of them.

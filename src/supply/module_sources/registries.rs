@@ -1,19 +1,38 @@
-//! Modules in registries: one pull for all policies that name the same reference at the same time, and the rules of
-//! `--trust`.
+//! Modules in registries: one pull for all policies that name the same reference at the same time, the allowed registries,
+//! and the rules of `--trust`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use tokio::sync::OnceCell;
 use wardset_core::policy::OciReference;
-use wardset_signatures::{SignatureRefusal, Trust};
+use wardset_signatures::{RepositoryPrefix, SignatureRefusal, Trust};
 
 use super::FetchError;
+use crate::metrics::{PullMetrics, PullResult};
 use crate::registry::{ContentCache, PulledModule, RegistryClient, RegistryError, RegistryOptions};
+
+/// Everything that decides about modules from registries. The default reaches all registries, keeps nothing on disk and
+/// needs no signature.
+#[derive(Debug, Default)]
+pub struct RegistrySupply {
+    /// How to reach registries.
+    pub options: RegistryOptions,
+    /// The content on disk. Without it, each load pulls the module.
+    pub cache: Option<ContentCache>,
+    /// Which signatures modules need.
+    pub trust: Trust,
+    /// The repositories from which modules may come. If empty, all of them.
+    pub allowed: Vec<RepositoryPrefix>,
+    /// The counters of pulls.
+    pub metrics: PullMetrics,
+}
 
 /// Pulls modules, and checks their signatures.
 pub(super) struct Registries {
     puller: Arc<Puller>,
+    allowed: Vec<RepositoryPrefix>,
     /// The pulls that somebody waits for.
     pulls: Mutex<HashMap<OciReference, Weak<Pull>>>,
 }
@@ -32,17 +51,20 @@ struct Puller {
     client: RegistryClient,
     cache: Option<ContentCache>,
     trust: Trust,
+    metrics: PullMetrics,
 }
 
 impl Registries {
-    pub(super) fn new(options: RegistryOptions, cache: Option<ContentCache>, trust: Trust) -> Self {
-        let puller = Puller { client: RegistryClient::new(options), cache, trust };
-        Self { puller: Arc::new(puller), pulls: Mutex::default() }
+    pub(super) fn new(supply: RegistrySupply) -> Self {
+        let RegistrySupply { options, cache, trust, allowed, metrics } = supply;
+        let puller = Puller { client: RegistryClient::new(options), cache, trust, metrics };
+        Self { puller: Arc::new(puller), allowed, pulls: Mutex::default() }
     }
 
     /// Returns the module of a reference. If another policy waits for the same one, both get the same answer, so a tag has
     /// one digest for all policies that load together.
     pub(super) async fn pull(&self, reference: &OciReference) -> Result<Arc<PulledModule>, FetchError> {
+        self.check_allowed(reference)?;
         let pull = self.pull_of(reference);
         let pulled = pull.get_or_init(|| async {
             let (puller, reference) = (Arc::clone(&self.puller), reference.clone());
@@ -60,6 +82,22 @@ impl Registries {
         pulled.await.clone().map_err(FetchError::from)
     }
 
+    /// Returns the digest to which a tag leads now.
+    pub(super) async fn digest_of_tag(&self, reference: &OciReference) -> Result<String, FetchError> {
+        self.check_allowed(reference)?;
+        let digest = self.puller.client.digest_of_tag(reference).await;
+        digest.map_err(|error| FetchError::Registry(Arc::new(error)))
+    }
+
+    /// Fails before any request if the operator does not allow the repository.
+    fn check_allowed(&self, reference: &OciReference) -> Result<(), FetchError> {
+        let location = reference.location();
+        if self.allowed.is_empty() || self.allowed.iter().any(|prefix| prefix.covers(&location)) {
+            return Ok(());
+        }
+        Err(FetchError::NotAllowed { location, allowed: self.allowed.clone() })
+    }
+
     fn pull_of(&self, reference: &OciReference) -> Arc<Pull> {
         // Its holders cannot panic, so the lock is never poisoned.
         let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,9 +112,23 @@ impl Registries {
 }
 
 impl Puller {
-    /// Pulls a module, and checks the signatures of the digest that was pulled: a tag may move meanwhile.
     async fn pull(&self, reference: &OciReference) -> Result<PulledModule, Failed> {
+        let start = Instant::now();
+        let pulled = self.pull_checked(reference).await;
+        let result = match &pulled {
+            Ok(pulled) if pulled.received.is_none() => PullResult::Cached,
+            Ok(_) => PullResult::Pulled,
+            Err(Failed::Registry(_)) => PullResult::Failed,
+            Err(Failed::Untrusted(..)) => PullResult::Untrusted,
+        };
+        self.metrics.pulled(result, start.elapsed());
+        pulled
+    }
+
+    /// Pulls a module, and checks the signatures of the digest that was pulled: a tag may move meanwhile.
+    async fn pull_checked(&self, reference: &OciReference) -> Result<PulledModule, Failed> {
         let pulled = self.client.pull(reference, self.cache.as_ref()).await.map_err(failed)?;
+        self.metrics.received(pulled.received.unwrap_or_default());
         self.check(&pulled.reference).await?;
         Ok(pulled)
     }

@@ -135,7 +135,13 @@ async fn revisions_of_a_policy_share_one_quota() {
     let revision = async |timeout: &str| {
         let policy = policy("hostile", 0, Mode::Enforce, OnError::Fail, timeout);
         let policy = Ok((policy, folder.path().to_owned()));
-        let wanted = Wanted { name: "hostile".into(), revision: timeout.into(), policy, last_good: None };
+        let wanted = Wanted {
+            name: "hostile".into(),
+            revision: timeout.into(),
+            policy,
+            last_good: None,
+            resolve_request: None,
+        };
         store.put(Source::Files, vec![wanted]).await;
         let ready = |standing: &(Source, Standing)| standing.1.state == State::Ready;
         store.standings().wait_for(|standings| standings.iter().all(ready)).await.unwrap();

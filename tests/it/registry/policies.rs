@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wardset::metrics::Metrics;
+use wardset::supply::RegistrySupply;
 use wardset::supply::modules::Modules;
 use wardset::supply::policy_files;
 use wardset::supply::store::{Source, Standing, State, Store, Wanted};
-use wardset_signatures::Trust;
 
 use super::*;
 use crate::support;
@@ -23,7 +23,8 @@ pub(super) fn policy(name: &str, module: &OciReference, mode: &str) -> String {
 }
 
 fn modules(registry: &FakeRegistry, cache: Option<&Path>) -> Modules {
-    support::modules().with_registries(options(registry), cache.map(super::cache), Trust::default())
+    let (options, cache) = (options(registry), cache.map(super::cache));
+    support::modules().with_registries(RegistrySupply { options, cache, ..RegistrySupply::default() })
 }
 
 pub(super) fn wanted(yaml: &str) -> Vec<Wanted> {
@@ -35,6 +36,13 @@ pub(super) fn wanted(yaml: &str) -> Vec<Wanted> {
 
 pub(super) fn standings(store: &Store) -> Vec<Standing> {
     store.standings().borrow().iter().map(|(_, standing)| standing.clone()).collect()
+}
+
+/// Waits until all policies are in this state.
+pub(super) async fn until(store: &Store, is_so: impl Fn(&Standing) -> bool) {
+    let mut changes = store.standings();
+    let all = |all: &Arc<Vec<(Source, Standing)>>| all.iter().all(|(_, standing)| is_so(standing));
+    tokio::time::timeout(Duration::from_secs(60), changes.wait_for(all)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -94,10 +102,7 @@ async fn a_server_starts_from_its_cache_and_retries_what_is_missing() {
     assert!(problem.contains("answered with status 503"), "{problem}");
 
     assert!(held.retry().await);
-    let mut changes = held.standings();
-    let all_ready =
-        |all: &Arc<Vec<(Source, Standing)>>| all.iter().all(|(_, standing)| standing.state == State::Ready);
-    tokio::time::timeout(Duration::from_secs(60), changes.wait_for(all_ready)).await.unwrap().unwrap();
+    until(&held, |standing| standing.state == State::Ready).await;
     assert!(!held.retry().await, "nothing is left to retry");
 }
 
@@ -121,9 +126,6 @@ pub(super) fn wardset(arguments: &[&str], ca: &Path, credentials: Option<&Path>,
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "WARDSET_LOG"]
     {
         command.env_remove(name);
-    }
-    if arguments.contains(&"--no-cache") {
-        command.env_remove("WARDSET_CACHE_DIR");
     }
     match credentials {
         Some(file) => command.env("REGISTRY_AUTH_FILE", file),
@@ -171,6 +173,32 @@ fn a_module_goes_to_a_registry_and_back() {
         (0, &json!("default-labels"), &json!(pushed))
     );
     assert!(run(&["policy", "inspect", &tagged]).1.contains(&format!("reference     {pushed}\n")));
+
+    let (code, package, said) = run(&["policy", "inspect", &tagged, "--artifacthub"]);
+    assert_eq!((code, &*said), (0, ""));
+    let package: Value = wardset::yaml::documents(&package).unwrap().remove(0);
+    for (field, expected) in [
+        ("/name", json!("default-labels")),
+        ("/displayName", json!("Default labels")),
+        ("/version", inspected["version"].clone()),
+        ("/license", json!("MIT")),
+        ("/digest", json!(digest)),
+        ("/containersImages/0/image", json!(tagged.strip_prefix("oci://"))),
+        ("/annotations/wardset~1mutation", json!("true")),
+    ] {
+        assert_eq!(package.pointer(field), Some(&expected), "{field}");
+    }
+    let created = package["createdAt"].as_str().unwrap();
+    assert!(created.parse::<k8s_openapi::jiff::Timestamp>().is_ok(), "{created}");
+    assert!(package["readme"].as_str().unwrap().contains("| `labels` |"), "{package}");
+    assert!(package["install"].as_str().unwrap().contains(&format!("module: {pushed}\n")), "{package}");
+    let (code, out, said) = run(&["policy", "inspect", file, "--artifacthub"]);
+    assert!(code == 2 && out.is_empty() && said.contains("expected a module in a registry"), "{said}");
+
+    let login = credentials.to_str().unwrap();
+    let inspect = ["policy", "inspect", &tagged, "--registry-auth", login];
+    let (code, _, said) = outcome(&wardset(&inspect, &ca, None, &support::cache_folder()));
+    assert_eq!((code, &*said), (0, ""));
 
     let copy = folder.path().join("copy.wasm");
     let pull = ["policy", "pull", pushed, "--output", copy.to_str().unwrap()];

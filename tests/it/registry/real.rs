@@ -51,6 +51,15 @@ fn a_real_registry_stores_and_returns_modules() {
         let pushed = pushed.trim_end();
         assert_eq!(run(&push, login(LOGIN.1)).1.trim_end(), pushed, "a second push changed the digest");
 
+        let repository = format!("oci://{}/team/labels", registry.host);
+        let list = ["policies", "--remote", &repository];
+        let (code, listed, said) = run(&list, login(LOGIN.1));
+        assert_eq!(listed, format!(" TAG    MODULE\n 1.0.0  {tagged}\n"), "{code}: {said}");
+        refused(
+            run(&["policies", "--remote", &format!("{repository}-2")], login(LOGIN.1)),
+            "has no repository `team/labels-2` (404)",
+        );
+
         let copy = folder.join("copy.wasm");
         let pull = ["policy", "pull", pushed, "--output", copy.to_str().unwrap()];
         assert_eq!(run(&pull, login(LOGIN.1)).1.trim_end(), pushed);
@@ -79,6 +88,7 @@ fn a_real_registry_stores_and_returns_modules() {
         let (code, signed, said) = run(&["policy", "sign", &tagged, "--key", &private], login(LOGIN.1));
         assert_eq!((code, signed.trim_end()), (0, pushed), "{said}");
         assert_eq!(run(&verify, login(LOGIN.1)).1.trim_end(), pushed);
+        assert_eq!(run(&list, login(LOGIN.1)).1, listed, "the list shows signatures");
 
         // The CA counts, and so does each byte.
         let other = tempfile::tempdir().unwrap();

@@ -54,6 +54,10 @@ pub(crate) enum Fault {
     Tampered,
     /// A redirect.
     Redirect(String),
+    /// A list of one tag with this link.
+    Link(String),
+    /// No digest in the headers.
+    Bare,
 }
 
 struct State {
@@ -187,17 +191,26 @@ impl State {
                 };
             }
             Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::Link(to)) => {
+                return ([(header::LINK, to.clone())], r#"{"tags": ["1"]}"#).into_response();
+            }
             Some(Fault::Redirect(to)) => {
                 return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to.clone())]).into_response();
             }
             _ => {}
         }
+        if let Some(repository) = path.strip_suffix("/tags/list") {
+            return self.list(repository, head.uri.query().unwrap_or_default());
+        }
         match head.method {
             Method::GET => self.read(&path, range.as_deref(), fault),
-            Method::HEAD if self.content.lock().unwrap().contains_key(&path) => {
-                StatusCode::OK.into_response()
-            }
-            Method::HEAD => StatusCode::NOT_FOUND.into_response(),
+            Method::HEAD => match self.content.lock().unwrap().get(&path) {
+                Some((_, bytes)) if path.contains("/manifests/") && !matches!(fault, Some(Fault::Bare)) => {
+                    [("docker-content-digest", super::digest_of(bytes))].into_response()
+                }
+                Some(_) => StatusCode::OK.into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            },
             // A relative address, as the API allows.
             Method::POST => {
                 let location = format!("/v2/{path}session?state=1");
@@ -206,6 +219,27 @@ impl State {
             Method::PUT => self.write(&path, head.uri.query().unwrap_or_default(), &head.headers, body).await,
             _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         }
+    }
+
+    /// Answers with the tags after `last`, two at a time, as a registry whose limit is below that of the request.
+    fn list(&self, repository: &str, query: &str) -> Response {
+        let content = self.content.lock().unwrap();
+        let start = format!("{repository}/manifests/");
+        let tags = content.keys().filter_map(|path| path.strip_prefix(&start));
+        let tags: Vec<&str> = tags.filter(|tag| !tag.starts_with("sha256:")).collect();
+        if tags.is_empty() {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        assert!(query.contains("n=1000"), "{query}");
+        let last = query.split('&').find_map(|part| part.strip_prefix("last=")).unwrap_or_default();
+        let mut rest = tags.into_iter().filter(|tag| *tag > last);
+        let page: Vec<&str> = rest.by_ref().take(2).collect();
+        let mut response = serde_json::json!({"name": repository, "tags": page}).to_string().into_response();
+        if rest.next().is_some() {
+            let link = format!("</v2/{repository}/tags/list?last={}&n=1000>; rel=\"next\"", page[1]);
+            response.headers_mut().insert(header::LINK, link.parse().unwrap());
+        }
+        response
     }
 
     fn read(&self, path: &str, range: Option<&str>, fault: Option<Fault>) -> Response {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wardset::metrics::Metrics;
+use wardset::supply::RegistrySupply;
 use wardset::supply::modules::{ModuleError, Modules};
 use wardset::supply::store::{Source, State, Store};
 use wardset_core::policy::ModuleRef;
@@ -32,7 +33,7 @@ impl Key {
         PublicKey::from_pem(&self.public).unwrap().id()
     }
 
-    fn signatures(&self, digest: &str) -> [Evidence; 2] {
+    pub(super) fn signatures(&self, digest: &str) -> [Evidence; 2] {
         let key = PrivateKey::from_pem(&self.private, None).unwrap();
         let digest: ManifestDigest = digest.parse().unwrap();
         [
@@ -42,14 +43,15 @@ impl Key {
     }
 
     /// Rules by which all modules of the registry need a signature of this key.
-    fn trust(&self, registry: &FakeRegistry) -> Trust {
+    pub(super) fn trust(&self, registry: &FakeRegistry) -> Trust {
         let rules = json!({"rules": [{"prefix": registry.host, "keys": [self.public]}]});
         Trust::read(&rules, |_| unreachable!("no file is named")).unwrap()
     }
 }
 
 fn modules(registry: &FakeRegistry, cache: Option<&Path>, trust: Trust) -> Modules {
-    support::modules().with_registries(options(registry), cache.map(super::cache), trust)
+    let (options, cache) = (options(registry), cache.map(super::cache));
+    support::modules().with_registries(RegistrySupply { options, cache, trust, ..RegistrySupply::default() })
 }
 
 /// Loads `policy:1` of the registry. Returns the whole error as text.

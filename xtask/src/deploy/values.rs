@@ -20,6 +20,11 @@ const REFUSED: &[(&[&str], &str)] = &[
         "/certificates/certManager/enabled",
     ),
     (&["--set=certificates.certManager.issuerRef.kind=ClusterIssuer"], "/certificates/certManager/issuerRef"),
+    (&["--set=registries.pullSecrets={Modules}"], "/registries/pullSecrets/0"),
+    (&["--set=registries.pullSecrets={a,a}"], "/registries/pullSecrets"),
+    (&["--set=registries.ca.configMap=a,registries.ca.secret=b"], "/registries/ca/secret"),
+    (&["--set=registries.tagIntervalSeconds=5"], "/registries/tagIntervalSeconds"),
+    (&["--set=registries.allow={https://r@x}"], "/registries/allow/0"),
     (&["--namespace=kube-system"], "can't be in kube-system"),
 ];
 
@@ -67,6 +72,31 @@ const RENDERED: &[(&[&str], &[&str], &[&str])] = &[
     (
         &["--set=clientCA.configMap=clients"],
         &["- --client-ca=/etc/wardset/client-ca/ca.crt", "name: clients"],
+        &[],
+    ),
+    (
+        &["--set=registries.pullSecrets={modules,more.modules},registries.ca.configMap=corporate,\
+           registries.insecure={localhost:5000},registries.allow={registry.example.com/team},\
+           registries.tagIntervalSeconds=600,registries.trust.secret=rules"],
+        &[
+            "- --registry-auth=/etc/wardset/pull-secrets/modules.json",
+            "- --registry-auth=/etc/wardset/pull-secrets/more.modules.json",
+            "- {name: pull-secrets, mountPath: /etc/wardset/pull-secrets, readOnly: true}",
+            "- {key: .dockerconfigjson, path: more.modules.json}",
+            "- --registry-ca=/etc/wardset/registry-ca/ca.crt",
+            "name: corporate",
+            "- {key: ca.crt, path: ca.crt}",
+            "- --insecure-registry=localhost:5000",
+            "- --allow-registry=registry.example.com/team",
+            "- --tag-interval-seconds=600",
+            "- --trust=/etc/wardset/trust/trust.yaml",
+            "secretName: rules",
+        ],
+        &["- {key: trust.yaml, path: trust.yaml}", "resources: [secrets, configmaps]"],
+    ),
+    (
+        &["--set=networkPolicy.enabled=true,networkPolicy.registryPorts={5000}"],
+        &["- {port: 53, protocol: UDP}", "- {port: 5000, protocol: TCP}"],
         &[],
     ),
     (

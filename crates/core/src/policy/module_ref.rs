@@ -19,7 +19,8 @@ pub enum ModuleRef {
 
 impl ModuleRef {
     /// Returns whether Wardset reads the module again if something about the policies changes: the bytes of a file can
-    /// change while its name stays the same. A tag can move too, but Wardset resolves it only when it loads the policy.
+    /// change while its name stays the same. A tag can move too, but its registry is asked only if the operator or the user
+    /// wants it.
     #[must_use]
     pub fn may_change(&self) -> bool {
         match self {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Maximum length of a repository's name, in bytes: the limit of the registries.
-const MAX_NAME: usize = 255;
+use super::oci_repository::{OciRepository, host_and_path};
 
 /// Maximum length of a tag, in bytes: the limit of the registries.
 const MAX_TAG: usize = 128;
@@ -13,8 +12,7 @@ const MAX_TAG: usize = 128;
 /// both, the digest decides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OciReference {
-    host: String,
-    repository: String,
+    repository: OciRepository,
     tag: Option<String>,
     digest: Option<String>,
 }
@@ -23,19 +21,32 @@ impl OciReference {
     /// Returns the registry: `HOST` or `HOST:PORT`, in lower case.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.repository.host()
     }
 
     /// Returns the repository's name, such as `team/policy`.
     #[must_use]
     pub fn repository(&self) -> &str {
+        self.repository.name()
+    }
+
+    /// Returns the repository that has the artifact.
+    #[must_use]
+    pub fn in_repository(&self) -> &OciRepository {
         &self.repository
     }
 
     /// Returns the registry and the repository's name: `HOST/NAME`.
     #[must_use]
     pub fn location(&self) -> String {
-        format!("{}/{}", self.host, self.repository)
+        format!("{}/{}", self.host(), self.repository())
+    }
+
+    /// Returns the reference of a tag in a repository, if the tag is well formed.
+    #[must_use]
+    pub fn of_tag(repository: &OciRepository, tag: &str) -> Option<Self> {
+        let (repository, digest) = (repository.clone(), None);
+        is_tag(tag).then(|| Self { repository, tag: Some(tag.to_owned()), digest })
     }
 
     /// Returns the tag.
@@ -74,7 +85,7 @@ impl OciReference {
 
 impl fmt::Display for OciReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci://{}/{}", self.host, self.repository)?;
+        write!(f, "{}", self.repository)?;
         if let Some(tag) = &self.tag {
             write!(f, ":{tag}")?;
         }
@@ -86,20 +97,7 @@ impl FromStr for OciReference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((host, path)) = text.strip_prefix("oci://").and_then(|rest| rest.split_once('/')) else {
-            return Err(format!("expected `oci://HOST/NAME@sha256:…`, found `{text}`"));
-        };
-        // Before any message that repeats the host.
-        if host.contains('@') {
-            return Err(
-                "expected no user and password in a reference, found `@` before the host; hint: `docker login` and \
-                 `podman login` store them in a file that Wardset reads"
-                    .to_owned(),
-            );
-        }
-        if !is_host(host) {
-            return Err(format!("expected `HOST` or `HOST:PORT` after `oci://`, found `{host}`"));
-        }
+        let (host, path) = host_and_path(text, "oci://HOST/NAME@sha256:…")?;
         let (name, digest) = match path.split_once('@') {
             Some((name, digest)) => (name, Some(digest)),
             None => (path, None),
@@ -108,12 +106,7 @@ impl FromStr for OciReference {
             Some((name, tag)) => (name, Some(tag)),
             None => (name, None),
         };
-        if !is_repository(name) {
-            return Err(format!(
-                "expected a name of a-z, 0-9, `.`, `_`, `-` and `/` after the host, with a letter or digit at both \
-                 ends of each part, found `{name}`"
-            ));
-        }
+        let repository = OciRepository::new(host, name)?;
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
             return Err(format!(
                 "expected a tag of 1 to {MAX_TAG} letters, digits, `.`, `_` and `-`, found `{tag}`"
@@ -128,49 +121,8 @@ impl FromStr for OciReference {
                  such as `:1.0.0` works too"
             ));
         }
-        Ok(Self {
-            host: host.to_ascii_lowercase(),
-            repository: name.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest: digest.map(str::to_owned),
-        })
+        Ok(Self { repository, tag: tag.map(str::to_owned), digest: digest.map(str::to_owned) })
     }
-}
-
-/// Returns whether `text` is a host or an IP address (IPv6 in brackets), with or without a port.
-fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) if address.parse::<core::net::Ipv6Addr>().is_ok() => ("address", rest),
-        Some(_) => return false,
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    let port = match port.strip_prefix(':') {
-        Some(port) => {
-            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-        }
-        None => port.is_empty(),
-    };
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    port && host.len() <= MAX_NAME && host.split('.').all(label)
-}
-
-/// Returns whether `name` is a repository: parts between `/`, each of lower-case words with separators between them.
-fn is_repository(name: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let part = |part: &str| {
-        let bytes = part.as_bytes();
-        let ends = [bytes.first(), bytes.last()];
-        ends.iter().all(|end| end.is_some_and(|byte| is_word(*byte)))
-            && part.split(|letter: char| letter.is_ascii() && is_word(letter as u8)).all(|separator| {
-                matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
-            })
-    };
-    name.len() <= MAX_NAME && name.split('/').all(part)
 }
 
 fn is_tag(tag: &str) -> bool {

@@ -38,7 +38,7 @@ pub struct Metadata {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicySpec {
-    /// Source of the module: `builtin:NAME`, a module inside the server, `file:PATH`, one in its file system, or
+    /// Source of the module: `builtin:NAME`, a module inside the server; `file:PATH`, one in its file system; or
     /// `oci://HOST/NAME@sha256:…`, one in a registry.
     #[schemars(length(max = 1024), extend("x-kubernetes-validations" = [{
         "rule": "self.matches('^(builtin:|file:|oci://).+')",

@@ -49,3 +49,27 @@ annotations:
 {{ .Values.certificates.existingSecret }}
 {{- end }}
 {{- end }}
+
+{{/* Whether a value names a ConfigMap or a Secret. Argument: the value. */}}
+{{- define "wardset.isMounted" -}}
+{{ .configMap }}{{ .secret }}
+{{- end }}
+
+{{/* The source of a volume with a ConfigMap or a Secret. Arguments: the value, and whether to mount its key only. */}}
+{{- define "wardset.mounted" -}}
+{{- with .value -}}
+{{- if .configMap -}}
+configMap:
+  name: {{ .configMap }}
+{{- else -}}
+secret:
+  secretName: {{ .secret }}
+  # Readable for the pod's group.
+  defaultMode: 288 # 0440
+{{- end }}
+{{- if $.keyOnly }}
+  items:
+    - {key: {{ .key }}, path: {{ .key }}}
+{{- end }}
+{{- end }}
+{{- end }}
