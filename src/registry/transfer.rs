@@ -66,8 +66,8 @@ async fn manifest_once(
     http::body(response, session.host(), "a manifest", MAX_MANIFEST, &session.options.times).await
 }
 
-/// Returns the digest that the registry names for a reference's manifest, if it names one. The manifest is not sent, so
-/// registries that limit the number of pulls don't count the request.
+/// Returns the digest that the registry names for a reference's manifest, if it names one. The manifest is not sent, and
+/// Docker Hub counts no pull.
 pub(super) async fn named_digest(
     session: &mut Session<'_>,
     reference: &OciReference,

@@ -145,10 +145,7 @@ fn kubectl_apply_refuses_an_invalid_policy_with_the_reason() {
         (change("/spec/settings", json!({"labels": 1})), "`spec.settings`: "),
         (with_cel, "`spec.match.conditions`: "),
         // The API server checks these against the CRD.
-        (
-            change("/spec/module", json!("http://x")),
-            "expected `builtin:NAME`, `file:PATH` or `oci://HOST/NAME@sha256:…`",
-        ),
+        (change("/spec/module", json!("http://x")), "expected `builtin:NAME`, `file:PATH` or `oci://"),
         (unknown_field, "unknown field \"spec.modul\""),
     ] {
         let run = installed.apply_policy(&bad).failed();
@@ -357,4 +354,35 @@ fn once(server: std::net::SocketAddr, ca: &str) -> Value {
     let tally = Load::one(server, ca);
     assert_eq!(tally.failed, Vec::<String>::new());
     tally.labels[0].clone()
+}
+
+/// The definition accepts a reference, and the status names a registry that the operator does not allow. No request leaves
+/// this machine.
+#[test]
+fn modules_come_only_from_allowed_registries() {
+    let installed = Installed::apply();
+    let policy = |name: &str, module: &str| {
+        json!({
+            "apiVersion": "wardset.dev/v1alpha1", "kind": "Policy", "metadata": {"name": name},
+            "spec": {"module": module, "mode": "observe"},
+        })
+    };
+    // Without a server, the API server checks the definition only.
+    let applied = installed.apply_policy(&policy("elsewhere", "oci://registry.example/team/labels:1"));
+    assert!(applied.success, "{}", applied.stderr);
+    let refused = installed.apply_policy(&policy("malformed", "oci:labels"));
+    assert!(refused.stderr.contains("expected `builtin:NAME`, `file:PATH` or `oci://"), "{}", refused.stderr);
+
+    let server = installed.serve_with(&["--allow-registry=registry.example.com"]);
+    let policy_now = installed.policy_is("elsewhere", "False", "RegistryNotAllowed");
+    let expected =
+        "expected a module from `registry.example.com`, found one from `registry.example/team/labels`";
+    let message = policy_now["status"]["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains(expected), "{message}");
+    installed.bundles_written("");
+    eventually(Duration::from_secs(30), "the webhook refuses the policy", || {
+        let refused = installed.apply_policy(&policy("another", "oci://registry.example/team/labels:1"));
+        if !refused.success && refused.stderr.contains(expected) { Ok(()) } else { Err(refused.stderr) }
+    });
+    assert_eq!(server.stop(), Some(0));
 }
