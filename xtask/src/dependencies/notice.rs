@@ -126,7 +126,7 @@ const STANDARD: [(&str, &str); 2] = [
     ("Apache-2.0 WITH LLVM-exception", include_str!("../../licences/Apache-2.0-WITH-LLVM-exception.txt")),
 ];
 
-/// The licences of musl 1.2, from https://musl.libc.org.
+/// The licences of musl 1.2, from <https://musl.libc.org>.
 const MUSL: &str = include_str!("../../licences/musl.txt");
 
 /// Separates the texts.
