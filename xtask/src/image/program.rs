@@ -42,6 +42,9 @@ pub(crate) fn build(
         cargo.args(["--target", triple]);
     }
     // The separator of this variable, because paths can contain spaces.
+    // C compilers write the date of the build into programs, unless this variable names another.
+    let epoch = env::var_os(EPOCH).filter(|epoch| !epoch.is_empty());
+    cargo.env(EPOCH, epoch.unwrap_or_else(|| "0".into()));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}")).env("CFLAGS", c.join(" "));
     process::show_until(&mut cargo, interrupt)?;
     let program = target.join(triple.unwrap_or_default()).join("dist/wardset");
@@ -73,6 +76,9 @@ fn replaced(repository: &Repository, target: &Path) -> Result<Vec<(PathBuf, &'st
     replaced.extend([(repository.root().to_owned(), "/wardset"), (target.to_owned(), "/target")]);
     Ok(replaced)
 }
+
+/// The variable with the time of all files, in seconds since 1970.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 fn contains(bytes: &[u8], path: &[u8]) -> bool {
     bytes.windows(path.len()).any(|window| window == path)
