@@ -67,7 +67,7 @@ impl Subject {
         let case = with_files(case, folder)?;
         case.check().map_err(CaseProblem::Broken)?;
         let labels = NamespaceLabels::Known(Arc::new(case.namespace_labels.clone().unwrap_or_default()));
-        let nodes = case.nodes.as_deref().map(read_nodes).transpose()?.flatten();
+        let nodes = case.nodes.as_deref().map(read_nodes).transpose()?;
         let judge = |snapshot| {
             Judge::new(
                 Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -236,9 +236,10 @@ async fn load(
     }
 }
 
-/// Reads the nodes of a case. `apiVersion` and `kind` may be missing.
-fn read_nodes(nodes: &[Value]) -> Result<Option<Arc<ClusterNodes>>, CaseProblem> {
-    let mut inventory = Inventory::new(KubernetesVersion::default());
+/// Reads the nodes of a case. `apiVersion` and `kind` may be missing. An empty list is a cluster without nodes.
+fn read_nodes(nodes: &[Value]) -> Result<Arc<ClusterNodes>, CaseProblem> {
+    let version = KubernetesVersion::default();
+    let mut inventory = Inventory::new(version);
     for (position, node) in nodes.iter().enumerate() {
         let origin = format!("`nodes[{position}]`");
         let mut node = node.clone();
@@ -253,7 +254,7 @@ fn read_nodes(nodes: &[Value]) -> Result<Option<Arc<ClusterNodes>>, CaseProblem>
             return Err(CaseProblem::Broken(format!("{origin}: expected a Node (`apiVersion: v1`)")));
         }
     }
-    Ok(inventory.cluster_nodes())
+    Ok(inventory.cluster_nodes().unwrap_or_else(|| Arc::new(ClusterNodes::new(Vec::new(), version))))
 }
 
 /// Whether a policy may ask for nodes.
